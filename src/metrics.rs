@@ -1,0 +1,218 @@
+//! Every metric the daemon exports, one documented function each. A handle is cheap to clone.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::frame::StreamId;
+
+/// A step of a frame's way, for latencies and drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Stage {
+    /// From the decoder to the engine.
+    Ingest,
+    /// Pixels to the network's input.
+    Preprocess,
+    /// The vision transformer.
+    Backbone,
+    /// Discovery, propagation and masks.
+    Track,
+    /// Encoding and handing over to zenoh.
+    Publish,
+    /// From capture to published: the sum a subscriber feels.
+    Total,
+}
+
+/// Why a frame was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum DropCause {
+    /// A newer frame of the same stream arrived before the engine was free.
+    Superseded,
+    /// The frame could not be read (wrong size, short buffer).
+    Unreadable,
+    /// The engine failed on it.
+    EngineFailed,
+    /// The publisher had too much waiting.
+    PublisherBusy,
+    /// The message could not be encoded within the size limit, or zenoh refused it.
+    PublishFailed,
+    /// The daemon was stopping.
+    Stopping,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StreamLabels {
+    stream: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DropLabels {
+    stream: String,
+    stage: Stage,
+    cause: DropCause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabels {
+    stream: String,
+    cause: String,
+}
+
+/// The daemon's metrics. One per process part under test: nothing here is global.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    captured: Family<StreamLabels, Counter>,
+    published: Family<StreamLabels, Counter>,
+    dropped: Family<DropLabels, Counter>,
+    latency: Family<StageLabels, Histogram>,
+    fps: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    instances: Family<StreamLabels, Gauge>,
+    up: Family<StreamLabels, Gauge>,
+    reconnects: Family<CauseLabels, Counter>,
+    discoveries: Family<StreamLabels, Counter>,
+    coarsened: Family<StreamLabels, Counter>,
+    prompts: Family<CauseLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn of(stream: &StreamId) -> StreamLabels {
+    StreamLabels { stream: stream.to_string() }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("maskd");
+        // 1 ms to about 65 s: a CPU box takes seconds for a large frame.
+        let latency = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 17)));
+        let mut f = Families {
+            registry: Registry::default(),
+            captured: Family::default(),
+            published: Family::default(),
+            dropped: Family::default(),
+            latency,
+            fps: Family::default(),
+            instances: Family::default(),
+            up: Family::default(),
+            reconnects: Family::default(),
+            discoveries: Family::default(),
+            coarsened: Family::default(),
+            prompts: Family::default(),
+        };
+        registry.register("frames_captured", "Frames that left the decoder", f.captured.clone());
+        registry.register("frames_published", "Frames whose masks were handed to zenoh", f.published.clone());
+        registry.register("frames_dropped", "Frames not published, by stage and cause", f.dropped.clone());
+        registry.register_with_unit("stage_latency", "Time a frame spends in a stage", Unit::Seconds, f.latency.clone());
+        registry.register("stream_fps", "Published frames a second, over the last seconds", f.fps.clone());
+        registry.register("instances", "Instances visible in the newest frame", f.instances.clone());
+        registry.register("stream_up", "1 while frames arrive", f.up.clone());
+        registry.register("reconnects", "Pipelines rebuilt, by cause", f.reconnects.clone());
+        registry.register("discoveries", "Frames on which instances were searched for", f.discoveries.clone());
+        registry.register("messages_coarsened", "Mask messages simplified to fit the size limit", f.coarsened.clone());
+        registry.register("prompts", "Prompts received, by outcome", f.prompts.clone());
+        f.registry = registry;
+        Self(Arc::new(f))
+    }
+
+    /// A frame left the decoder of `stream`.
+    pub fn frame_captured(&self, stream: &StreamId) {
+        self.0.captured.get_or_create(&of(stream)).inc();
+    }
+
+    /// A frame's masks were handed to zenoh.
+    pub fn frame_published(&self, stream: &StreamId) {
+        self.0.published.get_or_create(&of(stream)).inc();
+    }
+
+    /// A frame of `stream` ended at `stage` for `cause`.
+    pub fn frame_dropped(&self, stream: &StreamId, stage: Stage, cause: DropCause) {
+        self.0.dropped.get_or_create(&DropLabels { stream: stream.to_string(), stage, cause }).inc();
+    }
+
+    /// A frame spent `time` in `stage`.
+    pub fn stage_took(&self, stage: Stage, time: Duration) {
+        self.0.latency.get_or_create(&StageLabels { stage }).observe(time.as_secs_f64());
+    }
+
+    /// `stream` publishes `fps` frames a second.
+    pub fn stream_fps(&self, stream: &StreamId, fps: f64) {
+        self.0.fps.get_or_create(&of(stream)).set(fps);
+    }
+
+    /// `count` instances are visible in `stream`'s newest frame.
+    pub fn instances(&self, stream: &StreamId, count: usize) {
+        self.0.instances.get_or_create(&of(stream)).set(count as i64);
+    }
+
+    /// `stream` delivers frames (true) or is being rebuilt (false).
+    pub fn stream_up(&self, stream: &StreamId, up: bool) {
+        self.0.up.get_or_create(&of(stream)).set(i64::from(up));
+    }
+
+    /// `stream`'s pipeline is torn down and rebuilt because of `cause` (a short fixed word).
+    pub fn reconnected(&self, stream: &StreamId, cause: &str) {
+        self.0.reconnects.get_or_create(&CauseLabels { stream: stream.to_string(), cause: cause.to_owned() }).inc();
+    }
+
+    /// Discovery ran on a frame of `stream`.
+    pub fn discovered(&self, stream: &StreamId) {
+        self.0.discoveries.get_or_create(&of(stream)).inc();
+    }
+
+    /// A mask message of `stream` was simplified to fit the size limit.
+    pub fn message_coarsened(&self, stream: &StreamId) {
+        self.0.coarsened.get_or_create(&of(stream)).inc();
+    }
+
+    /// A prompt for `stream` ended in `outcome` (a short fixed word: accepted, refused).
+    pub fn prompt(&self, stream: &StreamId, outcome: &str) {
+        self.0.prompts.get_or_create(&CauseLabels { stream: stream.to_string(), cause: outcome.to_owned() }).inc();
+    }
+
+    /// Frames captured so far from `stream`.
+    pub fn captured_count(&self, stream: &StreamId) -> u64 {
+        self.0.captured.get_or_create(&of(stream)).get()
+    }
+
+    /// Frames published so far from `stream`.
+    pub fn published_count(&self, stream: &StreamId) -> u64 {
+        self.0.published.get_or_create(&of(stream)).get()
+    }
+
+    /// Frames of `stream` dropped at `stage` for `cause` so far.
+    pub fn dropped_count(&self, stream: &StreamId, stage: Stage, cause: DropCause) -> u64 {
+        self.0.dropped.get_or_create(&DropLabels { stream: stream.to_string(), stage, cause }).get()
+    }
+
+    /// The OpenMetrics text of everything.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.0.registry).is_err() {
+            // Writing to a String cannot fail; a wrong metric would be ours.
+            let _ = write!(text, "# This is a bug: a metric could not be encoded\n# EOF\n");
+        }
+        text
+    }
+}

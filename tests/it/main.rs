@@ -1,0 +1,1 @@
+//! The one integration binary: it drives the real thing.
