@@ -103,7 +103,8 @@ pub struct Resolution {
 impl Resolution {
     /// The network's input size for frames of `source` size; each side is at least one `multiple`.
     pub fn fit(self, source: Size) -> Size {
-        let floor = |v: u64| ((v / u64::from(self.multiple)) * u64::from(self.multiple)).max(u64::from(self.multiple)) as u32;
+        let floor =
+            |v: u64| ((v / u64::from(self.multiple)) * u64::from(self.multiple)).max(u64::from(self.multiple)) as u32;
         let short = floor(u64::from(self.short_side));
         let long = |long: u32, side: u32| floor(u64::from(self.short_side) * u64::from(long) / u64::from(side.max(1)));
         if source.height <= source.width {

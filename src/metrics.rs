@@ -97,6 +97,11 @@ impl Default for Metrics {
     }
 }
 
+/// 1 ms to about 65 s: a CPU box takes seconds for a large frame.
+fn stage_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+}
+
 fn of(stream: &StreamId) -> StreamLabels {
     StreamLabels { stream: stream.to_string() }
 }
@@ -105,8 +110,7 @@ impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("maskd");
-        // 1 ms to about 65 s: a CPU box takes seconds for a large frame.
-        let latency = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 17)));
+        let latency = Family::new_with_constructor(stage_histogram as fn() -> Histogram);
         let mut f = Families {
             registry: Registry::default(),
             captured: Family::default(),
@@ -124,7 +128,12 @@ impl Metrics {
         registry.register("frames_captured", "Frames that left the decoder", f.captured.clone());
         registry.register("frames_published", "Frames whose masks were handed to zenoh", f.published.clone());
         registry.register("frames_dropped", "Frames not published, by stage and cause", f.dropped.clone());
-        registry.register_with_unit("stage_latency", "Time a frame spends in a stage", Unit::Seconds, f.latency.clone());
+        registry.register_with_unit(
+            "stage_latency",
+            "Time a frame spends in a stage",
+            Unit::Seconds,
+            f.latency.clone(),
+        );
         registry.register("stream_fps", "Published frames a second, over the last seconds", f.fps.clone());
         registry.register("instances", "Instances visible in the newest frame", f.instances.clone());
         registry.register("stream_up", "1 while frames arrive", f.up.clone());
