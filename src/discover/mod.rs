@@ -32,13 +32,22 @@ pub struct DiscoverConfig {
     pub min_area_fraction: f32,
     /// Largest instance, as a share of all patches: larger ones are background.
     pub max_area_fraction: f32,
+    /// Largest share of the picture's border that an instance may hold: what runs along the edges is background.
+    pub max_border_fraction: f32,
     /// Least share of an instance's look-alikes that lie within it, 0..1.
     pub min_score: f32,
 }
 
 impl Default for DiscoverConfig {
     fn default() -> Self {
-        Self { tau: None, max_instances: 3, min_area_fraction: 0.01, max_area_fraction: 0.5, min_score: 0.0 }
+        Self {
+            tau: None,
+            max_instances: 3,
+            min_area_fraction: 0.01,
+            max_area_fraction: 0.4,
+            max_border_fraction: 0.35,
+            min_score: 0.1,
+        }
     }
 }
 
@@ -77,11 +86,23 @@ pub fn discover(features: &Features, config: &DiscoverConfig, covered: &[bool]) 
         let area = region::count(&found);
         let score = graph.cohesion(&found);
         graph.remove(&found);
-        if (least..=most).contains(&area) && score >= config.min_score {
+        let background = border_fraction(grid, &found) > config.max_border_fraction;
+        if (least..=most).contains(&area) && !background && score >= config.min_score {
             proposals.push(Proposal { patches: found, score });
         }
     }
     proposals
+}
+
+/// The share of the picture's border patches that `set` holds.
+fn border_fraction(grid: Grid, set: &[bool]) -> f32 {
+    let on_border = |p: usize| {
+        let (row, col) = (p / grid.cols, p % grid.cols);
+        row == 0 || col == 0 || row + 1 == grid.rows || col + 1 == grid.cols
+    };
+    let all = (0..set.len()).filter(|&p| on_border(p)).count();
+    let held = (0..set.len()).filter(|&p| set[p] && on_border(p)).count();
+    held as f32 / all.max(1) as f32
 }
 
 /// One cut: the connected foreground that holds the patch farthest from zero.
