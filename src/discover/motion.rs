@@ -57,6 +57,10 @@ const CHANGED: f32 = 0.2;
 const OWNED: f32 = 0.02;
 /// A patch that looks this much like its unchanged surroundings can be ground that was uncovered.
 const GHOST_SIMILARITY: f32 = 0.7;
+/// And must do so by this much more than what was there before.
+const GHOST_MARGIN: f32 = 0.15;
+/// Surroundings closer to the empty scene than this are surely ground.
+const WITNESS: f32 = 0.05;
 /// How far a patch looks around for unchanged surroundings, in patches.
 const GHOST_REACH: usize = 2;
 
@@ -79,6 +83,8 @@ pub struct Background {
     mean: Vec<f32>,
     /// Mean distance of each patch to `mean`, `(N)`.
     noise: Vec<f32>,
+    /// Patches whose place in `mean` was replaced by ground that something uncovered, `(N)`.
+    uncovered: Vec<bool>,
     /// Frames in `mean`.
     seen: u32,
 }
@@ -86,7 +92,7 @@ pub struct Background {
 impl Background {
     /// A scene that nothing is known about.
     pub fn new() -> Self {
-        Self { grid: Grid { rows: 0, cols: 0 }, mean: Vec::new(), noise: Vec::new(), seen: 0 }
+        Self { grid: Grid { rows: 0, cols: 0 }, mean: Vec::new(), noise: Vec::new(), uncovered: Vec::new(), seen: 0 }
     }
 
     /// Compares a frame with the empty scene, then learns from it. `owned` `(N)` are the patches of instances that
@@ -115,7 +121,7 @@ impl Background {
             self.restart(features);
             return Motion { distance, ..still };
         }
-        self.forget_ghosts(features, &mut changed);
+        self.forget_ghosts(features, &distance, &mut changed);
         self.learn(features, &distance, &changed, owned, config);
         let usable = self.seen > config.warm_up_frames;
         if !usable {
@@ -128,12 +134,13 @@ impl Background {
         self.grid = features.grid;
         self.mean.clone_from(&features.tokens);
         self.noise = vec![0.0; features.grid.len()];
+        self.uncovered = vec![false; features.grid.len()];
         self.seen = 1;
     }
 
     /// Something that was there from the start and left uncovers ground that the scene never held: such a patch
     /// resembles its unchanged surroundings, and what the scene remembers there does not.
-    fn forget_ghosts(&mut self, features: &Features, changed: &mut [bool]) {
+    fn forget_ghosts(&mut self, features: &Features, distance: &[f32], changed: &mut [bool]) {
         let (grid, dim) = (features.grid, features.dim);
         let now = |p: usize| &features.tokens[p * dim..][..dim];
         let was = changed.to_vec();
@@ -143,14 +150,16 @@ impl Background {
             for r in row.saturating_sub(GHOST_REACH)..=(row + GHOST_REACH).min(grid.rows - 1) {
                 for c in col.saturating_sub(GHOST_REACH)..=(col + GHOST_REACH).min(grid.cols - 1) {
                     let q = r * grid.cols + c;
-                    if !was[q] {
+                    // A patch that was itself taken for uncovered ground is no witness: one error would spread.
+                    if !was[q] && !self.uncovered[q] && distance[q] < WITNESS {
                         like_now = like_now.max(cosine(now(patch), now(q)));
                         like_before = like_before.max(cosine(&self.mean[patch * dim..][..dim], now(q)));
                     }
                 }
             }
-            if like_now > GHOST_SIMILARITY && like_now > like_before {
+            if like_now > GHOST_SIMILARITY && like_now > like_before + GHOST_MARGIN {
                 self.mean[patch * dim..][..dim].copy_from_slice(now(patch));
+                self.uncovered[patch] = true;
                 changed[patch] = false;
             }
         }
@@ -177,7 +186,8 @@ impl Background {
             };
             let rate = base * slower;
             mean.iter_mut().zip(x).for_each(|(m, x)| *m += rate * (x - *m));
-            self.noise[p] += rate * (distance[p] - self.noise[p]);
+            // Never faster: who walks by while the scene is learnt must not make the place blind.
+            self.noise[p] += config.adapt * slower * (distance[p] - self.noise[p]);
         }
     }
 }

@@ -11,6 +11,7 @@ mod prompt;
 mod scene;
 mod select;
 mod step;
+mod still;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -3,7 +3,7 @@
 use super::{Tracker, channels, prompt, select, step::Step, track, track::Track};
 use crate::{
     discover::{
-        Proposal, discover,
+        DiscoverConfig, Proposal, discover,
         motion::{self, Background, cosine},
         region,
     },
@@ -16,6 +16,9 @@ const REPLACED: f32 = 0.6;
 const REACH: f32 = 3.0;
 /// A proposal with at least this share of patches that are owned is nothing new.
 const KNOWN: f32 = 0.5;
+
+/// Before a fixed camera, a cut must hold at least this share of changed patches.
+const MOVED: f32 = 0.3;
 
 /// A proposal, and whether it was found because it moved.
 struct Candidate {
@@ -154,9 +157,19 @@ impl Tracker {
             self.since_discovery = 0;
             cuts = discover(&step.features, &self.config.discover, &vec![false; grid.len()]);
             cuts.retain(|cut| !self.refresh(&cut.patches, step));
+            // The more is covered, the less of what is left is an object: cuts go as deep as configured, no deeper.
+            let cut_before = self.tracks.iter().filter(|t| t.origin == Origin::Discovered && !t.by_motion).count();
+            let config = &self.config.discover;
+            let config = DiscoverConfig { max_instances: config.max_instances.saturating_sub(cut_before), ..config.clone() };
             let owned = step.owned();
             if region::count(&owned) > 0 {
-                cuts.extend(discover(&step.features, &self.config.discover, &owned));
+                cuts.extend(discover(&step.features, &config, &owned));
+            }
+            cuts.truncate(config.max_instances);
+            if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
+                // Before a fixed camera the cut sees hedges and houses: what is worth following has moved.
+                let moved = |p: &Proposal| region::overlap(&p.patches, &motion.changed) as f32;
+                cuts.retain(|cut| moved(cut) >= MOVED * region::count(&cut.patches) as f32);
             }
         }
         for candidate in merge(moving, cuts) {
@@ -231,9 +244,9 @@ impl Tracker {
         let wanted = 1 + (id - 1) % 255;
         let palette =
             palette.or_else(|| (0..255).map(|i| (1 + (wanted - 1 + i) % 255) as u8).find(free)).unwrap_or(u8::MAX);
-        let (prototype, centre) = (Vec::new(), (0.0, 0.0));
+        let (prototype, held, centre) = (Vec::new(), Vec::new(), (0.0, 0.0));
         let mut track =
-            Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, centre, patches: 0 };
+            Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, held, centre };
         track.learn(&step.features, patches, 1.0);
         self.tracks.push(track);
         let channel = self.tracks.len();

@@ -15,9 +15,6 @@ use crate::{
     propagate::Memory,
 };
 
-/// How much of an instance found by motion stays where nothing differs from the empty scene.
-const STILL_KEEPS: f32 = 0.3;
-
 /// A frame on its way through the tracker.
 pub struct Step {
     pub features: Arc<Features>,
@@ -93,12 +90,9 @@ impl Tracker {
             let motion = self.background.observe(&step.features, &step.owned(), &self.config.motion);
             step.motion = Some(motion);
         }
-        let still = step.motion.as_ref().filter(|m| m.usable && self.config.gating);
-        if let Some(motion) = still {
-            let near = 0.5 * self.config.motion.distance;
-            for (k, _) in self.tracks.iter().enumerate().filter(|(_, t)| t.by_motion) {
-                channels::fade(&mut step.soft, k + 1, STILL_KEEPS, |p| motion.distance[p] < near);
-            }
+        let still = step.motion.clone().filter(|m| m.usable && self.config.gating);
+        if let Some(motion) = &still {
+            self.correct_by_motion(step, motion);
         }
         let owners = channels::owners(&step.soft);
         for (k, track) in self.tracks.iter_mut().enumerate() {
@@ -106,7 +100,7 @@ impl Tracker {
             let patches: Vec<bool> = owners.iter().map(|&owner| owner == channel).collect();
             if self.config.gating {
                 let peak = step.soft.values.iter().skip(channel).step_by(step.soft.channels).fold(0f32, |a, &b| a.max(b));
-                let moves = still.is_none_or(|m| !track.by_motion || region::overlap(&patches, &m.changed) > 0);
+                let moves = still.as_ref().is_none_or(|m| !track.by_motion || region::overlap(&patches, &m.changed) > 0);
                 if region::count(&patches) < self.config.min_patches.max(1) || peak < self.config.min_peak || !moves {
                     self.lost_something |= track.visible();
                     track.unseen = track.unseen.saturating_add(1);

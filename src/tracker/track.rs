@@ -28,8 +28,8 @@ pub struct Track {
     pub prototype: Vec<f32>,
     /// Where it was last in sight, `(row, column)` in patches.
     pub centre: (f32, f32),
-    /// Patches that it held when last in sight.
-    pub patches: usize,
+    /// The patches that it held when last in sight `(N)`.
+    pub held: Vec<bool>,
 }
 
 impl Track {
@@ -47,7 +47,7 @@ impl Track {
             self.prototype = look;
         }
         self.centre = region::centre(features.grid, patches).unwrap_or(self.centre);
-        self.patches = region::count(patches);
+        self.held = patches.to_vec();
     }
 
     /// The connected patches of a frame that look like it, outside `taken`: for when labels cannot be carried over.
@@ -62,8 +62,10 @@ impl Track {
             .map(|(x, taken)| !taken && cosine(x, &self.prototype) >= similarity)
             .collect();
         let found = region::largest(features.grid, &alike, Connect::Eight);
-        let size = region::count(&found);
-        (size > 0 && size * 4 >= self.patches && size <= self.patches.max(1) * 4).then_some(found)
+        // A share of the picture: the grid may be another.
+        let share = |set: &[bool]| region::count(set) as f32 / set.len().max(1) as f32;
+        let (now, before) = (share(&found), share(&self.held));
+        (now > 0.0 && now >= 0.25 * before && now <= 4.0 * before).then_some(found)
     }
 }
 
