@@ -1,1 +1,4 @@
 //! The one integration binary: it drives the real thing.
+
+mod ingest;
+mod support;
