@@ -138,19 +138,20 @@ impl Running {
             let source = Size::new(video.width(), video.height());
             let shown = display_size(source, video.par());
             let (long, short) = (shown.width.max(shown.height), shown.width.min(shown.height));
-            if short == 0 || long / short.max(1) > MAX_ASPECT {
+            let wanted = if short == 0 || long / short > MAX_ASPECT {
                 let fault = Fault::new(Cause::WrongCaps, format!("pictures of {source} are no camera's"));
                 let _ = tell.try_send(Signal::Fault(fault));
-                return gst::PadProbeReturn::Drop;
-            }
-            let wanted = resolution.fit(shown);
-            if let Some(size) = size.upgrade() {
-                let caps = gst::Caps::builder("video/x-raw")
+                gst::Caps::new_empty() // nothing fits: no frame passes until the teardown
+            } else {
+                let wanted = resolution.fit(shown);
+                gst::Caps::builder("video/x-raw")
                     .field("format", "RGB")
                     .field("width", wanted.width as i32)
                     .field("height", wanted.height as i32)
-                    .build();
-                size.set_property("caps", caps);
+                    .build()
+            };
+            if let Some(size) = size.upgrade() {
+                size.set_property("caps", wanted);
             }
             lock(&flow).source = Some(source);
             gst::PadProbeReturn::Ok

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
@@ -12,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 use maskd::{
     frame::{Frame, Resolution, Size, StreamId},
-    ingest::{Camera, CameraEvent, Cause, Fault, Inbox, Kind, Pace, SourceConfig, Stop},
+    ingest::{Camera, CameraEvent, Cause, Clip, Fault, Inbox, Kind, Mp4Writer, Pace, SourceConfig, Stop},
     metrics::{DropCause, Metrics, Stage},
 };
 
@@ -340,6 +341,52 @@ fn a_refused_address_is_tried_again_and_again_and_stops_at_once() {
     assert!(camera.stop() < Duration::from_secs(3));
 }
 
+/// Answers every RTSP request with a demand for a password; reports the passwords it is given.
+fn doorkeeper() -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsp://{}/live", listener.local_addr().unwrap());
+    let (tell, given) = bounded(64);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut answers = stream.try_clone().unwrap();
+            let (mut number, mut lines) = (String::new(), BufReader::new(stream).lines());
+            while let Some(Ok(line)) = lines.next() {
+                if let Some(value) = line.strip_prefix("CSeq: ") {
+                    number = value.to_owned();
+                } else if let Some(value) = line.strip_prefix("Authorization: ") {
+                    let _ = tell.try_send(value.to_owned());
+                } else if line.is_empty() {
+                    let demand = "WWW-Authenticate: Basic realm=\"door\"";
+                    let _ = write!(answers, "RTSP/1.0 401 Unauthorized\r\nCSeq: {number}\r\n{demand}\r\n\r\n");
+                }
+            }
+        }
+    });
+    (url, given)
+}
+
+#[test]
+fn the_password_comes_from_its_file_and_a_wrong_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("password");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let (url, given) = doorkeeper();
+    let site = Site::new();
+    let user = Some("me".to_owned());
+    let config = SourceConfig { user, password_file: Some(path.clone()), ..SourceConfig::rtsp(url) };
+    let camera = site.start("a", config);
+    assert_eq!(given.recv_timeout(PATIENCE).unwrap().trim_end(), "Basic bWU6aHVudGVyMg==", "me:hunter2");
+    let (fault, ..) = camera.down();
+    assert_eq!(fault.cause, Cause::Refused, "{fault}");
+    assert!(!fault.detail.contains("hunter2"), "{fault}");
+    // A changed password is used at the next try; a missing file is a failure like any other.
+    std::fs::write(&path, "better").unwrap();
+    while given.recv_timeout(PATIENCE).unwrap().trim_end() != "Basic bWU6YmV0dGVy" {}
+    std::fs::remove_file(&path).unwrap();
+    while !camera.down().0.detail.contains("password_file") {}
+    assert!(camera.stop() < Duration::from_secs(5));
+}
+
 #[test]
 fn an_address_that_accepts_and_says_nothing_stalls_and_stops_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -455,4 +502,86 @@ fn the_descriptions_run_under_gst_launch_as_their_heads_say() {
         let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success() && said.contains("EOS"), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_video_clip_yields_every_frame_at_full_size() {
+    let scene = Scene { size: Size::new(318, 178), frames: 20, fps: 10 };
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["film.mp4", "film.mkv"] {
+        let path = folder.path().join(name);
+        scene.write_video(&path);
+        let clip = Clip::open(&path).unwrap();
+        assert_eq!((clip.size(), clip.fps(), clip.len_hint()), (scene.size, Some((10, 1)), Some(20)));
+        let frames: Vec<_> = clip.map(Result::unwrap).collect();
+        assert_eq!(frames.len(), 20);
+        for (i, frame) in frames.iter().enumerate() {
+            assert_eq!((frame.name.as_str(), frame.size), (format!("{i:05}").as_str(), scene.size));
+            let off = mean_difference(&frame.rgb, &scene.rgb(i as u64));
+            assert!(off < 12.0, "frame {i} of {name} is off by {off} levels");
+        }
+        assert!(frames.windows(2).all(|w| w[0].pts_ns < w[1].pts_ns));
+    }
+}
+
+/// Mean absolute difference in levels of 0..=255.
+fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
+}
+
+#[test]
+fn files_that_are_no_clip_are_refused_by_name() {
+    let (folder, film) = film(Scene { frames: 8, ..Scene::default() });
+    let whole = std::fs::read(film).unwrap();
+    let sound = folder.path().join("sound.wav");
+    let wave = format!("audiotestsrc num-buffers=20 ! wavenc ! filesink location={}", sound.display());
+    let made = Command::new("gst-launch-1.0").args(wave.split(' ')).output().unwrap();
+    assert!(made.status.success());
+    for (name, bytes, said) in [
+        ("noise.mp4", vec![0xA7; 3000], "type"),
+        ("cut.mp4", whole[..whole.len() / 2].to_vec(), ""),
+        ("empty.mp4", Vec::new(), ""),
+        ("sound.wav", std::fs::read(&sound).unwrap(), "no video"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let error = match Clip::open(&path) {
+            Ok(clip) => clip.filter_map(Result::err).next().expect(name),
+            Err(error) => error,
+        };
+        let line = format!("{error:#}");
+        assert!(line.contains(name) && line.contains(said), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_written_video_reads_back_and_an_unfinished_one_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.mp4");
+    // Odd sides: the video is one row and one column larger.
+    let scene = Scene { size: Size::new(161, 121), frames: 12, fps: 30 };
+    let mut writer = Mp4Writer::create(&path, scene.size, (30, 1)).unwrap();
+    for i in 0..scene.frames {
+        writer.push(&scene.rgb(i)).unwrap();
+    }
+    assert!(writer.push(&[0; 7]).is_err());
+    assert!(!path.exists(), "nothing under its name before it is finished");
+    writer.finish().unwrap();
+    let clip = Clip::open(&path).unwrap();
+    assert_eq!((clip.size(), clip.fps()), (Size::new(162, 122), Some((30, 1))));
+    let frames: Vec<_> = clip.map(Result::unwrap).collect();
+    assert_eq!(frames.len(), 12);
+    let cropped: Vec<u8> = frames[5].rgb.chunks(162 * 3).take(121).flat_map(|row| row[..161 * 3].to_vec()).collect();
+    let off = mean_difference(&cropped, &scene.rgb(5));
+    assert!(off < 12.0, "frame 5 is off by {off} levels");
+
+    let mut writer = Mp4Writer::create(&folder.path().join("never.mp4"), scene.size, (30, 1)).unwrap();
+    writer.push(&scene.rgb(0)).unwrap();
+    drop(writer);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["out.mp4"]);
+    let error = format!("{:#}", Mp4Writer::create(Path::new("/nowhere/out.mp4"), scene.size, (30, 1)).err().unwrap());
+    assert!(error.contains("/nowhere/out.mp4"), "{error}");
 }

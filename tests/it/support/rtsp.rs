@@ -2,7 +2,6 @@
 
 use std::{
     sync::{
-        Arc,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -110,17 +109,12 @@ impl RtspServer {
         Self { port, context, main_loop, thread: Some(thread) }
     }
 
-    /// The port it listens on.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The address of the camera at `path`.
     pub fn url(&self, path: &str) -> String {
         format!("rtsp://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Kills the server as a power cut would: no goodbye to anybody.
+    /// Kills the server, and its clients' connections with it; says which port it had.
     pub fn kill(self) -> u16 {
         self.port
     }
