@@ -107,6 +107,11 @@ impl Publisher {
         StreamPublisher::declare(self.shared.clone(), stream).await
     }
 
+    /// Where the session can be reached: the endpoints it listens on, with the ports that it was given for port 0.
+    pub async fn locators(&self) -> Vec<String> {
+        self.shared.session.info().locators().await.iter().map(ToString::to_string).collect()
+    }
+
     /// Waits a little for the last events to leave, then closes the session.
     pub async fn close(self) {
         let (flushed, done) = oneshot::channel();
