@@ -1,1 +1,2 @@
 //! The one integration binary: it drives the real thing.
+mod golden_propagation;
