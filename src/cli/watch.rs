@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// How long output that is not a table may stay silent before it says why.
+const HINT_AFTER: Duration = Duration::from_secs(5);
+
 /// Show what daemons publish: a live table, or JSON lines.
 #[derive(Args, Debug)]
 pub struct WatchArgs {
@@ -88,6 +91,7 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
 async fn follow(reader: &Reader, args: &WatchArgs, watched: &mut Watched, view: &mut View) -> anyhow::Result<()> {
     let mut tick = interval(view.period());
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut since = Some(Instant::now());
     loop {
         tokio::select! {
             received = reader.next() => {
@@ -96,7 +100,13 @@ async fn follow(reader: &Reader, args: &WatchArgs, watched: &mut Watched, view: 
                     return view.draw(watched);
                 }
             }
-            _ = tick.tick() => view.draw(watched)?,
+            _ = tick.tick() => {
+                view.draw(watched)?;
+                if watched.received == 0 && since.is_some_and(|t| t.elapsed() > HINT_AFTER) && !matches!(view, View::Table(_)) {
+                    eprintln!("maskd watch: still waiting: {}", watched.why_nothing(&args.connect));
+                    since = None;
+                }
+            }
             signal = tokio::signal::ctrl_c() => return signal.context("waiting for Ctrl-C"),
         }
     }
@@ -266,7 +276,15 @@ impl Watched {
                 row.status = Some(message.status);
             }
             Received::Alive { stream: Some((site, stream)), alive, .. } => {
-                self.row(&site, &stream).state = if alive { "starting" } else { "gone" };
+                let row = self.row(&site, &stream);
+                match alive {
+                    true if ["", "gone"].contains(&row.state) => row.state = "starting",
+                    true => {}
+                    false => {
+                        row.state = "gone";
+                        row.instances.clear();
+                    }
+                }
             }
             Received::Alive { key, stream: None, alive: true } => drop(self.daemons.insert(key)),
             Received::Alive { key, stream: None, alive: false } => drop(self.daemons.remove(&key)),
@@ -329,7 +347,7 @@ impl Watched {
         let at = connect.join(", ");
         if self.rows.is_empty() && self.daemons.is_empty() {
             return format!(
-                "nobody published at {at} in time: check that maskd runs there, that [publish] listens on an address reachable from here, and --site and --stream"
+                "nobody is publishing at {at}: check that maskd runs there, that [publish] listens on an address reachable from here, and --site and --stream"
             );
         }
         let states: Vec<_> = self
@@ -342,7 +360,7 @@ impl Watched {
             })
             .collect();
         let streams = if states.is_empty() { "it has no such stream".to_owned() } else { states.join(", ") };
-        format!("a daemon is at {at}, but no masks came in time: {streams}; look at its log and its /metrics")
+        format!("a daemon is at {at}, but no masks came: {streams}; look at its log and its /metrics")
     }
 }
 

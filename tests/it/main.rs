@@ -1,2 +1,3 @@
 //! The one integration binary: it drives the real thing.
 mod golden_propagation;
+mod publish;
