@@ -312,17 +312,18 @@ impl Watched {
             let frame = row.last.map_or("-".to_owned(), |last| last.sequence.to_string());
             let count = row.instances.len();
             let note = if row.coarsened { " (coarsened)" } else { "" };
-            let (state, lost, skipped, latency) = (row.state, row.lost, row.skipped, row.latency_ms);
+            let (state, lost, skipped) = (row.state, row.lost, row.skipped);
+            let latency = row.last.map_or("-".to_owned(), |_| format!("{:.0} ms", row.latency_ms));
             // Writing to a String cannot fail.
             let _ = if full {
                 write!(
                     out,
-                    "\n{name:<22} {state:<12} {fps:>5.1} {frame:>9} {lost:>5} {skipped:>8} {latency:>6.0}ms  {count}{note}"
+                    "\n{name:<22} {state:<12} {fps:>5.1} {frame:>9} {lost:>5} {skipped:>8} {latency:>8}  {count}{note}"
                 )
             } else {
                 writeln!(
                     out,
-                    "{name} {state} fps {fps:.1} frame {frame} lost {lost} skipped {skipped} latency {latency:.0} ms instances {count}{note}"
+                    "{name} {state} fps {fps:.1} frame {frame} lost {lost} skipped {skipped} latency {latency} instances {count}{note}"
                 )
             };
             if !full {
