@@ -1,1 +1,4 @@
 //! TODO
+
+pub mod prompt;
+pub mod watch;

@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod coarsening;
 mod davis_metrics;
 mod golden_model;
 mod golden_propagation;
 mod ingest;
+mod prompts;
+mod publish;
 mod shared;
 mod support;
+mod wire;
