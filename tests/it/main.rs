@@ -2,4 +2,7 @@
 // A panic is how a test fails; clippy's own exception does not reach the functions that tests share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod golden_model;
+mod golden_propagation;
 mod imports;
+mod shared;
