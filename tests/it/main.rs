@@ -6,3 +6,4 @@ mod golden_model;
 mod golden_propagation;
 mod imports;
 mod shared;
+mod weights_fetch;
