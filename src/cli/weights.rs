@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::model::{
     Checkpoint, Family,
@@ -212,43 +213,38 @@ fn record(path: &Path, sha256: &str) -> anyhow::Result<()> {
 
 /// Downloads with a progress bar. Ctrl-C and SIGTERM leave nothing behind.
 fn receive(url: &str, target: &Path, expected: &Expected) -> anyhow::Result<Received> {
-    let mut part = Part::of(target)?;
-    let temp = part.path().to_owned();
-    let (url, expected, bar) = (url.to_owned(), expected.clone(), progress_bar(target));
-    let shown = bar.clone();
-    let work = move || {
-        let done = part.download(&url, &expected, &mut |received, total| {
-            if let Some(total) = total {
-                shown.set_length(total);
-            }
-            shown.set_position(received);
-        });
-        done.map(|received| (part, received))
-    };
-
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime")?;
+    let bar = progress_bar(target);
     let outcome = runtime.block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        // Heard from before there is anything to clean up.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut part = Part::of(target)?;
+        let temp = part.path().to_owned();
+        let (url, expected, shown) = (url.to_owned(), expected.clone(), bar.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let done = part.download(&url, &expected, &mut |received, total| {
+                if let Some(total) = total {
+                    shown.set_length(total);
+                }
+                shown.set_position(received);
+            });
+            done.map(|received| (part, received))
+        });
         tokio::select! {
-            done = tokio::task::spawn_blocking(work) => Ok::<_, anyhow::Error>(Some(done.context("This is a bug: fetching")?)),
-            _ = tokio::signal::ctrl_c() => Ok(None),
-            _ = terminate.recv() => Ok(None),
+            done = work => Ok(done.context("This is a bug: the download panicked")??),
+            _ = async { tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () } } => {
+                let _ = fs::remove_file(temp);
+                bail!("interrupted: nothing of {} was kept", target.display())
+            }
         }
     });
-    // The download may hang in a read; it is not waited for.
+    // After an interruption the download may hang in a read; it is not waited for.
     runtime.shutdown_background();
     bar.finish_and_clear();
-    match outcome? {
-        Some(done) => {
-            let (part, received) = done?;
-            part.keep()?;
-            Ok(received)
-        }
-        None => {
-            let _ = fs::remove_file(temp);
-            bail!("interrupted: nothing of {} was kept", target.display())
-        }
-    }
+    let (part, received) = outcome?;
+    part.keep()?;
+    Ok(received)
 }
 
 fn progress_bar(target: &Path) -> ProgressBar {

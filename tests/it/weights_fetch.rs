@@ -6,11 +6,13 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use clap::Parser as _;
@@ -244,6 +246,43 @@ fn offline_one_line_says_what_to_do() {
     let file = "dino_deitsmall16_pretrain";
     assert!(error.starts_with(&format!("cannot reach 127.0.0.1:{port}: ")), "{error}");
     assert!(error.contains(&format!("fetch http://127.0.0.1:{port}/dino/{file}/{file}.pth, copy it to /")), "{error}");
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_nothing_behind() {
+    let cache = tempfile::tempdir().unwrap();
+    for signal in ["INT", "TERM"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x.pth", listener.local_addr().unwrap());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_maskd"))
+            .args(["weights", "fetch", &url, "--cache", cache.path().to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Half a file, and then nothing more.
+        let (mut stream, _) = listener.accept().unwrap();
+        request_path(&stream);
+        stream.write_all(&announcing(200_000, &[7; 100_000])).unwrap();
+        let begun = || fs::read_dir(cache.path()).unwrap().any(|e| e.unwrap().metadata().is_ok_and(|m| m.len() > 0));
+        until(begun, "the download begins");
+
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        until(|| child.try_wait().unwrap().is_some(), "maskd ends");
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code().is_some_and(|code| code != 0), "{signal}: {}: {said}", output.status);
+        assert!(said.contains("interrupted") && said.trim().lines().count() == 1, "{said}");
+        assert_eq!(names(cache.path()), Vec::<String>::new());
+    }
+}
+
+/// Waits for a condition, for half a minute at most.
+fn until(mut condition: impl FnMut() -> bool, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]
