@@ -1,1 +1,5 @@
 //! The one integration binary: it drives the real thing.
+
+mod config;
+mod daemon;
+mod support;

@@ -1,0 +1,3 @@
+//! What the tests need and draw themselves.
+
+pub mod weights;
