@@ -2,4 +2,6 @@
 
 mod config;
 mod daemon;
+mod golden_model;
+mod shared;
 mod support;
