@@ -3,5 +3,6 @@
 mod config;
 mod daemon;
 mod golden_model;
+mod golden_propagation;
 mod shared;
 mod support;

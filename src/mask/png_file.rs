@@ -1,0 +1,172 @@
+//! Label maps as PNG files with a palette, the form that DAVIS and its tools use.
+
+use std::{
+    fs::{File, Permissions},
+    io::{BufReader, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use png::{BitDepth, ColorType, Limits, Transformations};
+
+use super::{LabelMap, MAX_AREA, MaskError, palette};
+use crate::frame::Size;
+
+impl LabelMap {
+    /// Reads an indexed PNG (its indices, whatever its palette) or an 8-bit grey one (its values).
+    /// 255, which DAVIS uses for void, becomes background.
+    ///
+    /// # Errors
+    /// Every other kind of picture, one above [`MAX_AREA`] and a damaged file are refused by name.
+    pub fn read_png(path: &Path) -> Result<Self, MaskError> {
+        let file = File::open(path).map_err(|source| MaskError::Io { path: path.into(), source })?;
+        let bad = |reason: String| MaskError::BadPng { path: path.into(), reason };
+        let mut decoder = png::Decoder::new_with_limits(BufReader::new(file), Limits { bytes: 2 * MAX_AREA });
+        decoder.set_transformations(Transformations::IDENTITY);
+        let mut reader = decoder.read_info().map_err(|e| bad(e.to_string()))?;
+        let info = reader.info();
+        let (size, colour, depth) = (Size::new(info.width, info.height), info.color_type, info.bit_depth);
+        if size.area() > MAX_AREA {
+            return Err(bad(format!("{size} pixels are too many")));
+        }
+        match (colour, depth) {
+            (ColorType::Indexed, _) | (ColorType::Grayscale, BitDepth::Eight) => {}
+            _ => return Err(bad(format!("its colours are {colour:?} with {} bits", depth as u8))),
+        }
+        let length = reader.output_buffer_size().ok_or_else(|| bad("it is too large".into()))?;
+        let mut packed = vec![0; length];
+        let frame = reader.next_frame(&mut packed).map_err(|e| bad(e.to_string()))?;
+        let mut labels = unpack(&packed, frame.line_size, size, depth as usize);
+        labels.iter_mut().filter(|label| **label == 255).for_each(|label| *label = 0);
+        Ok(Self { size, labels })
+    }
+
+    /// Writes an indexed PNG with the DAVIS palette. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn write_png(&self, path: &Path) -> Result<(), MaskError> {
+        let failed = |source: std::io::Error| MaskError::Io { path: path.into(), source };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::Builder::new()
+            .prefix(".mask-")
+            // The usual mode of a new file: the umask still applies.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(failed)?;
+        self.encode_png(BufWriter::new(file.as_file_mut())).map_err(failed)?;
+        file.persist(path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+
+    fn encode_png(&self, out: impl Write) -> std::io::Result<()> {
+        let mut encoder = png::Encoder::new(out, self.size.width, self.size.height);
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_palette(palette().as_flattened().to_vec());
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.labels)?;
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+/// One byte per pixel from rows of `bits` per pixel, highest bits first, each row from a new byte.
+fn unpack(packed: &[u8], line: usize, size: Size, bits: usize) -> Vec<u8> {
+    let (width, per_byte) = (size.width as usize, 8 / bits);
+    let mask = (0xff_u16 >> (8 - bits)) as u8;
+    let mut labels = Vec::with_capacity(size.area());
+    for row in packed.chunks_exact(line.max(1)).take(size.height as usize) {
+        labels.extend((0..width).map(|x| (row[x / per_byte] >> (8 - bits - bits * (x % per_byte))) & mask));
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn write(path: &Path, colour: ColorType, depth: BitDepth, size: Size, data: &[u8]) {
+        let mut encoder = png::Encoder::new(File::create(path).unwrap(), size.width, size.height);
+        encoder.set_color(colour);
+        encoder.set_depth(depth);
+        if colour == ColorType::Indexed {
+            encoder.set_palette(palette().as_flattened()[..48].to_vec());
+        }
+        encoder.write_header().unwrap().write_image_data(data).unwrap();
+    }
+
+    #[test]
+    fn a_written_map_is_read_back_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("00000.png");
+        let map = LabelMap { size: Size::new(3, 2), labels: vec![0, 1, 2, 3, 254, 7] };
+        map.write_png(&path).unwrap();
+        map.write_png(&path).unwrap();
+        assert_eq!(LabelMap::read_png(&path).unwrap(), map);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o600, 0o600);
+        assert!(map.write_png(&folder.path().join("no/such/folder.png")).unwrap_err().to_string().contains("no/such"));
+    }
+
+    #[test]
+    fn few_bits_grey_and_void_are_read_and_the_rest_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        let size = Size::new(3, 2);
+        write(&path, ColorType::Indexed, BitDepth::Two, size, &[0b0001_1000, 0b1100_0100]);
+        assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 2, 3, 0, 1]);
+        write(&path, ColorType::Indexed, BitDepth::One, size, &[0b0100_0000, 0b1010_0000]);
+        assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 0, 1, 0, 1]);
+        write(&path, ColorType::Grayscale, BitDepth::Eight, size, &[0, 1, 255, 2, 3, 4]);
+        assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 0, 2, 3, 4]);
+        for (colour, depth, bytes) in [
+            (ColorType::Rgb, BitDepth::Eight, 18),
+            (ColorType::Rgba, BitDepth::Eight, 24),
+            (ColorType::Grayscale, BitDepth::Sixteen, 12),
+            (ColorType::Grayscale, BitDepth::One, 2),
+        ] {
+            write(&path, colour, depth, size, &vec![0; bytes]);
+            let error = LabelMap::read_png(&path).unwrap_err().to_string();
+            assert!(error.contains("m.png") && error.contains(&format!("{colour:?}")), "{error}");
+        }
+        let missing = LabelMap::read_png(&folder.path().join("none.png")).unwrap_err();
+        assert!(matches!(missing, MaskError::Io { .. }), "{missing}");
+    }
+
+    #[test]
+    fn a_png_that_claims_a_huge_picture_is_refused_before_memory_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.png");
+        LabelMap::new(Size::new(1, 1)).write_png(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[16..24].copy_from_slice(&[0x7f, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff]);
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(LabelMap::read_png(&path), Err(MaskError::BadPng { .. })));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_damaged_file_is_an_error_or_a_map_but_never_a_panic(cut in 0usize..1200, at in 0usize..1200, byte: u8) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.png");
+            LabelMap { size: Size::new(8, 4), labels: (0..32).collect() }.write_png(&path).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            if let Some(target) = bytes.get_mut(at) {
+                *target = byte;
+            }
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(map) = LabelMap::read_png(&path) {
+                prop_assert_eq!(map.labels.len(), map.size.area());
+            }
+        }
+    }
+}

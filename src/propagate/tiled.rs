@@ -1,0 +1,229 @@
+//! Propagation at the price of its window: a tile of neighbouring patches is compared, in one small
+//! matrix product at a time, with a strip of a context's rows that its windows can reach. Only the
+//! scores of one strip and the few best of each patch are ever kept, whatever the size of the grid.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{Memory, PropagateConfig, comparable};
+use crate::{
+    backbone::{Features, Grid},
+    mask::SoftLabels,
+};
+
+/// Patches per side of a tile. Larger tiles waste work at the rim of their windows, smaller ones
+/// make the products too thin to be fast.
+const TILE: usize = 8;
+
+/// The soft labels `(N, K)` of `query`, from the labels of `contexts`; K is the largest number of
+/// channels among them. Contexts of another grid are left out; a patch that nothing answers is all zero.
+pub fn propagate(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {
+    let (contexts, channels) = comparable(query, contexts);
+    let mut values = vec![0.0; query.grid.len() * channels];
+    if contexts.is_empty() {
+        return SoftLabels { channels, values };
+    }
+    let cols = query.grid.cols;
+    let finished: Vec<(Tile, Vec<f32>)> = tiles(query.grid)
+        .into_par_iter()
+        .map_init(Scratch::default, |scratch, tile| {
+            let labels = scratch.propagate(&tile, query, &contexts, channels, config);
+            (tile, labels)
+        })
+        .collect();
+    for (tile, labels) in finished {
+        let width = tile.cols.len() * channels;
+        for (row, labels) in tile.rows.zip(labels.chunks_exact(width)) {
+            values[(row * cols + tile.cols.start) * channels..][..width].copy_from_slice(labels);
+        }
+    }
+    SoftLabels { channels, values }
+}
+
+/// Neighbouring patches that are worked on together.
+struct Tile {
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
+/// The grid in tiles of nearly equal sides of at most [`TILE`].
+fn tiles(grid: Grid) -> Vec<Tile> {
+    let cut = |len: usize| {
+        let parts = len.div_ceil(TILE);
+        (0..parts).map(move |part| part * len / parts..(part + 1) * len / parts)
+    };
+    cut(grid.rows).flat_map(|rows| cut(grid.cols).map(move |cols| Tile { rows: rows.clone(), cols })).collect()
+}
+
+/// The patches at most `radius` away from any of `range`, within `0..len`.
+fn reach(range: &Range<usize>, radius: usize, len: usize) -> Range<usize> {
+    range.start.saturating_sub(radius)..range.end.saturating_add(radius).min(len)
+}
+
+/// A patch that may be among the best.
+struct Candidate {
+    score: f32,
+    context: u32,
+    source: u32,
+}
+
+/// The best of one patch so far.
+#[derive(Default)]
+struct Best {
+    /// The `top_k` largest scores, falling.
+    top: Vec<f32>,
+    /// All that were among the largest when they came, in order of context and place.
+    candidates: Vec<Candidate>,
+}
+
+impl Best {
+    fn offer(&mut self, candidate: Candidate, top_k: usize) {
+        let score = candidate.score;
+        if self.top.len() < top_k || score > self.top[top_k - 1] {
+            let place = self.top.partition_point(|better| *better >= score);
+            self.top.truncate(top_k - 1);
+            self.top.insert(place, score);
+        }
+        self.candidates.push(candidate);
+    }
+
+    /// A score below this cannot be among the best any more.
+    fn least(&self, top_k: usize) -> f32 {
+        if self.top.len() < top_k { f32::NEG_INFINITY } else { self.top[top_k - 1] }
+    }
+}
+
+/// What one thread works with, kept from tile to tile.
+#[derive(Default)]
+struct Scratch {
+    /// The tile's tokens, `(C, T)`.
+    tokens: Vec<f32>,
+    /// Scores of one strip, `(sources, T)`.
+    scores: Vec<f32>,
+    /// `(T)`: [`Best::least`] of each patch, beside each other to be compared quickly.
+    least: Vec<f32>,
+    best: Vec<Best>,
+}
+
+impl Scratch {
+    /// The soft labels of a tile's patches, `(T, K)`.
+    fn propagate(
+        &mut self,
+        tile: &Tile,
+        query: &Features,
+        contexts: &[&Memory],
+        channels: usize,
+        config: &PropagateConfig,
+    ) -> Vec<f32> {
+        self.take(tile, query);
+        let grid = query.grid;
+        let top_k = config.top_k.clamp(1, contexts.len() * grid.len());
+        let window = reach(&tile.cols, config.radius, grid.cols);
+        for (index, memory) in contexts.iter().enumerate() {
+            for row in reach(&tile.rows, config.radius, grid.rows) {
+                let first = row * grid.cols + window.start;
+                self.score(&memory.features.tokens[first * query.dim..][..window.len() * query.dim], query.dim);
+                // Rows of the tile whose window holds this row of the context.
+                let rows = reach(&(row..row + 1), config.radius, grid.rows);
+                let rows = rows.start.max(tile.rows.start)..rows.end.min(tile.rows.end);
+                for (nth, col) in window.clone().enumerate() {
+                    let cols = reach(&(col..col + 1), config.radius, grid.cols);
+                    let cols = cols.start.max(tile.cols.start)..cols.end.min(tile.cols.end);
+                    for target_row in rows.clone() {
+                        let from = (target_row - tile.rows.start) * tile.cols.len() + cols.start - tile.cols.start;
+                        self.select(nth, from..from + cols.len(), index, first + nth, top_k);
+                    }
+                }
+            }
+        }
+        self.labels(contexts, channels, config.temperature)
+    }
+
+    /// Lays out the tile's tokens and forgets the tile before.
+    fn take(&mut self, tile: &Tile, query: &Features) {
+        let places = tile.rows.len() * tile.cols.len();
+        self.tokens.clear();
+        self.tokens.resize(places * query.dim, 0.0);
+        for (place, patch) in
+            tile.rows.clone().flat_map(|row| tile.cols.clone().map(move |col| row * query.grid.cols + col)).enumerate()
+        {
+            let token = &query.tokens[patch * query.dim..][..query.dim];
+            for (channel, value) in token.iter().enumerate() {
+                self.tokens[channel * places + place] = *value;
+            }
+        }
+        self.least.clear();
+        self.least.resize(places, f32::NEG_INFINITY);
+        self.best.resize_with(places, Best::default);
+        for best in &mut self.best {
+            best.top.clear();
+            best.candidates.clear();
+        }
+    }
+
+    /// Compares the tile's patches with those of `strip` `(sources, C)`.
+    fn score(&mut self, strip: &[f32], dim: usize) {
+        let (places, sources) = (self.least.len(), strip.len() / dim);
+        self.scores.resize(places * sources, 0.0);
+        assert!(self.tokens.len() == places * dim && strip.len() == sources * dim, "This is a bug.");
+        // SAFETY: the three buffers have the sizes that the strides below walk, as asserted, and the
+        // destination overlaps neither operand.
+        unsafe {
+            gemm::gemm(
+                places,
+                sources,
+                dim,
+                self.scores.as_mut_ptr(),
+                places as isize,
+                1,
+                false,
+                self.tokens.as_ptr(),
+                places as isize,
+                1,
+                strip.as_ptr(),
+                dim as isize,
+                1,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
+    }
+
+    /// Offers the strip's `nth` patch, which is `source` in `context`, to the tile's patches `places`.
+    fn select(&mut self, nth: usize, places: Range<usize>, context: usize, source: usize, top_k: usize) {
+        let scores = &self.scores[nth * self.least.len()..][..self.least.len()];
+        for place in places {
+            let score = scores[place];
+            if score >= self.least[place] {
+                let best = &mut self.best[place];
+                best.offer(Candidate { score, context: context as u32, source: source as u32 }, top_k);
+                self.least[place] = best.least(top_k);
+            }
+        }
+    }
+
+    /// Weighs the labels of the best.
+    fn labels(&self, contexts: &[&Memory], channels: usize, temperature: f32) -> Vec<f32> {
+        let mut values = vec![0.0; self.best.len() * channels];
+        for ((out, best), &least) in values.chunks_exact_mut(channels).zip(&self.best).zip(&self.least) {
+            // The largest exponent is 0: no temperature overflows.
+            let Some(&highest) = best.top.first() else { continue };
+            let weigh = |score: f32| ((score - highest) / temperature).exp();
+            let kept = || best.candidates.iter().filter(|candidate| candidate.score >= least);
+            let sum: f32 = kept().map(|candidate| weigh(candidate.score)).sum();
+            for candidate in kept() {
+                let weight = weigh(candidate.score) / sum;
+                let labels = &contexts[candidate.context as usize].labels;
+                let labels = &labels.values[candidate.source as usize * labels.channels..][..labels.channels];
+                out.iter_mut().zip(labels).for_each(|(out, label)| *out += weight * label);
+            }
+        }
+        values
+    }
+}
