@@ -143,6 +143,7 @@ impl Config {
             return Err(("streams".to_owned(), "no stream is configured; add a table [streams.NAME]".to_owned()));
         }
         self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
+        self.publish.validate().map_err(|e| ("publish".to_owned(), e.to_string()))?;
         for (name, stream) in &self.streams {
             stream.validate().map_err(|(key, message)| (format!("streams.{name}.{key}"), message))?;
         }

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use toml::Value;
 
-use crate::ingest::{is_secret, redact};
+use crate::ingest::redact;
 
-/// `config` as TOML with every password replaced.
+/// `config` as TOML; what stands for a user in any address is replaced by `***`. Streams hide their passwords when they
+/// are serialised; this covers every other string.
 pub(super) fn document(config: &impl Serialize) -> String {
     match Value::try_from(config) {
         Ok(mut value) => {
@@ -16,17 +17,9 @@ pub(super) fn document(config: &impl Serialize) -> String {
     }
 }
 
-/// Options of elements hold passwords under names of their own (`user-pw`), addresses hold them inside.
 fn walk(value: &mut Value) {
     match value {
-        Value::Table(table) => {
-            for (key, value) in table.iter_mut() {
-                match value {
-                    Value::String(text) if is_secret(key) && !text.is_empty() => *text = "***".to_owned(),
-                    _ => walk(value),
-                }
-            }
-        }
+        Value::Table(table) => table.iter_mut().for_each(|(_, value)| walk(value)),
         Value::Array(items) => items.iter_mut().for_each(walk),
         Value::String(text) => *text = redact(text).into_owned(),
         _ => {}
@@ -37,12 +30,10 @@ fn walk(value: &mut Value) {
 mod tests {
     #[test]
     fn passwords_go_wherever_they_stand() {
-        let given: toml::Table = toml::from_str(
-            "level = 'info'\n[a]\nlocation = 'rtsp://u:s3cret@cam/1'\n[a.properties.source]\nuser-pw = 's3cret'\nn = [1, 'http://x:s3cret@y']",
-        )
-        .unwrap();
-        let shown = super::document(&given);
+        let given = "[publish]\nconnect = ['tcp/127.0.0.1:7447', 'tls://u:s3cret@y/']\n[streams.a]\nkind = 'rtsp'\n\
+                     location = 'rtsp://u:s3cret@cam/1'\n[streams.a.properties.source]\nuser-pw = 's3cret'\n";
+        let shown = crate::config::Config::parse(given, "x").unwrap().redacted();
         assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(shown.contains("rtsp://***@cam/1") && shown.contains("level = \"info\""), "{shown}");
+        assert!(shown.contains("rtsp://***@cam/1") && shown.contains("tcp/127.0.0.1:7447"), "{shown}");
     }
 }

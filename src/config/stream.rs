@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::ingest::SourceConfig;
+use crate::ingest::{SourceConfig, SourceError};
 
 /// One camera.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +33,10 @@ impl StreamConfig {
     }
 
     pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
+        self.source.check().map_err(|e| match e {
+            SourceError::Key { key, reason } => (key, reason),
+            other => ("pipeline", other.to_string()),
+        })?;
         if !(1..=100).contains(&self.weight) {
             return Err(("weight", format!("{} is not in 1 to 100", self.weight)));
         }
