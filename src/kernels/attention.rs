@@ -127,6 +127,17 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     Ok((out, attention))
 }
 
+/// The first query's row of the attention alone, (B, heads, N), from `qkv` (B, N, 3C).
+pub fn cls_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, tokens, width) = qkv.dims3()?;
+    let head_dim = width / 3 / heads;
+    let qkv = qkv.reshape((batch, tokens, 3, heads, head_dim))?;
+    let q = qkv.narrow(1, 0, 1)?.narrow(2, 0, 1)?.reshape((batch, heads, 1, head_dim))?;
+    let k = qkv.narrow(2, 1, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, heads, N, d)
+    let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * (head_dim as f64).powf(-0.5))?;
+    candle_nn::ops::softmax(&scores, D::Minus1)?.squeeze(2)
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -164,6 +175,14 @@ mod tests {
             let fused = super::super::bias_gelu(x, &bias, Path::Fused).unwrap();
             prop_assert!(furthest(&fused, &plain) < 2e-6 * scale.max(1.0));
         }
+    }
+
+    #[test]
+    fn the_cls_row_is_the_first_row_of_the_attention() {
+        let qkv = noise((2, 11, 36), 2.0);
+        let (_, whole) = attention_plain(&qkv, 3, Path::Plain).unwrap();
+        let first = whole.narrow(2, 0, 1).unwrap().squeeze(2).unwrap();
+        assert!(furthest(&cls_attention(&qkv, 3).unwrap(), &first) < 1e-6);
     }
 
     #[test]

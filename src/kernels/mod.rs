@@ -7,7 +7,7 @@ mod attention;
 mod gelu;
 mod math;
 
-pub use attention::{attention, attention_plain};
+pub use attention::{attention, attention_plain, cls_attention};
 pub use gelu::{bias_gelu, bias_gelu_plain};
 
 use candle_core::{Device, Result, Tensor};

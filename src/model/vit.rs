@@ -18,8 +18,10 @@ pub struct Want {
     pub tokens: Vec<usize>,
     /// Keys of the last block.
     pub keys: bool,
-    /// Attention of the last block.
+    /// Attention of the last block, all of it.
     pub attention: bool,
+    /// Attention of `[CLS]` alone to all tokens in the last block.
+    pub cls_attention: bool,
 }
 
 /// What a forward pass gives.
@@ -29,8 +31,10 @@ pub struct Output {
     pub tokens: Vec<Tensor>,
     /// `(B, 1 + N, C)`, heads side by side.
     pub keys: Option<Tensor>,
-    /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: ask for it on key frames only.
+    /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: for people to look at.
     pub attention: Option<Tensor>,
+    /// `(B, heads, 1 + N)`.
+    pub cls_attention: Option<Tensor>,
 }
 
 /// A ViT: patch embedding, `[CLS]`, position embeddings, blocks, final norm.
@@ -110,7 +114,7 @@ impl Vit {
         if want.tokens.iter().any(|&block| block > last) || !want.tokens.is_sorted() {
             bail!("blocks {:?}: the network has blocks 0 to {last}, asked in rising order", want.tokens);
         }
-        let of_last = want.keys || want.attention;
+        let of_last = want.keys || want.attention || want.cls_attention;
         let stop = if of_last { last } else { want.tokens.last().copied().unwrap_or(last) };
 
         let (patches, rows, cols) = self.patches(images)?;
@@ -128,7 +132,7 @@ impl Vit {
                 tokens.push(self.norm.forward(&x, self.path)?);
             }
         }
-        let (mut keys, mut attention) = (None, None);
+        let (mut keys, mut attention, mut cls_attention) = (None, None, None);
         if let (true, Some(seen)) = (of_last, seen) {
             if want.keys {
                 keys = Some(seen.qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
@@ -136,7 +140,10 @@ impl Vit {
             if want.attention {
                 attention = Some(kernels::attention_plain(&seen.qkv, self.arch.heads, self.path)?.1);
             }
+            if want.cls_attention {
+                cls_attention = Some(kernels::cls_attention(&seen.qkv, self.arch.heads)?);
+            }
         }
-        Ok(Output { tokens, keys, attention })
+        Ok(Output { tokens, keys, attention, cls_attention })
     }
 }
