@@ -1,0 +1,3 @@
+//! TODO
+pub struct Clip;
+pub struct ClipFrame;
