@@ -2,6 +2,7 @@
 
 mod config;
 mod daemon;
+mod davis_metrics;
 mod golden_model;
 mod golden_propagation;
 mod shared;
