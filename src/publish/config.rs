@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zenoh::config::{Config, EndPoint};
 
 use super::{
-    PublishError,
+    PublishError, cause,
     keys::Site,
     wire::{self, Format},
 };
@@ -158,7 +158,7 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
         PublishError::Config(format!("zenoh_config {}: {}", path.display(), wire::one_line(cause)))
     };
     let text = fs::read_to_string(path).map_err(|e| bad(&e))?;
-    Config::from_json5(&text).map_err(|e| bad(&e))
+    Config::from_json5(&text).map_err(|e| bad(&cause(&e)))
 }
 
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
@@ -176,5 +176,5 @@ fn set<T: Serialize + ?Sized>(config: &mut Config, key: &str, value: &T) -> Resu
     let refused =
         |e: &dyn std::fmt::Display| PublishError::Config(format!("zenoh refuses {key}: {}", wire::one_line(e)));
     let json = serde_json::to_string(value).map_err(|e| refused(&e))?;
-    config.insert_json5(key, &json).map_err(|e| refused(&e))
+    config.insert_json5(key, &json).map_err(|e| refused(&cause(&e)))
 }

@@ -5,5 +5,6 @@ mod daemon;
 mod davis_metrics;
 mod golden_model;
 mod golden_propagation;
+mod publish;
 mod shared;
 mod support;
