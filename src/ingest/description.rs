@@ -76,10 +76,10 @@ impl Description {
         let mut context = gst::ParseContext::new();
         let parsed = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
         let parsed = parsed.map_err(|error| match context.missing_elements().first() {
-            Some(element) => {
+            Some(element) if error.matches(gst::ParseError::NoSuchElement) => {
                 self.wrong(format!("no element {element:?} on this machine: install its GStreamer plugin"))
             }
-            None => self.wrong(redact(error.message()).replace('\n', " ")),
+            _ => self.wrong(redact(error.message()).replace('\n', " ")),
         })?;
         let pipeline = parsed
             .downcast::<gst::Pipeline>()

@@ -5,6 +5,7 @@ mod daemon;
 mod davis_metrics;
 mod golden_model;
 mod golden_propagation;
+mod ingest;
 mod publish;
 mod shared;
 mod support;
