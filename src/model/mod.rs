@@ -1,6 +1,8 @@
 //! The vision transformer of DINO and DINOv2: one definition, used by the daemon and by the trainer.
 
 mod arch;
+pub mod catalogue;
+pub mod fetch;
 mod layers;
 mod names;
 mod pickle;
