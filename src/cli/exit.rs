@@ -4,6 +4,11 @@
 
 use std::{fmt, io, process::ExitCode};
 
+use crate::{
+    model::{WeightsError, fetch::FetchError},
+    publish::PublishError,
+};
+
 /// Why a command ended; the number is the process's exit code. Usage errors (2) are clap's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -44,17 +49,37 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     fn or_exit(self, exit: Exit) -> Result<T, Failure> {
         self.map_err(|error| {
             let error = error.into();
-            let exit = if is_file_trouble(&error) { Exit::Io } else { exit };
-            Failure { exit, error }
+            Failure { exit: known(&error).unwrap_or(exit), error }
         })
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let exit = if is_file_trouble(&error) { Exit::Io } else { Exit::Internal };
-        Self { exit, error }
+        Self { exit: known(&error).unwrap_or(Exit::Internal), error }
     }
+}
+
+/// The code of errors that mean the same wherever they come from.
+fn known(error: &anyhow::Error) -> Option<Exit> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<PublishError>() {
+            return Some(match error {
+                PublishError::Config(_) => Exit::Config,
+                PublishError::Open { .. } | PublishError::Zenoh { .. } | PublishError::Busy => Exit::Unavailable,
+                PublishError::TooLarge { .. } | PublishError::Wire(_) | PublishError::Mask(_) => Exit::Data,
+            });
+        }
+        if let Some(error) = cause.downcast_ref::<FetchError>() {
+            let offline = matches!(
+                error,
+                FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
+            );
+            return offline.then_some(Exit::Unavailable);
+        }
+        cause.downcast_ref::<WeightsError>().map(|_| Exit::Data)
+    })
+    .or_else(|| is_file_trouble(error).then_some(Exit::Io))
 }
 
 /// Whether the root of the matter is a file that could not be read or written (not a network address).

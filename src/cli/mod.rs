@@ -3,7 +3,10 @@
 mod check;
 mod exit;
 mod log;
+mod prompt;
 mod run;
+mod watch;
+pub mod weights;
 
 use clap::{Parser, Subcommand};
 
@@ -57,7 +60,29 @@ An error is a single line on standard error that starts with 'maskd: error:'.";
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(watch::WatchArgs),
+    #[command(after_help = PROMPT_EXAMPLES)]
+    Prompt(prompt::PromptArgs),
+    /// List, fetch and look into weights of the network
+    #[command(after_help = WEIGHTS_EXAMPLES)]
+    Weights(weights::Args),
 }
+
+const WATCH_EXAMPLES: &str = "Examples:
+  maskd watch                                            the daemon on this machine
+  maskd watch --connect tcp/192.0.2.7:7447 --stream front-door
+  maskd watch --json --count 10 | jq .instances[].id     ten messages, as a program sees them";
+
+const PROMPT_EXAMPLES: &str = "Examples:
+  maskd prompt front-door --point 320,240
+  maskd prompt front-door --box 100,80,60,140
+  maskd prompt front-door --reset";
+
+const WEIGHTS_EXAMPLES: &str = "Examples:
+  maskd weights list
+  maskd weights fetch dino_vits8
+  maskd weights info my.safetensors";
 
 /// Runs the chosen command to its end.
 ///
@@ -67,5 +92,14 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
+        Command::Prompt(args) => quietly(|| prompt::run(args).or_exit(Exit::Unavailable)),
+        Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),
     }
+}
+
+/// Runs an offline command: warnings only beside its own output.
+fn quietly(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    log::init_quiet()?;
+    command()
 }

@@ -22,6 +22,8 @@ fn walk(value: &mut Value) {
         Value::Table(table) => table.iter_mut().for_each(|(_, value)| walk(value)),
         Value::Array(items) => items.iter_mut().for_each(walk),
         Value::String(text) => *text = redact(text).into_owned(),
+        // 0.1 as 32 bits is 0.10000000149011612 as 64: print what was written.
+        Value::Float(x) if f64::from(*x as f32) == *x => *x = (*x as f32).to_string().parse().unwrap_or(*x),
         _ => {}
     }
 }

@@ -1,12 +1,8 @@
-<<<<<<< HEAD
-//! What the tests need and draw themselves.
-
-pub mod weights;
-=======
 //! What the tests stand on: scenes drawn with exact truth, and servers that can be killed.
 
 pub mod rtsp;
 pub mod scene;
+pub mod weights;
 
 use std::time::{Duration, Instant};
 
@@ -24,4 +20,3 @@ pub fn until<T>(awaited: &str, mut look: impl FnMut() -> Option<T>) -> T {
         std::thread::yield_now();
     }
 }
->>>>>>> ingest
