@@ -50,8 +50,9 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        // zenoh tells its inner life at info; its warnings are worth reading.
-        Self { format: LogFormat::Text, level: "info,zenoh=warn".to_owned() }
+        // zenoh tells its inner life at info; its warnings are worth reading, but one of its routing says at every start
+        // that gossip is off, which is our own setting.
+        Self { format: LogFormat::Text, level: "info,zenoh=warn,zenoh::net::routing=error".to_owned() }
     }
 }
 
