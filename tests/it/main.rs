@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod coarsening;
+mod config;
+mod daemon;
 mod davis_metrics;
 mod golden_model;
 mod golden_propagation;

@@ -1,7 +1,9 @@
 //! What the tests stand on: scenes drawn with exact truth, and servers that can be killed.
 
+pub mod process;
 pub mod rtsp;
 pub mod scene;
+pub mod weights;
 
 use std::time::{Duration, Instant};
 
