@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
-use super::{Exit, Failure, OrExit as _, log};
+use super::{Exit, Failure, OrExit as _, default_weights, log};
 use crate::{config::Config, ingest::Description, mask::LabelMap, model::Checkpoint};
 
 /// Validate a configuration and everything it names, and print it with all defaults filled in
@@ -33,9 +33,8 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     log::init_quiet()?;
     let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
-    if let Some(weights) = args.weights {
-        config.model.weights = Some(weights);
-    }
+    let named = args.weights.or(config.model.weights.take());
+    config.model.weights = default_weights(named).ok();
     let mut faults = named_files(&config);
     if let Some(last) = faults.pop() {
         for fault in faults {

@@ -3,12 +3,18 @@
 mod check;
 mod exit;
 mod log;
-mod prompt;
+pub mod prompt;
 mod run;
-mod watch;
+mod segment;
+pub mod watch;
 pub mod weights;
 
+use std::path::PathBuf;
+
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+
+use crate::model::catalogue;
 
 pub use exit::{Exit, Failure, OrExit};
 
@@ -60,6 +66,7 @@ An error is a single line on standard error that starts with 'maskd: error:'.";
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Segment(segment::Args),
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(watch::WatchArgs),
     #[command(after_help = PROMPT_EXAMPLES)]
@@ -92,10 +99,26 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Segment(args) => quietly(|| segment::run(args)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
         Command::Prompt(args) => quietly(|| prompt::run(args).or_exit(Exit::Unavailable)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),
     }
+}
+
+/// The weights to use where the command line and the configuration name none: the first of the
+/// official ones, in the order of `maskd weights list`, that are in the cache.
+///
+/// # Errors
+/// One line that says how to get some.
+fn default_weights(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let cached = || {
+        let folder = catalogue::cache_dir()?;
+        catalogue::KNOWN.iter().map(|known| folder.join(known.file)).find(|path| path.is_file())
+    };
+    given.or_else(cached).context(
+        "no weights: fetch some with 'maskd weights fetch dinov2_vits14', or name a file with --weights or model.weights",
+    )
 }
 
 /// Runs an offline command: warnings only beside its own output.

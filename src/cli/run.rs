@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use serde::Deserialize as _;
 use tracing::info;
 
-use super::{Exit, Failure, OrExit as _, log};
+use super::{Exit, Failure, OrExit as _, default_weights, log};
 use crate::{
     config::{Config, StreamConfig},
     frame::StreamId,
@@ -68,9 +68,8 @@ fn resolve(args: Args) -> Result<Config, Failure> {
         (None, Some(source)) => trial(source, args.first_mask).or_exit(Exit::Config)?,
         (None, None) => Config::default(),
     };
-    if let Some(weights) = args.weights {
-        config.model.weights = Some(weights);
-    }
+    let named = args.weights.or(config.model.weights.take());
+    config.model.weights = Some(default_weights(named).or_exit(Exit::Config)?);
     Ok(config)
 }
 

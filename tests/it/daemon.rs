@@ -234,11 +234,8 @@ fn a_file_that_cannot_be_played_is_bad_input() {
     let film = film(home.path(), 20);
     let mask = home.path().join("mask.png");
     maskd::mask::LabelMap::new(Size::new(80, 60)).write_png(&mask).unwrap();
-    let config = format!(
-        "[streams.a]\nkind = 'file'\nlocation = '{}'\nfirst_mask = '{}'\n",
-        film.display(),
-        mask.display()
-    );
+    let config =
+        format!("[streams.a]\nkind = 'file'\nlocation = '{}'\nfirst_mask = '{}'\n", film.display(), mask.display());
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[]);
     assert_eq!(daemon.wait().code(), Some(65), "{}", daemon.log());
     let last = daemon.log().lines().last().unwrap().to_owned();
