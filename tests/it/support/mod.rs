@@ -2,6 +2,7 @@
 
 pub mod rtsp;
 pub mod scene;
+pub mod site;
 
 use std::time::{Duration, Instant};
 
