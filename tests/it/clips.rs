@@ -7,7 +7,10 @@ use maskd::{
     ingest::{Clip, Mp4Writer},
 };
 
-use crate::support::scene::{Scene, film};
+use crate::support::{
+    scene::{Scene, film},
+    shared,
+};
 
 #[test]
 fn a_video_clip_yields_every_frame_at_full_size() {
@@ -27,6 +30,15 @@ fn a_video_clip_yields_every_frame_at_full_size() {
         }
         assert!(frames.windows(2).all(|w| w[0].pts_ns < w[1].pts_ns));
     }
+}
+
+/// Real footage: what a surveillance camera recorded, in a codec and container of its own.
+#[test]
+fn the_surveillance_film_is_read_whole() {
+    let Some(path) = shared("footage/vtest.avi") else { return };
+    let clip = Clip::open(&path).unwrap();
+    assert_eq!((clip.size(), clip.fps(), clip.len_hint()), (Size::new(768, 576), Some((10, 1)), Some(795)));
+    assert_eq!(clip.map(Result::unwrap).count(), 795);
 }
 
 /// Mean absolute difference in levels of 0..=255.
