@@ -74,7 +74,7 @@ pub fn discover(features: &Features, config: &DiscoverConfig, covered: &[bool]) 
     let n = grid.len();
     let least = ((config.min_area_fraction * n as f32).ceil() as usize).max(2);
     let most = (config.max_area_fraction * n as f32) as usize;
-    let dim = if n == 0 { 0 } else { values.len() / n };
+    let dim = values.len().checked_div(n).unwrap_or(0);
     let mut graph = Graph::new(values, n, dim, config.tau.unwrap_or(TAU_DINOV2_TOKENS));
     if covered.len() == n {
         graph.remove(covered);

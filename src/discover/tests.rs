@@ -1,7 +1,7 @@
 //! Discovery against exact truth.
 
 use super::{
-    motion::{Background, MotionConfig, proposals},
+    motion::{Background, Motion, MotionConfig, proposals},
     synthetic::{Thing, field},
     *,
 };
@@ -63,15 +63,13 @@ fn watch(frames: u64, scene: impl Fn(u64) -> Features) -> Vec<Motion> {
     (0..frames).map(|t| background.observe(&scene(t), &[], &MotionConfig::default())).collect()
 }
 
-use super::motion::Motion;
-
 #[test]
 fn a_walker_before_a_fixed_camera_is_exactly_what_changed() {
     let walker = |t: u64| Thing::new(5, (6, t as i32 - 10), (3, 2));
     let seen = watch(30, |t| field(GRID, 0, 0, &[walker(t)], t));
     assert!(!seen[4].usable && seen[5].usable);
-    for t in 12..30 {
-        assert_eq!(seen[t].changed, walker(t as u64).patches(GRID), "frame {t}");
+    for (t, motion) in seen.iter().enumerate().skip(12) {
+        assert_eq!(motion.changed, walker(t as u64).patches(GRID), "frame {t}");
     }
     let found = proposals(&seen[20], GRID, &[], &MotionConfig::default());
     assert_eq!(found.len(), 1);

@@ -1,8 +1,9 @@
 //! The tracker over synthetic scenes with exact truth.
 
-use std::sync::Arc;
+mod books;
+mod prompts;
 
-use proptest::prelude::*;
+use std::sync::Arc;
 
 use super::*;
 use crate::{
@@ -253,85 +254,6 @@ fn a_walker_before_a_fixed_camera_is_one_instance_from_entry_to_exit() {
 }
 
 #[test]
-fn prompts_find_the_thing_by_what_it_looks_like() {
-    let thing = Thing::new(1, (3, 5), (4, 5));
-    let other = Thing::new(2, (3, 10), (4, 5));
-    let loose = BBox { x: 16, y: 8, width: 28, height: 24 };
-    let prompts = [
-        Prompt::Box { bbox: loose },
-        Prompt::Points { positive: vec![[24, 16]], negative: vec![] },
-        Prompt::Points { positive: vec![[24, 16]], negative: vec![[42, 16], [0, 0]] },
-        Prompt::Mask { mask: Rle::from_mask(SIZE, &pixels(&thing.patches(GRID))) },
-    ];
-    for prompt in prompts {
-        let mut tracker = Tracker::new(TrackerConfig { discovery: false, ..quick() }, PATCH);
-        tracker.step(fixed(0, &[thing, other]), SIZE, 0);
-        tracker.prompt(prompt.clone()).unwrap();
-        for t in 1..6 {
-            let tracked = tracker.step(fixed(t, &[thing, other]), SIZE, 0);
-            check(&tracker, &tracked);
-            assert_eq!(ids(&tracked), [1]);
-            let found = iou(&tracked.labels, 1, thing);
-            assert!(found > 0.8, "{prompt:?} frame {t}: {found}");
-        }
-    }
-}
-
-#[test]
-fn a_box_smaller_than_a_patch_gives_the_patch_under_it() {
-    let mut tracker = Tracker::new(TrackerConfig { discovery: false, gating: false, ..quick() }, PATCH);
-    tracker.prompt(Prompt::Box { bbox: BBox { x: 71, y: 47, width: u32::MAX, height: 1 } }).unwrap();
-    tracker.prompt(Prompt::Box { bbox: BBox { x: 9, y: 9, width: 1, height: 1 } }).unwrap();
-    let tracked = tracker.step(fixed(0, &[]), SIZE, 0);
-    check(&tracker, &tracked);
-    assert_eq!(tracked.labels.labels[10 * 72 + 10], 2);
-}
-
-#[test]
-fn refused_prompts_name_what_is_wrong() {
-    let mut tracker = Tracker::new(TrackerConfig { max_instances: 2, discovery: false, ..quick() }, PATCH);
-    tracker.step(fixed(0, &[]), SIZE, 0);
-    let at = |x, y, width, height| Prompt::Box { bbox: BBox { x, y, width, height } };
-    let mut refusal = |prompt: Prompt| tracker.prompt(prompt).unwrap_err().to_string();
-    assert!(refusal(at(0, 0, 0, 4)).contains("the box is 0x4"));
-    assert!(refusal(at(72, 0, 4, 4)).contains("(72, 0) is outside the 72x48 frame"));
-    let points = |positive: Vec<[u32; 2]>| Prompt::Points { positive, negative: vec![] };
-    assert!(refusal(points(vec![])).contains("no positive point"));
-    assert!(refusal(points(vec![[0, 48]])).contains("a point at (0, 48)"));
-    assert!(refusal(points(vec![[0, 0]; 300])).contains("300 points"));
-    let wrong = Rle::from_mask(Size::new(4, 4), &[true; 16]);
-    assert!(refusal(Prompt::Mask { mask: wrong }).contains("4x4"));
-    let empty = Rle::from_mask(SIZE, &vec![false; SIZE.area()]);
-    assert!(refusal(Prompt::Mask { mask: empty }).contains("empty"));
-    tracker.prompt(at(0, 0, 9, 9)).unwrap();
-    tracker.prompt(at(30, 30, 9, 9)).unwrap();
-    assert!(matches!(tracker.prompt(at(50, 30, 9, 9)), Err(PromptError::TooManyInstances(2))));
-    tracker.step(fixed(1, &[]), SIZE, 0);
-    assert!(matches!(tracker.prompt(at(50, 30, 9, 9)), Err(PromptError::TooManyInstances(2))));
-    tracker.prompt(Prompt::Reset).unwrap();
-    tracker.prompt(at(50, 30, 9, 9)).unwrap();
-    let tracked = tracker.step(fixed(2, &[]), SIZE, 0);
-    assert_eq!((tracked.events.len(), tracker.tracks.len()), (3, 1));
-    let mut full = Tracker::new(TrackerConfig { max_instances: 99, ..quick() }, PATCH);
-    (0..16).for_each(|_| full.prompt(at(0, 0, 9, 9)).unwrap());
-    assert!(matches!(full.prompt(at(0, 0, 9, 9)), Err(PromptError::QueueFull)));
-}
-
-#[test]
-fn discovered_instances_make_room_for_prompts_and_stay_under_the_limit() {
-    let config = TrackerConfig { max_instances: 1, ..quick() };
-    let mut tracker = Tracker::new(config, PATCH);
-    let things = [Thing::new(1, (1, 1), (4, 4)), Thing::new(2, (6, 10), (4, 5))];
-    let tracked = tracker.step(panned(0, &things), SIZE, 0);
-    assert_eq!(tracked.instances.len(), 1);
-    tracker.prompt(Prompt::Points { positive: vec![[10, 10]], negative: vec![] }).unwrap();
-    let tracked = tracker.step(panned(1, &things), SIZE, 0);
-    assert_eq!(tracker.tracks.len(), 1);
-    assert_eq!(tracked.events[0], TrackEvent::Ended { id: 1, cause: EndCause::Replaced });
-    assert_eq!(tracked.events[1], TrackEvent::Appeared { id: 2, origin: Origin::Prompt });
-}
-
-#[test]
 fn a_reconnect_keeps_identities_and_searches_again() {
     let mut tracker = Tracker::new(quick(), PATCH);
     let thing = Thing::new(1, (3, 3), (4, 4));
@@ -365,76 +287,4 @@ fn features_that_do_not_fit_their_grid_change_nothing() {
     let broken = Features { tokens: vec![0.0; 5], ..(*panned(1, &[])).clone() };
     assert!(tracker.step(Arc::new(broken), SIZE, 0).instances.is_empty());
     assert_eq!(ids(&tracker.step(panned(1, &[thing]), SIZE, 0)), [1]);
-}
-
-#[derive(Clone, Debug)]
-enum Act {
-    Frames(u8, u8),
-    Ask(Prompt),
-    First(u8),
-    Grid(bool),
-}
-
-fn acts() -> impl Strategy<Value = Act> {
-    let point = || (0u32..80, 0u32..60).prop_map(|(x, y)| [x, y]);
-    prop_oneof![
-        4 => (1u8..6, 0u8..8).prop_map(|(n, things)| Act::Frames(n, things)),
-        1 => (0u32..80, 0u32..60, 0u32..90, any::<u32>())
-            .prop_map(|(x, y, width, height)| Act::Ask(Prompt::Box { bbox: BBox { x, y, width, height } })),
-        1 => (prop::collection::vec(point(), 0..3), prop::collection::vec(point(), 0..3))
-            .prop_map(|(positive, negative)| Act::Ask(Prompt::Points { positive, negative })),
-        1 => prop::collection::vec(any::<bool>(), SIZE.area())
-            .prop_map(|mask| Act::Ask(Prompt::Mask { mask: Rle::from_mask(SIZE, &mask) })),
-        1 => Just(Act::Ask(Prompt::Reset)),
-        1 => any::<u8>().prop_map(Act::First),
-        1 => any::<bool>().prop_map(Act::Grid),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-    #[test]
-    fn no_sequence_breaks_the_books(acts in prop::collection::vec(acts(), 1..14), max in 1usize..6, protocol: bool) {
-        let base = if protocol { TrackerConfig::protocol() } else { quick() };
-        let propagate = PropagateConfig { radius: 3, context: 2, ..PropagateConfig::default() };
-        let mut tracker = Tracker::new(TrackerConfig { max_instances: max, propagate, lost_after_frames: 2, ..base }, PATCH);
-        let (mut t, mut grid) = (0u64, GRID);
-        let (mut appeared, mut live) = (Vec::new(), Vec::new());
-        for act in acts {
-            match act {
-                Act::Ask(prompt) => drop(tracker.prompt(prompt)),
-                Act::First(label) => tracker.first_mask(LabelMap {
-                    size: SIZE,
-                    labels: (0..SIZE.area()).map(|i| if i % 72 < 30 { label } else { 0 }).collect(),
-                }),
-                Act::Grid(small) => grid = if small { Grid { rows: 6, cols: 9 } } else { GRID },
-                Act::Frames(n, things) => for _ in 0..n {
-                    t += 1;
-                    let all = [Thing::new(1, (1, t as i32 % 12), (3, 4)), Thing::new(2, (7, 4), (3, 3)),
-                        Thing::new(3, (4, 12 - t as i32 % 9), (3, 3))];
-                    let shown: Vec<Thing> = (0..3).filter(|k| things >> k & 1 == 1).map(|k| all[k]).collect();
-                    let tracked = tracker.step(Arc::new(field(grid, u64::from(things / 4), 0, &shown, t)), SIZE, 0);
-                    check(&tracker, &tracked);
-                    for event in &tracked.events {
-                        match event {
-                            TrackEvent::Appeared { id, .. } => {
-                                prop_assert!(!appeared.contains(id), "id used again");
-                                appeared.push(*id);
-                                live.push(*id);
-                            }
-                            TrackEvent::Ended { id, .. } => {
-                                prop_assert!(live.contains(id), "ended twice or never began");
-                                live.retain(|l| l != id);
-                            }
-                        }
-                    }
-                    let mut now: Vec<_> = tracker.tracks.iter().map(|t| t.id).collect();
-                    now.sort_unstable();
-                    live.sort_unstable();
-                    prop_assert_eq!(&now, &live, "events do not add up");
-                    prop_assert!(live.len() <= max.max(1));
-                },
-            }
-        }
-    }
 }
