@@ -104,3 +104,18 @@ fn two_groups_that_touch_through_a_faint_patch_are_taken_apart() {
     assert_eq!(found.iter().map(|p| region::count(&p.patches)).sum::<usize>(), 5);
     assert!(found[0].score > found[1].score || region::count(&found[0].patches) == 3);
 }
+
+#[test]
+fn what_stands_perfectly_still_becomes_scene_in_time_though_it_is_followed() {
+    let parked = Thing::new(5, (6, 8), (3, 3));
+    let (mut background, owned) = (Background::new(), parked.patches(GRID));
+    for t in 0..130 {
+        let frame = field(GRID, 0, 0, &[parked][..usize::from(t >= 10)], t);
+        let motion = background.observe(&frame, &owned, &MotionConfig::default());
+        match t {
+            10..105 => assert_eq!(motion.changed, owned, "frame {t}"),
+            115.. => assert!(motion.usable && region::count(&motion.changed) == 0, "frame {t}"),
+            _ => {}
+        }
+    }
+}
