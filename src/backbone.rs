@@ -1,5 +1,18 @@
 //! The network as the rest sees it: pictures in, features of their patches out. Owns the device.
 
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    frame::{Frame, Resolution, Size},
+    kernels,
+    model::{Architecture, Checkpoint, Family, Vit, Want},
+    preprocess,
+};
+
 /// The patch grid of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -35,4 +48,233 @@ pub struct Features {
     pub discovery: Option<Vec<f32>>,
     /// Attention of `[CLS]` to the patches in the last block, mean over heads, `(N)`, sums to at most 1.
     pub cls_attention: Option<Vec<f32>>,
+}
+
+/// Where the network runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The first NVIDIA GPU where this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA GPU, or an error.
+    Cuda,
+}
+
+/// The numbers that the network computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// float32 on the CPU, bfloat16 on a GPU.
+    #[default]
+    Auto,
+    /// float32.
+    F32,
+    /// bfloat16, GPU only.
+    Bf16,
+    /// float16, GPU only.
+    F16,
+}
+
+/// The `[model]` part of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackboneConfig {
+    /// The weights file; `None` means the command's own default.
+    pub weights: Option<PathBuf>,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// What to compute with.
+    pub precision: Precision,
+    /// Pixels of the short side of the network's input; the long side follows, both floored to whole patches.
+    pub short_side: u32,
+    /// Attention heads, where the weights do not tell (a width that is no multiple of 64).
+    pub heads: Option<usize>,
+    /// The block (1 to depth) whose tokens labels are propagated by; `None` is the last one, as published.
+    pub propagation_block: Option<usize>,
+}
+
+impl Default for BackboneConfig {
+    fn default() -> Self {
+        Self {
+            weights: None,
+            device: DeviceChoice::Auto,
+            precision: Precision::Auto,
+            short_side: 336,
+            heads: None,
+            propagation_block: None,
+        }
+    }
+}
+
+/// A loaded network on its device.
+pub struct Backbone {
+    vit: Vit,
+    device: Device,
+    dtype: DType,
+    resolution: Resolution,
+    /// 0-based.
+    block: usize,
+    model_id: String,
+}
+
+impl Backbone {
+    /// Reads the weights, chooses the device and builds the network.
+    ///
+    /// # Errors
+    /// Weights that cannot be used (the cause is a [`crate::model::WeightsError`]), a device that is
+    /// not there, a precision that the device has not.
+    pub fn load(config: &BackboneConfig) -> Result<Self> {
+        let path =
+            config.weights.as_deref().context("no weights given: name a file with --weights or model.weights")?;
+        let checkpoint = Checkpoint::read(path, config.heads)?;
+        let arch = checkpoint.architecture;
+        let device = choose_device(config.device)?;
+        let dtype = match (config.precision, device.is_cpu()) {
+            (Precision::Auto | Precision::F32, true) | (Precision::F32, false) => DType::F32,
+            (Precision::Auto | Precision::Bf16, false) => DType::BF16,
+            (Precision::F16, false) => DType::F16,
+            (Precision::Bf16 | Precision::F16, true) => {
+                bail!("model.precision: the CPU computes in f32; bf16 and f16 need a GPU (model.device)")
+            }
+        };
+        let block = match config.propagation_block {
+            None => arch.depth - 1,
+            Some(block) if (1..=arch.depth).contains(&block) => block - 1,
+            Some(block) => bail!("model.propagation_block = {block}: {arch} has blocks 1 to {}", arch.depth),
+        };
+        let patch = arch.patch as u32;
+        if config.short_side < patch || config.short_side > 4096 {
+            bail!("model.short_side = {}: want {patch} (one patch) to 4096", config.short_side);
+        }
+        let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, kernels::Path::Fused)
+            .context("building the network")?;
+        Ok(Self {
+            vit,
+            device,
+            dtype,
+            resolution: Resolution { short_side: config.short_side, multiple: patch },
+            block,
+            model_id: checkpoint.model_id(),
+        })
+    }
+
+    /// The network's shape.
+    pub fn architecture(&self) -> &Architecture {
+        self.vit.architecture()
+    }
+
+    /// Architecture and hash of the weights, as stamped on every message.
+    pub fn model_id(&self) -> &str {
+        &self.model_id
+    }
+
+    /// How large the network sees frames; give it to ingest, so that GStreamer scales.
+    pub fn resolution(&self) -> Resolution {
+        self.resolution
+    }
+
+    /// Where and in what the network computes, for people to read.
+    pub fn device(&self) -> String {
+        let place = match &self.device {
+            Device::Cpu => format!("CPU, {} threads", rayon::current_num_threads()),
+            Device::Cuda(_) => "CUDA GPU".to_owned(),
+            Device::Metal(_) => "Metal GPU".to_owned(),
+        };
+        format!("{place}, {}", self.dtype.as_str())
+    }
+
+    /// Runs a grey frame through, so that the first camera frame finds everything allocated and compiled.
+    ///
+    /// # Errors
+    /// Out of memory, or a broken device.
+    pub fn warm_up(&self) -> Result<()> {
+        let side = self.resolution.fit(Size::new(16, 9));
+        let grey = Tensor::zeros((1, 3, side.height as usize, side.width as usize), DType::F32, &Device::Cpu)?;
+        self.run(&grey, true).map(|_| ())
+    }
+
+    /// Input for frames of one network size: `(B, 3, H, W)`; see [`Self::input_size`].
+    ///
+    /// # Errors
+    /// A frame whose buffer does not hold its own size.
+    pub fn prepare(&self, frames: &[&Frame], size: Size) -> Result<Tensor> {
+        Ok(preprocess::batch(frames, size)?)
+    }
+
+    /// The size that the network sees frames of `source` size at.
+    pub fn input_size(&self, source: Size) -> Size {
+        self.resolution.fit(source)
+    }
+
+    /// Features of a prepared batch, one per image, with what discovery needs where `discovery`.
+    ///
+    /// # Errors
+    /// Out of memory, or a broken device.
+    pub fn run(&self, input: &Tensor, discovery: bool) -> Result<Vec<Features>> {
+        let arch = *self.architecture();
+        let (batch, _, height, width) = input.dims4()?;
+        let grid = Grid { rows: height / arch.patch, cols: width / arch.patch };
+        let last = arch.depth - 1;
+        let by_keys = arch.family == Family::Dino;
+        let mut blocks = vec![self.block];
+        if discovery && !by_keys && self.block != last {
+            blocks.push(last);
+        }
+        let want = Want { tokens: blocks, keys: discovery && by_keys, cls_attention: discovery, ..Want::default() };
+        let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
+
+        let tokens = rows_of(&output.tokens[0])?;
+        let discovered = match (discovery, output.keys, output.tokens.get(1)) {
+            (false, ..) => None,
+            (true, Some(keys), _) => Some(rows_of(&keys)?),
+            (true, None, Some(last)) => Some(rows_of(last)?),
+            (true, None, None) => Some(tokens.clone()),
+        };
+        let attention = output.cls_attention.as_ref().map(cls_rows).transpose()?;
+        let pick = |all: &Option<Vec<Vec<f32>>>, i: usize| all.as_ref().map(|images| images[i].clone());
+        Ok((0..batch)
+            .map(|i| Features {
+                grid,
+                dim: arch.dim,
+                tokens: tokens[i].clone(),
+                discovery: pick(&discovered, i),
+                cls_attention: pick(&attention, i),
+            })
+            .collect())
+    }
+}
+
+/// `(B, 1 + N, C)` to one L2-normalised `(N, C)` per image on the host, without `[CLS]`; one copy for the batch.
+fn rows_of(tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let (_, n, dim) = tokens.dims3()?;
+    let host = tokens.narrow(1, 1, n - 1)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
+    Ok(host
+        .into_iter()
+        .map(|mut image| {
+            for row in image.chunks_mut(dim) {
+                let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+                row.iter_mut().for_each(|x| *x /= norm);
+            }
+            image
+        })
+        .collect())
+}
+
+/// `(B, heads, 1 + N)` to the patches' share, mean over heads, per image.
+fn cls_rows(attention: &Tensor) -> Result<Vec<Vec<f32>>> {
+    let n = attention.dim(2)?;
+    Ok(attention.narrow(2, 1, n - 1)?.to_dtype(DType::F32)?.mean(1)?.to_vec2()?)
+}
+
+fn choose_device(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Auto if candle_core::utils::cuda_is_available() => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
+        DeviceChoice::Auto => Ok(Device::Cpu),
+        DeviceChoice::Cuda => Device::new_cuda(0)
+            .context("model.device = \"cuda\": no usable GPU (is this build made with --features cuda?)"),
+    }
 }

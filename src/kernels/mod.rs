@@ -1,1 +1,41 @@
-//! TODO
+//! Fused CPU operators for inference. Each has a plain twin, built from candle's own differentiable
+//! operators, that it is tested against; training uses the twins.
+//!
+//! None of these has a backward. [`Path`] decides which of the two a model runs.
+
+mod attention;
+mod gelu;
+mod math;
+
+pub use attention::{attention, attention_plain, cls_attention};
+pub use gelu::{bias_gelu, bias_gelu_plain};
+
+use candle_core::{Device, Result, Tensor};
+
+/// Which operators a model runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Candle's own operators only: differentiable, on every device.
+    Plain,
+    /// Fused operators where the device has them: inference only, gradients stop at each of them.
+    Fused,
+}
+
+impl Path {
+    /// Whether the fused CPU kernels apply to `x`.
+    fn fuses(self, x: &Tensor) -> bool {
+        self == Path::Fused && matches!(x.device(), Device::Cpu) && x.dtype() == candle_core::DType::F32
+    }
+}
+
+/// Layer normalisation over the last dimension, `(..., C)`.
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, path: Path) -> Result<Tensor> {
+    match path {
+        Path::Plain => candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32),
+        Path::Fused =>
+        {
+            #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]
+            candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, eps as f32)
+        }
+    }
+}

@@ -233,6 +233,9 @@ mod tests {
     fn an_object_that_fills_the_frame_is_kept_by_min_max() {
         let full = soft(2, &[0.0, 1.0, 0.0, 1.0]);
         assert_eq!(readout(&full, (1, 2), 2, Size::new(4, 2), MIN_MAX, &[]).labels, [1; 8]);
+        // A constant channel becomes NaN in the script, and NaN wins in torch.max.
+        let constant = soft(2, &[1.0, 0.5, 0.0, 0.5]);
+        assert_eq!(readout(&constant, (1, 2), 2, Size::new(4, 2), MIN_MAX, &[]).labels, [1; 8]);
     }
 
     #[test]

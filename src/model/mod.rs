@@ -1,1 +1,15 @@
-//! TODO
+//! The vision transformer of DINO and DINOv2: one definition, used by the daemon and by the trainer.
+
+mod arch;
+mod layers;
+mod names;
+mod pickle;
+mod pos_embed;
+mod pth;
+mod vit;
+pub mod weights;
+
+pub use arch::{Architecture, Family};
+pub use pos_embed::{bicubic_matrix, resize_pos_embed};
+pub use vit::{Output, Vit, Want};
+pub use weights::{Checkpoint, WeightsError};

@@ -214,6 +214,10 @@ impl Scratch {
             let weigh = |score: f32| ((score - highest) / temperature).exp();
             let kept = || best.candidates.iter().filter(|candidate| candidate.score >= least);
             let sum: f32 = kept().map(|candidate| weigh(candidate.score)).sum();
+            // Not so for scores that are infinite: nothing can be said then.
+            if sum.is_nan() {
+                continue;
+            }
             for candidate in kept() {
                 let weight = weigh(candidate.score) / sum;
                 let labels = &contexts[candidate.context as usize].labels;

@@ -1,0 +1,35 @@
+# Every target does its own set-up on Debian and Ubuntu; where all is present nothing is downloaded.
+# CARGO_TARGET_DIR is honoured, so that clones can share one build.
+
+SHELL := /bin/bash
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint check-cuda demo clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Install what is missing: system packages (apt, as root or with sudo) and Rust (rustup)
+	@bash .ci/setup
+
+build: setup ## Build the release binary
+	cargo build --release --workspace
+
+test: setup ## Run all tests (release profile: one build serves the tests and the demo)
+	@bash .ci/test
+
+lint: setup ## Formatting, clippy without warnings, the direction of imports, licences and sources
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo test --release --test it --quiet imports::
+	@bash .ci/deny
+
+check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI where there is none (about 15 minutes)
+	@bash .ci/check-cuda
+
+demo: build ## The main job on a sample clip: daemon, subscriber, overlay (SOURCE=, WEIGHTS=, SECONDS_MAX=60)
+	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo
+
+clean: ## Remove everything that was built
+	cargo clean

@@ -1,0 +1,196 @@
+//! Multi-head self-attention straight from the fused qkv product, without ever storing N x N.
+
+use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+use gemm::{Parallelism, gemm};
+use rayon::prelude::*;
+
+use super::{Path, math};
+
+/// Query rows handled together: their scores, `QUERIES x N` floats, stay in the second-level cache.
+const QUERIES: usize = 64;
+
+struct Attention {
+    heads: usize,
+}
+
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, tokens, width) = layout.shape().dims3()?;
+        let CpuStorage::F32(qkv) = qkv else { bail!("attention takes f32") };
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("attention takes a contiguous tensor") };
+        if !width.is_multiple_of(3 * self.heads) {
+            bail!("attention: qkv width {width} does not hold {} heads", self.heads)
+        }
+        let dim = width / 3;
+        let mut out = vec![0f32; batch * tokens * dim];
+        for (image, out) in qkv[start..end].chunks(tokens * width).zip(out.chunks_mut(tokens * dim)) {
+            one_image(image, out, tokens, dim, self.heads);
+        }
+        Ok((CpuStorage::F32(out), Shape::from((batch, tokens, dim))))
+    }
+}
+
+/// One image: `qkv` is (N, 3, heads, d) row by row, `out` is (N, heads, d).
+fn one_image(qkv: &[f32], out: &mut [f32], tokens: usize, dim: usize, heads: usize) {
+    let head_dim = dim / heads;
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    out.par_chunks_mut(QUERIES * dim).enumerate().for_each_init(
+        || vec![0f32; QUERIES * tokens],
+        |scores, (block, out)| {
+            let first = block * QUERIES;
+            let rows = out.len() / dim;
+            for head in 0..heads {
+                let q = &qkv[first * 3 * dim + head * head_dim..];
+                let k = &qkv[dim + head * head_dim..];
+                let v = &qkv[2 * dim + head * head_dim..];
+                let scores = &mut scores[..rows * tokens];
+                product(scores, tokens, q, 3 * dim, k, (1, 3 * dim), (rows, tokens, head_dim));
+                scores.chunks_mut(tokens).for_each(|row| math::softmax_row(row, scale));
+                product(&mut out[head * head_dim..], dim, scores, tokens, v, (3 * dim, 1), (rows, head_dim, tokens));
+            }
+        },
+    );
+}
+
+/// dst (m, n) = lhs (m, k) x rhs (k, n): dst and lhs by rows with a row stride, rhs with (row, column) strides.
+fn product(
+    dst: &mut [f32],
+    dst_stride: usize,
+    lhs: &[f32],
+    lhs_stride: usize,
+    rhs: &[f32],
+    (rhs_row, rhs_col): (usize, usize),
+    (m, n, k): (usize, usize, usize),
+) {
+    assert!(dst.len() >= (m - 1) * dst_stride + n, "attention: destination too short");
+    assert!(lhs.len() >= (m - 1) * lhs_stride + k, "attention: left side too short");
+    assert!(rhs.len() > (k - 1) * rhs_row + (n - 1) * rhs_col, "attention: right side too short");
+    // SAFETY: the three asserts above bound every element that the strides reach; dst is borrowed mutably.
+    unsafe {
+        gemm(
+            m,
+            n,
+            k,
+            dst.as_mut_ptr(),
+            1,
+            dst_stride as isize,
+            false,
+            lhs.as_ptr(),
+            1,
+            lhs_stride as isize,
+            rhs.as_ptr(),
+            rhs_col as isize,
+            rhs_row as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// Self-attention of `qkv` (B, N, 3C), laid out as (3, heads, C / heads), giving (B, N, C).
+pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
+    if path.fuses(qkv) {
+        qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })
+    } else {
+        let (out, _) = attention_plain(qkv, heads, path)?;
+        Ok(out)
+    }
+}
+
+/// The plain twin of [`attention`]: the output (B, N, C), and the attention (B, heads, N, N) it came from.
+///
+/// Differentiable with [`Path::Plain`].
+pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor, Tensor)> {
+    let (batch, tokens, width) = qkv.dims3()?;
+    let head_dim = width / 3 / heads;
+    let qkv = qkv.reshape((batch, tokens, 3, heads, head_dim))?.permute((2, 0, 3, 1, 4))?; // (3, B, heads, N, d)
+    let part = |i: usize| qkv.get(i)?.contiguous();
+    let (q, k, v) = (part(0)?, part(1)?, part(2)?);
+    let scores = (q.matmul(&k.transpose(2, 3)?)? * (head_dim as f64).powf(-0.5))?; // (B, heads, N, N)
+    let attention = match path {
+        Path::Plain => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        Path::Fused =>
+        {
+            #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]
+            candle_nn::ops::softmax_last_dim(&scores)?
+        }
+    };
+    let out = attention.matmul(&v)?.transpose(1, 2)?.reshape((batch, tokens, heads * head_dim))?;
+    Ok((out, attention))
+}
+
+/// The first query's row of the attention alone, (B, heads, N), from `qkv` (B, N, 3C).
+pub fn cls_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    let (batch, tokens, width) = qkv.dims3()?;
+    let head_dim = width / 3 / heads;
+    let qkv = qkv.reshape((batch, tokens, 3, heads, head_dim))?;
+    let q = qkv.narrow(1, 0, 1)?.narrow(2, 0, 1)?.reshape((batch, heads, 1, head_dim))?;
+    let k = qkv.narrow(2, 1, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, heads, N, d)
+    let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * (head_dim as f64).powf(-0.5))?;
+    candle_nn::ops::softmax(&scores, D::Minus1)?.squeeze(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn noise(shape: (usize, usize, usize), scale: f32) -> Tensor {
+        let n = shape.0 * shape.1 * shape.2;
+        let values: Vec<f32> = (0..n).map(|i| ((i as f32 * 12.9898).sin() * 43_758.547).fract() * scale).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn furthest(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn fused_attention_equals_its_plain_twin(
+            batch in 1usize..3, tokens in 1usize..150, heads in 1usize..4, head_dim in 1usize..40, scale in 0.01f32..30.0,
+        ) {
+            let qkv = noise((batch, tokens, 3 * heads * head_dim), scale);
+            let fused = attention(&qkv, heads, Path::Fused).unwrap();
+            let plain = attention(&qkv, heads, Path::Plain).unwrap();
+            prop_assert!(furthest(&fused, &plain) < 1e-5 * scale.max(1.0));
+        }
+
+        #[test]
+        fn fused_gelu_equals_its_plain_twin(rows in 1usize..40, dim in 1usize..70, scale in 0.01f32..20.0) {
+            let x = noise((1, rows, dim), scale);
+            let bias = noise((1, 1, dim), 1.0).flatten_all().unwrap();
+            let plain = super::super::bias_gelu_plain(&x, &bias).unwrap();
+            let fused = super::super::bias_gelu(x, &bias, Path::Fused).unwrap();
+            prop_assert!(furthest(&fused, &plain) < 2e-6 * scale.max(1.0));
+        }
+    }
+
+    #[test]
+    fn the_cls_row_is_the_first_row_of_the_attention() {
+        let qkv = noise((2, 11, 36), 2.0);
+        let (_, whole) = attention_plain(&qkv, 3, Path::Plain).unwrap();
+        let first = whole.narrow(2, 0, 1).unwrap().squeeze(2).unwrap();
+        assert!(furthest(&cls_attention(&qkv, 3).unwrap(), &first) < 1e-6);
+    }
+
+    #[test]
+    fn attention_reads_a_view_correctly() {
+        let qkv = noise((2, 9, 24), 1.0);
+        let view = qkv.narrow(0, 1, 1).unwrap();
+        let fused = attention(&view, 2, Path::Fused).unwrap();
+        let plain = attention(&view, 2, Path::Plain).unwrap();
+        assert!(furthest(&fused, &plain) < 1e-6);
+    }
+}

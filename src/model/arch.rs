@@ -1,0 +1,143 @@
+//! The shape of a network, inferred from its tensors.
+
+use std::{collections::HashMap, fmt};
+
+use candle_core::Tensor;
+
+use super::weights::Fault;
+
+/// Which paper's network it is; they differ in LayerScale and in how position embeddings are resized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// DINO (Caron et al. 2021).
+    Dino,
+    /// DINOv2 (Oquab et al. 2023): LayerScale, patch 14.
+    DinoV2,
+}
+
+/// The shape of a vision transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Architecture {
+    /// Which paper's.
+    pub family: Family,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// Channels of a token, C.
+    pub dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Channels inside the MLP.
+    pub hidden: usize,
+    /// Side of the square grid that the position embeddings were trained on.
+    pub grid: usize,
+}
+
+impl Architecture {
+    /// Reads the architecture off tensors in canonical names. Heads leave no trace in the tensors:
+    /// `heads`, where it is known, or 64 channels a head as all published networks have.
+    ///
+    /// # Errors
+    /// Names the tensor that is missing or whose shape fits no network.
+    pub fn infer(tensors: &HashMap<String, Tensor>, heads: Option<usize>) -> Result<Self, Fault> {
+        let get = |name: &str| tensors.get(name).ok_or_else(|| Fault::Missing(name.to_owned()));
+        let odd = |name: &str, t: &Tensor, expected: &str| Fault::Shape {
+            name: name.to_owned(),
+            found: format!("{:?}", t.dims()),
+            expected: expected.to_owned(),
+        };
+
+        let proj = get("patch_embed.proj.weight")?;
+        let &[dim, 3, patch, patch_w] = proj.dims() else {
+            return Err(odd("patch_embed.proj.weight", proj, "[dim, 3, patch, patch]"));
+        };
+        if dim == 0 || patch == 0 || patch != patch_w {
+            return Err(odd("patch_embed.proj.weight", proj, "[dim, 3, patch, patch]"));
+        }
+
+        let pos = get("pos_embed")?;
+        let side = match pos.dims() {
+            &[1, n, _] if n > 1 => (n - 1).isqrt(),
+            _ => 0,
+        };
+        if side == 0 || pos.dims() != [1, side * side + 1, dim] {
+            return Err(odd("pos_embed", pos, &format!("[1, 1 + side * side, {dim}]")));
+        }
+
+        let depth = tensors
+            .keys()
+            .filter_map(|name| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok())
+            .max()
+            .map_or(0, |last| last.saturating_add(1));
+        if depth == 0 {
+            return Err(Fault::Missing("blocks.0.norm1.weight".to_owned()));
+        }
+        if depth > 1000 {
+            return Err(Fault::Extra(format!("blocks.{}", depth - 1)));
+        }
+        let fc1 = get("blocks.0.mlp.fc1.weight")?;
+        let hidden = *fc1.dims().first().ok_or_else(|| odd("blocks.0.mlp.fc1.weight", fc1, "[hidden, dim]"))?;
+
+        let heads = match heads {
+            Some(heads) if heads > 0 && dim.is_multiple_of(heads) => heads,
+            Some(heads) => return Err(Fault::Heads { dim, given: Some(heads) }),
+            None if dim.is_multiple_of(64) => dim / 64,
+            None => return Err(Fault::Heads { dim, given: None }),
+        };
+        let family = if tensors.contains_key("blocks.0.ls1.gamma") { Family::DinoV2 } else { Family::Dino };
+        Ok(Self { family, patch, dim, depth, heads, hidden, grid: side })
+    }
+
+    /// Every tensor of this architecture with its shape, in the original naming.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let (c, h) = (self.dim, self.hidden);
+        let mut all = vec![
+            ("cls_token".to_owned(), vec![1, 1, c]),
+            ("pos_embed".to_owned(), vec![1, 1 + self.grid * self.grid, c]),
+            ("patch_embed.proj.weight".to_owned(), vec![c, 3, self.patch, self.patch]),
+            ("patch_embed.proj.bias".to_owned(), vec![c]),
+            ("norm.weight".to_owned(), vec![c]),
+            ("norm.bias".to_owned(), vec![c]),
+        ];
+        for i in 0..self.depth {
+            let mut add = |name: &str, shape: &[usize]| all.push((format!("blocks.{i}.{name}"), shape.to_vec()));
+            for norm in ["norm1", "norm2"] {
+                add(&format!("{norm}.weight"), &[c]);
+                add(&format!("{norm}.bias"), &[c]);
+            }
+            for (linear, output, input) in
+                [("attn.qkv", 3 * c, c), ("attn.proj", c, c), ("mlp.fc1", h, c), ("mlp.fc2", c, h)]
+            {
+                add(&format!("{linear}.weight"), &[output, input]);
+                add(&format!("{linear}.bias"), &[output]);
+            }
+            if self.family == Family::DinoV2 {
+                add("ls1.gamma", &[c]);
+                add("ls2.gamma", &[c]);
+            }
+        }
+        all
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let family = match self.family {
+            Family::Dino => "dino",
+            Family::DinoV2 => "dinov2",
+        };
+        let size = match (self.dim, self.depth) {
+            (192, 12) => "ti".to_owned(),
+            (384, 12) => "s".to_owned(),
+            (768, 12) => "b".to_owned(),
+            (dim, depth) => format!("w{dim}d{depth}-"),
+        };
+        write!(f, "{family}-vit{size}{}", self.patch)
+    }
+}

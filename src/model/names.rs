@@ -1,0 +1,87 @@
+//! Other people's names for the same tensors, turned into the original ones.
+
+use std::collections::HashMap;
+
+use candle_core::Tensor;
+
+use super::weights::Fault;
+
+/// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
+/// pre-training head, and tokens and poolers that feature extraction never uses.
+const NOT_BACKBONE: [&str; 5] = ["head.", "mask_token", "pooler.", "embeddings.mask_token", "fc."];
+
+/// Strips `module.` and `backbone.` prefixes, drops what is no part of the backbone, and renames the
+/// Hugging Face naming (`facebook/dino-vits8`, `facebook/dinov2-small`) to the original one.
+pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+    let stripped = tensors.into_iter().map(|(name, tensor)| {
+        let mut short = name.as_str();
+        for prefix in ["module.", "_orig_mod.", "backbone.", "dinov2.", "vit."] {
+            short = short.strip_prefix(prefix).unwrap_or(short);
+        }
+        (short.to_owned(), tensor)
+    });
+    let mut kept: HashMap<String, Tensor> =
+        stripped.filter(|(name, _)| !NOT_BACKBONE.iter().any(|prefix| name.starts_with(prefix))).collect();
+    if kept.keys().any(|name| name.starts_with("embeddings.")) {
+        join_qkv(&mut kept)?;
+        kept = kept.into_iter().map(|(name, tensor)| (from_hugging_face(&name), tensor)).collect();
+    }
+    Ok(kept)
+}
+
+/// Query, key and value are three products there and one here: (3C, C) in this order.
+fn join_qkv(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
+    let layers: Vec<String> = tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix("attention.attention.query.weight").map(str::to_owned))
+        .collect();
+    for layer in layers {
+        for kind in ["weight", "bias"] {
+            let mut parts = Vec::with_capacity(3);
+            for part in ["query", "key", "value"] {
+                let name = format!("{layer}attention.attention.{part}.{kind}");
+                parts.push(tensors.remove(&name).ok_or(Fault::Missing(name))?);
+            }
+            let name = format!("{layer}attn.qkv.{kind}");
+            let joined = Tensor::cat(&parts, 0).map_err(|_| Fault::Shape {
+                name: format!("{layer}attention.attention.*.{kind}"),
+                found: parts.iter().map(|p| format!("{:?}", p.dims())).collect::<Vec<_>>().join(" "),
+                expected: "three equal shapes".to_owned(),
+            })?;
+            tensors.insert(name, joined);
+        }
+    }
+    Ok(())
+}
+
+fn from_hugging_face(name: &str) -> String {
+    const WHOLE: [(&str, &str); 6] = [
+        ("embeddings.cls_token", "cls_token"),
+        ("embeddings.position_embeddings", "pos_embed"),
+        ("embeddings.patch_embeddings.projection.weight", "patch_embed.proj.weight"),
+        ("embeddings.patch_embeddings.projection.bias", "patch_embed.proj.bias"),
+        ("layernorm.weight", "norm.weight"),
+        ("layernorm.bias", "norm.bias"),
+    ];
+    const WITHIN: [(&str, &str); 7] = [
+        ("attention.output.dense.", "attn.proj."),
+        ("intermediate.dense.", "mlp.fc1."),
+        ("output.dense.", "mlp.fc2."),
+        ("layernorm_before.", "norm1."),
+        ("layernorm_after.", "norm2."),
+        ("layer_scale1.lambda1", "ls1.gamma"),
+        ("layer_scale2.lambda1", "ls2.gamma"),
+    ];
+    if let Some((_, ours)) = WHOLE.iter().find(|(theirs, _)| *theirs == name) {
+        return (*ours).to_owned();
+    }
+    let Some((layer, rest)) = name.strip_prefix("encoder.layer.").and_then(|n| n.split_once('.')) else {
+        return name.to_owned();
+    };
+    for (theirs, ours) in WITHIN {
+        if let Some(tail) = rest.strip_prefix(theirs) {
+            return format!("blocks.{layer}.{ours}{tail}");
+        }
+    }
+    format!("blocks.{layer}.{rest}")
+}

@@ -1,0 +1,113 @@
+//! PyTorch's `.pth`: a zip archive with a pickle that names tensors, and their bytes beside it.
+
+use std::{
+    collections::HashMap,
+    io::{Cursor, Read},
+    rc::Rc,
+};
+
+use candle_core::Tensor;
+use zip::ZipArchive;
+
+use super::{
+    pickle::{Machine, Reference, Value},
+    weights::{Fault, Raw, from_bytes},
+};
+
+const MAX_PICKLE: u64 = 256 << 20;
+
+/// An archive, and the size of the file that holds it.
+struct Archive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+    size: u64,
+}
+
+/// Reads the backbone's tensors out of a `.pth`: of its `teacher` where it has one (a full DINO
+/// checkpoint), else of `model` or `state_dict`, else of the file itself.
+pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
+    let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| Fault::Format(e.to_string()))?;
+    let mut archive = Archive { zip, size: bytes.len() as u64 };
+    let name = archive
+        .zip
+        .file_names()
+        .filter_map(Result::ok)
+        .find(|n| *n == "data.pkl" || n.ends_with("/data.pkl"))
+        .ok_or_else(|| Fault::Format("the archive holds no data.pkl".to_owned()))?
+        .into_owned();
+    let root = name.trim_end_matches("data.pkl").to_owned();
+    if archive.entry(&format!("{root}byteorder")).is_ok_and(|order| order.trim_ascii() != b"little") {
+        return Err(Fault::Format("big-endian tensors are not supported".to_owned()));
+    }
+    let program = archive.entry(&name)?;
+    let top = Machine::default().run(&program)?;
+    let state = ["teacher", "model", "state_dict"].iter().find_map(|key| lookup(&top, key)).unwrap_or(top);
+
+    let Value::Dict(entries) = state else { return Err(Fault::Format("it does not hold a state dict".to_owned())) };
+    let mut storages: HashMap<Rc<str>, Vec<u8>> = HashMap::new();
+    let mut tensors = HashMap::new();
+    for (key, value) in entries.borrow().iter() {
+        let (Value::Text(name), Value::Tensor(tensor)) = (key, value) else { continue };
+        if !storages.contains_key(&tensor.key) {
+            storages.insert(tensor.key.clone(), archive.entry(&format!("{root}data/{}", tensor.key))?);
+        }
+        tensors.insert(name.to_string(), tensor.view(name, &storages[&tensor.key])?);
+    }
+    if tensors.is_empty() {
+        return Err(Fault::Format("the state dict holds no tensors".to_owned()));
+    }
+    Ok(Raw { tensors, metadata: HashMap::new() })
+}
+
+impl Archive<'_> {
+    fn entry(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
+        let broken = |e: &dyn std::fmt::Display| Fault::Format(format!("{name}: {e}"));
+        let file = self.zip.by_name(name).map_err(|e| broken(&e))?;
+        // PyTorch stores without compression, so an entry is never larger than the file that holds it.
+        if file.size() > self.size || (name.ends_with(".pkl") && file.size() > MAX_PICKLE) {
+            return Err(broken(&format_args!("claims {} bytes", file.size())));
+        }
+        let mut data = Vec::with_capacity(file.size() as usize);
+        file.take(self.size).read_to_end(&mut data).map_err(|e| broken(&e))?;
+        Ok(data)
+    }
+}
+
+fn lookup(value: &Value, key: &str) -> Option<Value> {
+    let Value::Dict(entries) = value else { return None };
+    let entries = entries.borrow();
+    entries.iter().find_map(|(k, v)| match (k, v) {
+        (Value::Text(k), Value::Dict(_)) if &**k == key => Some(v.clone()),
+        _ => None,
+    })
+}
+
+impl Reference {
+    /// The tensor's elements, gathered through its strides.
+    fn view(&self, name: &str, storage: &[u8]) -> Result<Tensor, Fault> {
+        let width = self.dtype.size_in_bytes();
+        let outside = || Fault::Format(format!("tensor {name} reaches outside its storage"));
+        let count = self.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(outside)?;
+        if count.checked_mul(width).is_none_or(|bytes| bytes > storage.len()) || self.shape.len() != self.stride.len() {
+            return Err(outside());
+        }
+        let mut data = Vec::with_capacity(count * width);
+        let mut index = vec![0usize; self.shape.len()];
+        for _ in 0..count {
+            let at = index
+                .iter()
+                .zip(&self.stride)
+                .try_fold(self.offset, |at, (&i, &s)| at.checked_add(i.checked_mul(s)?))
+                .and_then(|at| at.checked_mul(width))
+                .ok_or_else(outside)?;
+            data.extend_from_slice(storage.get(at..at.saturating_add(width)).ok_or_else(outside)?);
+            for (i, &n) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < n {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        from_bytes(name, &data, self.dtype, &self.shape)
+    }
+}

@@ -1,0 +1,149 @@
+//! The vision transformer.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use super::{
+    Architecture,
+    layers::{Block, LayerNorm, Linear, Seen, Source},
+    resize_pos_embed,
+};
+use crate::kernels::{self, Path};
+
+/// What a forward pass is asked for; what is not asked for is not computed.
+#[derive(Clone, Debug, Default)]
+pub struct Want {
+    /// Tokens after these blocks (0-based, rising), each through the final norm.
+    pub tokens: Vec<usize>,
+    /// Keys of the last block.
+    pub keys: bool,
+    /// Attention of the last block, all of it.
+    pub attention: bool,
+    /// Attention of `[CLS]` alone to all tokens in the last block.
+    pub cls_attention: bool,
+}
+
+/// What a forward pass gives.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// For each asked block, `(B, 1 + N, C)`: `[CLS]`, then the patches row by row.
+    pub tokens: Vec<Tensor>,
+    /// `(B, 1 + N, C)`, heads side by side.
+    pub keys: Option<Tensor>,
+    /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: for people to look at.
+    pub attention: Option<Tensor>,
+    /// `(B, heads, 1 + N)`.
+    pub cls_attention: Option<Tensor>,
+}
+
+/// A ViT: patch embedding, `[CLS]`, position embeddings, blocks, final norm.
+pub struct Vit {
+    arch: Architecture,
+    patch_embed: Linear,
+    cls_token: Tensor,
+    pos_embed: Tensor,
+    blocks: Vec<Block>,
+    norm: LayerNorm,
+    path: Path,
+}
+
+impl Vit {
+    /// Builds the network on tensors in the original naming (the trainer's variables, or a
+    /// [`super::Checkpoint`]'s), moved to `device` and `dtype`.
+    ///
+    /// # Errors
+    /// A missing tensor; a checkpoint's tensors are complete by construction.
+    pub fn new(
+        arch: Architecture,
+        tensors: &HashMap<String, Tensor>,
+        device: &Device,
+        dtype: DType,
+        path: Path,
+    ) -> Result<Self> {
+        let moved: HashMap<String, Tensor> = tensors
+            .iter()
+            .map(|(name, t)| Ok((name.clone(), t.to_device(device)?.to_dtype(dtype)?)))
+            .collect::<Result<_>>()?;
+        let source = Source(&moved);
+        let patch_embed = Linear::new(&source, "patch_embed.proj")?;
+        // A convolution whose stride is its kernel is a product of flattened patches.
+        let weight = patch_embed.weight.reshape((arch.dim, 3 * arch.patch * arch.patch))?;
+        Ok(Self {
+            arch,
+            patch_embed: Linear { weight, bias: patch_embed.bias },
+            cls_token: source.get("cls_token")?,
+            pos_embed: source.get("pos_embed")?,
+            blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch)).collect::<Result<_>>()?,
+            norm: LayerNorm::new(&source, "norm")?,
+            path,
+        })
+    }
+
+    /// The network's shape.
+    pub fn architecture(&self) -> &Architecture {
+        &self.arch
+    }
+
+    /// Position embeddings for an input of `(rows, cols)` patches, `(1, 1 + rows * cols, C)`.
+    pub fn pos_embed(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        resize_pos_embed(&self.pos_embed, self.arch.grid, rows, cols, self.arch.family)
+    }
+
+    /// Images `(B, 3, H, W)`, normalised, H and W multiples of the patch, to flattened patches `(B, N, 3 p p)`.
+    fn patches(&self, images: &Tensor) -> Result<(Tensor, usize, usize)> {
+        let (b, c, h, w) = images.dims4()?;
+        let p = self.arch.patch;
+        if c != 3 || h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
+            bail!("input ({b}, {c}, {h}, {w}): want 3 channels and sides that are multiples of the patch, {p}");
+        }
+        let (rows, cols) = (h / p, w / p);
+        let patches = images
+            .reshape(&[b, c, rows, p, cols, p])?
+            .permute([0, 2, 4, 1, 3, 5])? // (B, rows, cols, 3, p, p)
+            .reshape((b, rows * cols, c * p * p))?;
+        Ok((patches, rows, cols))
+    }
+
+    /// Runs the network on normalised images `(B, 3, H, W)` as far as the last block that is wanted.
+    ///
+    /// # Errors
+    /// Sides that are no multiples of the patch, blocks that do not exist.
+    pub fn forward(&self, images: &Tensor, want: &Want) -> Result<Output> {
+        let last = self.arch.depth - 1;
+        if want.tokens.iter().any(|&block| block > last) || !want.tokens.is_sorted() {
+            bail!("blocks {:?}: the network has blocks 0 to {last}, asked in rising order", want.tokens);
+        }
+        let of_last = want.keys || want.attention || want.cls_attention;
+        let stop = if of_last { last } else { want.tokens.last().copied().unwrap_or(last) };
+
+        let (patches, rows, cols) = self.patches(images)?;
+        let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
+        let b = embedded.dim(0)?;
+        let cls = self.cls_token.broadcast_as((b, 1, self.arch.dim))?;
+        let mut x = Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)?; // (B, 1 + N, C)
+
+        let mut tokens = Vec::with_capacity(want.tokens.len());
+        let mut seen: Option<Seen> = None;
+        for (i, block) in self.blocks.iter().enumerate().take(stop + 1) {
+            let (y, s) = block.forward(&x, self.path)?;
+            (x, seen) = (y, Some(s));
+            if want.tokens.contains(&i) {
+                tokens.push(self.norm.forward(&x, self.path)?);
+            }
+        }
+        let (mut keys, mut attention, mut cls_attention) = (None, None, None);
+        if let (true, Some(seen)) = (of_last, seen) {
+            if want.keys {
+                keys = Some(seen.qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
+            }
+            if want.attention {
+                attention = Some(kernels::attention_plain(&seen.qkv, self.arch.heads, self.path)?.1);
+            }
+            if want.cls_attention {
+                cls_attention = Some(kernels::cls_attention(&seen.qkv, self.arch.heads)?);
+            }
+        }
+        Ok(Output { tokens, keys, attention, cls_attention })
+    }
+}

@@ -1,0 +1,180 @@
+//! The `[publish]` part of the configuration, and the zenoh configuration that follows from it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use zenoh::config::{Config, EndPoint};
+
+use super::{
+    PublishError,
+    keys::Site,
+    wire::{self, Format},
+};
+
+/// How the daemon takes part in the zenoh network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Listens, and connects where told to: needs nothing else on the network.
+    #[default]
+    Peer,
+    /// Connects to a router (`zenohd`) and sends everything through it.
+    Client,
+}
+
+impl Mode {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Client => "client",
+        }
+    }
+}
+
+/// Where and how messages are published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublishConfig {
+    /// Name of this daemon's place, the second part of every key: 1 to 64 of `a-z 0-9 - _`. Default `local`.
+    pub site: Site,
+    /// `peer` (default) or `client`.
+    pub mode: Mode,
+    /// Endpoints to listen on. Without it a peer listens on `tcp/127.0.0.1:7447` (this machine only), or where
+    /// `zenoh_config` says; a client never listens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Vec<String>>,
+    /// Endpoints to connect to, such as `tcp/192.0.2.7:7447`. A client needs at least one.
+    pub connect: Vec<String>,
+    /// Look for other peers by UDP multicast on the local network. Default false.
+    pub multicast: bool,
+    /// `json` (default) or `cbor`.
+    pub encoding: Format,
+    /// The most bytes of a masks message, 1024 to 65000; larger ones are coarsened. zenoh drops parts of messages
+    /// above one batch (65,535 bytes) under congestion. Default 60000.
+    pub max_message_bytes: usize,
+    /// A zenoh configuration file (JSON5) to build on: the place for TLS certificates, user names and access control.
+    /// `mode`, `connect`, `multicast` and (where given) `listen` above win over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zenoh_config: Option<PathBuf>,
+}
+
+/// Where a peer listens unless told otherwise: reachable from this machine only.
+pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            site: Site::default(),
+            mode: Mode::Peer,
+            listen: None,
+            connect: Vec::new(),
+            multicast: false,
+            encoding: Format::Json,
+            max_message_bytes: 60_000,
+            zenoh_config: None,
+        }
+    }
+}
+
+impl PublishConfig {
+    /// Checks what types cannot: ranges, endpoints, and what each mode needs. Reads no file.
+    pub fn validate(&self) -> Result<(), PublishError> {
+        let bad = |text: String| Err(PublishError::Config(text));
+        if !(1024..=65_000).contains(&self.max_message_bytes) {
+            return bad(format!("max_message_bytes = {}: use 1024 to 65000", self.max_message_bytes));
+        }
+        for (field, endpoints) in [("listen", self.listen.as_deref().unwrap_or_default()), ("connect", &self.connect)] {
+            endpoints.iter().try_for_each(|endpoint| check_endpoint(field, endpoint))?;
+        }
+        match self.mode {
+            Mode::Client if self.connect.is_empty() && !self.multicast => {
+                bad("mode = \"client\" needs a router's endpoint in connect, such as \"tcp/192.0.2.7:7447\"".to_owned())
+            }
+            Mode::Client if self.listen.as_ref().is_some_and(|l| !l.is_empty()) => {
+                bad("mode = \"client\" cannot listen: remove listen, or use mode = \"peer\"".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The zenoh configuration of the daemon's session.
+    pub(super) fn to_zenoh(&self) -> Result<Config, PublishError> {
+        self.validate()?;
+        let mut config = match &self.zenoh_config {
+            Some(path) => read_base(path)?,
+            None => Config::default(),
+        };
+        let in_file = |key: &str| {
+            self.zenoh_config.is_some() && config.get_json(key).is_ok_and(|v| v != "null" && v.contains("/"))
+        };
+        let listen: Option<Vec<String>> = match (&self.listen, self.mode) {
+            (_, Mode::Client) => Some(Vec::new()),
+            (Some(listen), _) => Some(listen.clone()),
+            (None, _) if in_file("listen/endpoints") => None,
+            (None, _) => Some(vec![DEFAULT_ENDPOINT.to_owned()]),
+        };
+        let connect = (!self.connect.is_empty() || !in_file("connect/endpoints")).then(|| self.connect.clone());
+        if let Some(listen) = listen {
+            set(&mut config, "listen/endpoints", &listen)?;
+        }
+        if let Some(connect) = connect {
+            set(&mut config, "connect/endpoints", &connect)?;
+        }
+        set(&mut config, "mode", &self.mode.as_str())?;
+        set(&mut config, "scouting/multicast/enabled", &self.multicast)?;
+        // Gossip would make this daemon connect to addresses that others name.
+        set(&mut config, "scouting/gossip/enabled", &self.multicast)?;
+        // A router that is down is an error after a while, not a daemon that hangs before its first line of log.
+        if self.mode == Mode::Client {
+            set(&mut config, "connect/timeout_ms", &10_000)?;
+        }
+        // The history of events and status is ordered by time.
+        set(&mut config, "timestamping/enabled", &true)?;
+        // The largest thing anybody may send to a daemon is a prompt; leave room to refuse one by name.
+        set(&mut config, "transport/link/rx/max_message_size", &(4 * wire::MAX_PROMPT_BYTES))?;
+        Ok(config)
+    }
+}
+
+/// The zenoh configuration of somebody who only looks and asks: connects, never listens, and keeps trying.
+pub(super) fn reader_config(connect: &[String], base: Option<&Path>) -> Result<Config, PublishError> {
+    connect.iter().try_for_each(|endpoint| check_endpoint("connect", endpoint))?;
+    let mut config = base.map_or_else(|| Ok(Config::default()), read_base)?;
+    set(&mut config, "mode", &"peer")?;
+    set(&mut config, "listen/endpoints", &Vec::<String>::new())?;
+    set(&mut config, "connect/endpoints", &connect)?;
+    set(&mut config, "scouting/multicast/enabled", &false)?;
+    set(&mut config, "scouting/gossip/enabled", &false)?;
+    set(&mut config, "timestamping/enabled", &true)?;
+    set(&mut config, "transport/link/rx/max_message_size", &(4 * wire::MAX_MESSAGE_BYTES))?;
+    Ok(config)
+}
+
+fn read_base(path: &Path) -> Result<Config, PublishError> {
+    let bad = |cause: &dyn std::fmt::Display| {
+        PublishError::Config(format!("zenoh_config {}: {}", path.display(), wire::one_line(cause)))
+    };
+    let text = fs::read_to_string(path).map_err(|e| bad(&e))?;
+    Config::from_json5(&text).map_err(|e| bad(&e))
+}
+
+fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
+    let bad = |why: String| Err(PublishError::Config(format!("{field} endpoint {endpoint:?}: {why}")));
+    match endpoint.parse::<EndPoint>() {
+        Err(_) => bad("write it as protocol/address, such as \"tcp/127.0.0.1:7447\"".to_owned()),
+        Ok(e) if !["tcp", "tls", "unixsock-stream"].contains(&e.protocol().as_str()) => {
+            bad(format!("protocol {} is not one of tcp, tls, unixsock-stream", e.protocol().as_str()))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn set<T: Serialize + ?Sized>(config: &mut Config, key: &str, value: &T) -> Result<(), PublishError> {
+    let refused =
+        |e: &dyn std::fmt::Display| PublishError::Config(format!("zenoh refuses {key}: {}", wire::one_line(e)));
+    let json = serde_json::to_string(value).map_err(|e| refused(&e))?;
+    config.insert_json5(key, &json).map_err(|e| refused(&e))
+}

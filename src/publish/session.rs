@@ -1,0 +1,148 @@
+//! The daemon's zenoh session: opens it, says that the daemon is alive, and answers for its configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use zenoh::{Session, bytes::ZBytes, key_expr::KeyExpr, liveliness::LivelinessToken, query::Queryable};
+use zenoh_ext::AdvancedPublisher;
+
+use super::{
+    PublishConfig, PublishError,
+    desk::{self, Ask, PromptRequest},
+    keys::{self, Site},
+    refused,
+    stream::StreamPublisher,
+    wire::{self, Format},
+};
+use crate::{frame::StreamId, metrics::Metrics};
+
+/// Events and status messages of all streams that may wait for a slow subscriber.
+const WAITING_LETTERS: usize = 256;
+
+/// How long closing waits for the last events to leave.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// An event or status message on its way; or the wish to know that all before it have left.
+pub(super) enum Letter {
+    /// Put this.
+    Put(Arc<AdvancedPublisher<'static>>, ZBytes),
+    /// Say when.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the session and its streams share.
+pub(super) struct Shared {
+    pub session: Session,
+    pub site: Site,
+    pub format: Format,
+    pub max_message_bytes: usize,
+    pub model: String,
+    pub metrics: Metrics,
+    pub asks: mpsc::Sender<Ask>,
+    pub letters: mpsc::Sender<Letter>,
+}
+
+/// The daemon's side of zenoh. One a process; cheap calls, no thread of its own.
+pub struct Publisher {
+    shared: Arc<Shared>,
+    _alive: LivelinessToken,
+    _config: Queryable<()>,
+}
+
+impl Publisher {
+    /// Opens the session, declares the daemon's liveliness token, and answers queries on `maskd/v1/<site>/config` with
+    /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
+    ///
+    /// `model` is the id of the weights that masks messages name. Prompts come out of the receiver, at most 16 waiting.
+    /// Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
+    pub async fn open(
+        config: &PublishConfig,
+        resolved: &str,
+        model: &str,
+        metrics: Metrics,
+    ) -> Result<(Self, mpsc::Receiver<PromptRequest>), PublishError> {
+        let zenoh_config = config.to_zenoh()?;
+        let endpoints = |key: &str| zenoh_config.get_json(key).unwrap_or_default();
+        let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
+        warn_if_open(config);
+        let session = zenoh::open(zenoh_config)
+            .await
+            .map_err(|e| PublishError::Open { what: what.clone(), cause: wire::one_line(&e) })?;
+        let site = config.site.clone();
+        tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
+
+        let (asks, prompts) = desk::open(metrics.clone());
+        let alive = session
+            .liveliness()
+            .declare_token(keys::daemon_alive(&site))
+            .await
+            .map_err(refused("the daemon's liveliness token"))?;
+        let key = KeyExpr::try_from(keys::daemon_config(&site)).map_err(refused("the configuration's key"))?;
+        let (desk, text) = (asks.clone(), Arc::<str>::from(resolved));
+        let config_queryable = session
+            .declare_queryable(key.clone())
+            // A full desk answers nothing: the asker sees an empty reply.
+            .callback(move |query| drop(desk.try_send(Ask::Config(key.clone(), query, text.clone()))))
+            .await
+            .map_err(refused("the configuration's queryable"))?;
+
+        let shared = Shared {
+            session,
+            site,
+            format: config.encoding,
+            max_message_bytes: config.max_message_bytes,
+            model: model.to_owned(),
+            metrics,
+            asks,
+            letters: open_letters(),
+        };
+        Ok((Self { shared: Arc::new(shared), _alive: alive, _config: config_queryable }, prompts))
+    }
+
+    /// Declares the keys of one stream; dropping what is returned takes them back.
+    pub async fn stream(&self, stream: StreamId) -> Result<StreamPublisher, PublishError> {
+        StreamPublisher::declare(self.shared.clone(), stream).await
+    }
+
+    /// Waits a little for the last events to leave, then closes the session.
+    pub async fn close(self) {
+        let (flushed, done) = oneshot::channel();
+        if self.shared.letters.try_send(Letter::Flush(flushed)).is_ok() && timeout(FLUSH_WITHIN, done).await.is_err() {
+            tracing::warn!("some events were not delivered before closing: a subscriber is too slow");
+        }
+        if let Err(e) = self.shared.session.close().await {
+            tracing::warn!("zenoh did not close cleanly: {}", wire::one_line(&e));
+        }
+    }
+}
+
+/// One task sends what may block (events and status), in order, so that it never delays masks.
+fn open_letters() -> mpsc::Sender<Letter> {
+    let (letters, mut box_) = mpsc::channel(WAITING_LETTERS);
+    tokio::spawn(async move {
+        while let Some(letter) = box_.recv().await {
+            match letter {
+                Letter::Put(publisher, payload) => {
+                    if let Err(e) = publisher.put(payload).await {
+                        tracing::warn!(key = %publisher.key_expr(), "not published: {}", wire::one_line(&e));
+                    }
+                }
+                // Whoever asked may have given up.
+                Letter::Flush(done) => drop(done.send(())),
+            }
+        }
+    });
+    letters
+}
+
+/// Says once that anybody on the network may look, where that is so.
+fn warn_if_open(config: &PublishConfig) {
+    let local = |e: &String| ["/127.", "/[::1]", "/localhost", "unixsock-stream/"].iter().any(|l| e.contains(l));
+    let open: Vec<_> = config.listen.iter().flatten().filter(|e| !local(e)).collect();
+    if !open.is_empty() && config.zenoh_config.is_none() {
+        tracing::warn!("listening on {open:?} without TLS or access control: anybody there can watch and send prompts");
+    }
+}
