@@ -1,1 +1,279 @@
-//! TODO
+//! The daemon as its operator sees it, over HTTP: is it alive, is it ready, what does it count.
+//!
+//! `/healthz` answers "should somebody restart it": the engine's heartbeat is fresh. `/readyz` answers "is it of
+//! use now": the model is loaded, the publisher is open and a stream delivers. `/metrics` is OpenMetrics text.
+//! Nothing here changes anything, and no answer holds a secret.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{frame::StreamId, metrics::Metrics};
+
+/// `[admin]`: the HTTP address for health checks and metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// `ADDRESS:PORT`, or `off`. There is no password on it: keep it on loopback or a trusted network.
+    pub listen: Listen,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: Listen::At(SocketAddr::from(([127, 0, 0, 1], 9090))) }
+    }
+}
+
+/// Where to listen, if at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Listen {
+    /// Nowhere.
+    Off,
+    /// At this address; port 0 lets the system choose one, which the log tells.
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("{text:?} is no address: use ADDRESS:PORT such as 127.0.0.1:9090, or off")),
+        }
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> Self {
+        listen.to_string()
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+/// What the runtime knows of the daemon's state; written by its threads, read by the probes.
+#[derive(Debug)]
+pub struct Health {
+    started: Instant,
+    /// Milliseconds from `started` to the engine's last sign of life.
+    heartbeat: AtomicU64,
+    /// The heartbeat is stale when older than this.
+    stall: Duration,
+    publisher_open: AtomicBool,
+    stopping: AtomicBool,
+    model: Mutex<Option<String>>,
+    streams: Mutex<BTreeMap<StreamId, StreamHealth>>,
+}
+
+/// One stream as `/readyz` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StreamHealth {
+    /// Whether frames arrive.
+    pub up: bool,
+    /// Why not, or what it waits for; short, without secrets.
+    pub detail: String,
+    /// Counts reconnects and timestamp jumps.
+    pub epoch: u32,
+}
+
+impl Health {
+    /// A daemon that starts now, with `streams` all down; the engine counts as stuck after `stall` of silence.
+    pub fn new(streams: impl IntoIterator<Item = StreamId>, stall: Duration) -> Self {
+        let waiting = StreamHealth { up: false, detail: "starting".to_owned(), epoch: 0 };
+        Self {
+            started: Instant::now(),
+            heartbeat: AtomicU64::new(0),
+            stall,
+            publisher_open: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            model: Mutex::new(None),
+            streams: Mutex::new(streams.into_iter().map(|s| (s, waiting.clone())).collect()),
+        }
+    }
+
+    /// The engine thread is alive.
+    pub fn beat(&self) {
+        self.heartbeat.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Time since the engine's last sign of life.
+    pub fn silence(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.heartbeat.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the engine gave a sign of life within the stall time.
+    pub fn alive(&self) -> bool {
+        self.silence() <= self.stall
+    }
+
+    /// The weights are loaded and warm; `id` names them in every message.
+    pub fn model_loaded(&self, id: &str) {
+        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+    }
+
+    /// The zenoh session is open (true) or closed.
+    pub fn publisher_open(&self, open: bool) {
+        self.publisher_open.store(open, Ordering::Relaxed);
+    }
+
+    /// The daemon drains: it is no longer ready.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How `stream` is now.
+    pub fn stream(&self, stream: &StreamId, health: StreamHealth) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), health);
+    }
+
+    /// All streams as they are now.
+    pub fn streams(&self) -> BTreeMap<StreamId, StreamHealth> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Seconds since the daemon started.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether it is of use now, and the reasons as JSON.
+    fn readiness(&self) -> (bool, serde_json::Value) {
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (publisher, stopping) =
+            (self.publisher_open.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed));
+        let streams = self.streams();
+        let down: Vec<_> = streams.iter().filter(|(_, s)| !s.up).map(|(name, _)| name.as_str().to_owned()).collect();
+        let delivers = down.len() < streams.len();
+        let ready = model.is_some() && publisher && delivers && !stopping && self.alive();
+        let body = json!({
+            "ready": ready, "model": model, "publisher_open": publisher, "stopping": stopping,
+            "engine_alive": self.alive(), "streams_down": down, "streams": streams,
+        });
+        (ready, body)
+    }
+}
+
+#[derive(Clone)]
+struct Shared {
+    health: Arc<Health>,
+    metrics: Metrics,
+}
+
+/// Serves the probes on `listener` until `stop` resolves.
+///
+/// # Errors
+/// The listener broke.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    health: Arc<Health>,
+    metrics: Metrics,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/", get(|| async { "maskd: /healthz /readyz /metrics\n" }))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .with_state(Shared { health, metrics });
+    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+}
+
+fn json_answer(good: bool, body: &serde_json::Value) -> Response {
+    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}
+
+async fn healthz(State(shared): State<Shared>) -> Response {
+    let alive = shared.health.alive();
+    let silence = shared.health.silence().as_secs_f64();
+    json_answer(alive, &json!({ "alive": alive, "engine_silent_seconds": silence }))
+}
+
+async fn readyz(State(shared): State<Shared>) -> Response {
+    let (ready, body) = shared.health.readiness();
+    json_answer(ready, &body)
+}
+
+async fn metrics_text(State(shared): State<Shared>) -> Response {
+    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, open_metrics)], shared.metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(stall: Duration) -> (Health, StreamId, StreamId) {
+        let (a, b): (StreamId, StreamId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        (Health::new([a.clone(), b.clone()], stall), a, b)
+    }
+
+    #[test]
+    fn ready_needs_a_model_a_publisher_and_a_stream_that_delivers() {
+        let (h, a, _) = health(Duration::from_secs(60));
+        assert!(!h.readiness().0);
+        h.model_loaded("tiny");
+        h.publisher_open(true);
+        assert!(!h.readiness().0, "no stream is up");
+        h.stream(&a, StreamHealth { up: true, detail: String::new(), epoch: 0 });
+        let (ready, body) = h.readiness();
+        assert!(ready);
+        assert_eq!(body["streams_down"], json!(["b"]));
+        h.stopping();
+        assert!(!h.readiness().0);
+    }
+
+    #[test]
+    fn a_silent_engine_is_not_alive() {
+        let (h, ..) = health(Duration::ZERO);
+        while h.silence().is_zero() {
+            std::hint::spin_loop();
+        }
+        assert!(!h.alive());
+    }
+
+    #[test]
+    fn listen_is_an_address_or_off() {
+        assert_eq!("off".parse(), Ok(Listen::Off));
+        assert!("9090".parse::<Listen>().unwrap_err().contains("ADDRESS:PORT"));
+        assert_eq!(String::from(Listen::from_str("[::1]:80").unwrap()), "[::1]:80");
+    }
+}

@@ -1,1 +1,170 @@
-//! TODO
+//! The pure heart: frames in, instances out. It owns the network and every stream's tracker, and knows
+//! no channels, no clocks and no files, so that the daemon, the offline commands and the evaluation run the same.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use anyhow::Result;
+
+use crate::{
+    backbone::{Backbone, Features},
+    frame::{Frame, Size, StreamId},
+    instance::{Instance, Prompt, TrackEvent},
+    mask::LabelMap,
+    metrics::Stage,
+    tracker::{PromptError, Tracked, Tracker, TrackerConfig},
+};
+
+/// What the engine says about one frame.
+#[derive(Clone, Debug)]
+pub struct FrameResult {
+    /// The frame itself, its pixels included.
+    pub frame: Frame,
+    /// One palette index per pixel of the source frame, 0 is background.
+    pub labels: LabelMap,
+    /// The instances visible in it.
+    pub instances: Vec<Instance>,
+    /// What happened to instances in it.
+    pub events: Vec<TrackEvent>,
+    /// Whether instances were searched for in it.
+    pub discovered: bool,
+}
+
+/// Why a prompt was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such stream.
+    #[error("no stream is called {0}")]
+    UnknownStream(StreamId),
+    /// The stream's tracker cannot use it.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+}
+
+/// A frame that the engine could not use.
+#[derive(Debug)]
+pub struct Failure {
+    /// The frame.
+    pub frame: Frame,
+    /// Why, shared by all frames of a batch that failed together.
+    pub cause: Arc<anyhow::Error>,
+}
+
+/// The network and the trackers of all streams.
+pub struct Engine {
+    backbone: Backbone,
+    config: TrackerConfig,
+    trackers: HashMap<StreamId, Tracker>,
+}
+
+impl Engine {
+    /// An engine without streams; each stream's tracker starts from `config`.
+    pub fn new(backbone: Backbone, config: TrackerConfig) -> Self {
+        Self { backbone, config, trackers: HashMap::new() }
+    }
+
+    /// The network.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// Takes up a stream; a stream that is already there keeps its memory.
+    pub fn add_stream(&mut self, stream: &StreamId) -> &mut Tracker {
+        let (config, patch) = (&self.config, self.backbone.architecture().patch);
+        self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(config.clone(), patch))
+    }
+
+    /// Forgets a stream and its instances.
+    pub fn remove_stream(&mut self, stream: &StreamId) {
+        self.trackers.remove(stream);
+    }
+
+    /// Has `stream` start from a mask: palette indices become instance ids.
+    pub fn first_mask(&mut self, stream: &StreamId, mask: LabelMap) {
+        self.add_stream(stream).first_mask(mask);
+    }
+
+    /// Asks `stream` to follow something from its next frame on.
+    ///
+    /// # Errors
+    /// An unknown stream, or a prompt that its tracker cannot use.
+    pub fn prompt(&mut self, stream: &StreamId, prompt: Prompt) -> Result<(), Refusal> {
+        let tracker = self.trackers.get_mut(stream).ok_or_else(|| Refusal::UnknownStream(stream.clone()))?;
+        Ok(tracker.prompt(prompt)?)
+    }
+
+    /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
+    ///
+    /// Frames of one input size go through the network as one batch. `on_stage` is called as each
+    /// stage of a batch ends, so that the caller, who has a clock, can time it.
+    pub fn step(&mut self, frames: Vec<Frame>, on_stage: &mut dyn FnMut(Stage)) -> Vec<Result<FrameResult, Failure>> {
+        let mut results: Vec<Option<Result<FrameResult, Failure>>> = Vec::with_capacity(frames.len());
+        results.resize_with(frames.len(), || None);
+        // Frames of one stream follow each other, so only one of each stream goes into a round.
+        let mut waiting: Vec<(usize, Frame)> = frames.into_iter().enumerate().collect();
+        while !waiting.is_empty() {
+            let mut round: BTreeMap<(u32, u32, bool), Vec<(usize, Frame)>> = BTreeMap::new();
+            let mut streams = Vec::new();
+            let mut later = Vec::new();
+            for (i, frame) in waiting {
+                if streams.contains(&frame.stream) {
+                    later.push((i, frame));
+                    continue;
+                }
+                streams.push(frame.stream.clone());
+                let size = self.backbone.input_size(frame.source);
+                let discovery = self.add_stream(&frame.stream).needs_discovery();
+                round.entry((size.width, size.height, discovery)).or_default().push((i, frame));
+            }
+            for ((width, height, discovery), batch) in round {
+                self.run_batch(batch, Size::new(width, height), discovery, on_stage, &mut results);
+            }
+            waiting = later;
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    fn run_batch(
+        &mut self,
+        batch: Vec<(usize, Frame)>,
+        size: Size,
+        discovery: bool,
+        on_stage: &mut dyn FnMut(Stage),
+        results: &mut [Option<Result<FrameResult, Failure>>],
+    ) {
+        match self.features(&batch, size, discovery, on_stage) {
+            Ok(features) => {
+                for ((i, frame), features) in batch.into_iter().zip(features) {
+                    let (source, epoch) = (frame.source, frame.epoch);
+                    let Tracked { labels, instances, events, discovered } =
+                        self.add_stream(&frame.stream).step(Arc::new(features), source, epoch);
+                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered }));
+                }
+                on_stage(Stage::Track);
+            }
+            Err(cause) => {
+                let cause = Arc::new(cause);
+                for (i, frame) in batch {
+                    results[i] = Some(Err(Failure { frame, cause: cause.clone() }));
+                }
+            }
+        }
+    }
+
+    fn features(
+        &self,
+        batch: &[(usize, Frame)],
+        size: Size,
+        discovery: bool,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<Vec<Features>> {
+        let frames: Vec<&Frame> = batch.iter().map(|(_, frame)| frame).collect();
+        let input = self.backbone.prepare(&frames, size)?;
+        on_stage(Stage::Preprocess);
+        let features = self.backbone.run(&input, discovery)?;
+        on_stage(Stage::Backbone);
+        Ok(features)
+    }
+}

@@ -1,1 +1,35 @@
-//! TODO
+//! Cameras and files become [`Frame`](crate::frame::Frame)s. Everything that knows GStreamer is in here.
+//!
+//! ```text
+//! pipelines/*.launch -> Description -> Camera (one supervised pipeline) -> Outlet | slot | Inbox -> engine
+//!                                         stalls, errors, end of stream: torn down and rebuilt
+//! files and folders  -> Clip    (offline, every frame at full size)
+//! overlays           -> Mp4Writer
+//! ```
+
+mod backoff;
+mod camera;
+mod clip;
+mod description;
+mod fault;
+mod intake;
+mod mailbox;
+mod pipeline;
+mod properties;
+mod redact;
+mod source;
+mod stop;
+mod timeline;
+mod writer;
+
+pub use backoff::Backoff;
+pub use camera::{Camera, CameraEvent};
+pub use clip::{Clip, ClipFrame};
+pub use description::Description;
+pub use fault::{Cause, Fault};
+pub use mailbox::{Inbox, Outlet};
+pub use redact::redact;
+pub use source::{Kind, Pace, SourceConfig, SourceError};
+pub use stop::Stop;
+pub use timeline::{Stamp, Timeline};
+pub use writer::Mp4Writer;

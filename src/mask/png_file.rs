@@ -19,6 +19,16 @@ impl LabelMap {
     /// # Errors
     /// Every other kind of picture, one above [`MAX_AREA`] and a damaged file are refused by name.
     pub fn read_png(path: &Path) -> Result<Self, MaskError> {
+        let mut map = Self::read_png_with_void(path)?;
+        map.labels.iter_mut().filter(|label| **label == 255).for_each(|label| *label = 0);
+        Ok(map)
+    }
+
+    /// [`LabelMap::read_png`] with 255 left as it is.
+    ///
+    /// # Errors
+    /// As [`LabelMap::read_png`].
+    pub fn read_png_with_void(path: &Path) -> Result<Self, MaskError> {
         let file = File::open(path).map_err(|source| MaskError::Io { path: path.into(), source })?;
         let bad = |reason: String| MaskError::BadPng { path: path.into(), reason };
         let mut decoder = png::Decoder::new_with_limits(BufReader::new(file), Limits { bytes: 2 * MAX_AREA });
@@ -36,9 +46,7 @@ impl LabelMap {
         let length = reader.output_buffer_size().ok_or_else(|| bad("it is too large".into()))?;
         let mut packed = vec![0; length];
         let frame = reader.next_frame(&mut packed).map_err(|e| bad(e.to_string()))?;
-        let mut labels = unpack(&packed, frame.line_size, size, depth as usize);
-        labels.iter_mut().filter(|label| **label == 255).for_each(|label| *label = 0);
-        Ok(Self { size, labels })
+        Ok(Self { size, labels: unpack(&packed, frame.line_size, size, depth as usize) })
     }
 
     /// Writes an indexed PNG with the DAVIS palette. The file appears whole or not at all.
@@ -125,6 +133,7 @@ mod tests {
         assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 0, 1, 0, 1]);
         write(&path, ColorType::Grayscale, BitDepth::Eight, size, &[0, 1, 255, 2, 3, 4]);
         assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 0, 2, 3, 4]);
+        assert_eq!(LabelMap::read_png_with_void(&path).unwrap().labels, [0, 1, 255, 2, 3, 4]);
         for (colour, depth, bytes) in [
             (ColorType::Rgb, BitDepth::Eight, 18),
             (ColorType::Rgba, BitDepth::Eight, 24),

@@ -49,17 +49,11 @@ pub fn readout(
 
     let stretch: Vec<Stretch> = if config.min_max {
         let range = |index: usize| {
-            ys.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), tap| {
-                grid_row(index, tap.low).iter().zip(grid_row(index, tap.high)).fold(
-                    (low, high),
-                    |(low, high), (a, b)| {
-                        let value = tap.mix(*a, *b);
-                        (if value < low { value } else { low }, if value > high { value } else { high })
-                    },
-                )
-            })
+            ys.par_iter()
+                .map(|tap| tap.range(grid_row(index, tap.low), grid_row(index, tap.high)))
+                .reduce(|| (f32::INFINITY, f32::NEG_INFINITY), |a, b| (a.0.min(b.0), a.1.max(b.1)))
         };
-        (0..shown.len()).into_par_iter().map(range).map(Stretch::of).collect()
+        (0..shown.len()).map(range).map(Stretch::of).collect()
     } else {
         vec![Stretch::None; shown.len()]
     };
@@ -70,19 +64,13 @@ pub fn readout(
         |best, (labels, tap)| {
             best.fill(f32::NEG_INFINITY);
             for (index, (&channel, stretch)) in shown.iter().zip(&stretch).enumerate() {
-                let (low, high) = (grid_row(index, tap.low), grid_row(index, tap.high));
-                let mut compete = |stretched: &dyn Fn(f32) -> f32| {
-                    for (((a, b), best), label) in low.iter().zip(high).zip(best.iter_mut()).zip(labels.iter_mut()) {
-                        let value = stretched(tap.mix(*a, *b));
-                        let wins = value > *best;
-                        *best = if wins { value } else { *best };
-                        *label = if wins { channel as u8 } else { *label };
-                    }
-                };
+                let rows = (grid_row(index, tap.low), grid_row(index, tap.high));
                 match *stretch {
-                    Stretch::None => compete(&|value| value),
-                    Stretch::Linear { low, span } => compete(&move |value| (value - low) / span),
-                    Stretch::Constant => compete(&|_| f32::INFINITY),
+                    Stretch::None => tap.compete(rows, best, labels, channel as u8, |value| value),
+                    Stretch::Linear { low, span } => {
+                        tap.compete(rows, best, labels, channel as u8, |value| (value - low) / span);
+                    }
+                    Stretch::Constant => tap.compete(rows, best, labels, channel as u8, |_| f32::INFINITY),
                 }
             }
         },
@@ -171,6 +159,38 @@ impl Tap {
     fn mix(&self, low: f32, high: f32) -> f32 {
         low * self.weight_low + high * self.weight_high
     }
+
+    /// The smallest and the largest value of the row between `low` and `high`.
+    fn range(&self, low: &[f32], high: &[f32]) -> (f32, f32) {
+        // Lanes of their own, or the compiler must keep the order of comparisons.
+        const LANES: usize = 16;
+        let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        for (low, high) in low.chunks(LANES).zip(high.chunks(LANES)) {
+            for (((low, high), min), max) in low.iter().zip(high).zip(&mut min).zip(&mut max) {
+                let value = self.mix(*low, *high);
+                *min = if value < *min { value } else { *min };
+                *max = if value > *max { value } else { *max };
+            }
+        }
+        (min.into_iter().fold(f32::INFINITY, f32::min), max.into_iter().fold(f32::NEG_INFINITY, f32::max))
+    }
+
+    /// Gives the pixels of a row to `channel` where its value, `stretched`, is above the best so far.
+    fn compete(
+        &self,
+        (low, high): (&[f32], &[f32]),
+        best: &mut [f32],
+        labels: &mut [u8],
+        channel: u8,
+        stretched: impl Fn(f32) -> f32,
+    ) {
+        for (((low, high), best), label) in low.iter().zip(high).zip(best).zip(labels) {
+            let value = stretched(self.mix(*low, *high));
+            let wins = value > *best;
+            *best = if wins { value } else { *best };
+            *label = if wins { channel } else { *label };
+        }
+    }
 }
 
 /// The reads of `len * factor` output pixels, pixel centres aligned (`align_corners=False`).
@@ -213,6 +233,9 @@ mod tests {
     fn an_object_that_fills_the_frame_is_kept_by_min_max() {
         let full = soft(2, &[0.0, 1.0, 0.0, 1.0]);
         assert_eq!(readout(&full, (1, 2), 2, Size::new(4, 2), MIN_MAX, &[]).labels, [1; 8]);
+        // A constant channel becomes NaN in the script, and NaN wins in torch.max.
+        let constant = soft(2, &[1.0, 0.5, 0.0, 0.5]);
+        assert_eq!(readout(&constant, (1, 2), 2, Size::new(4, 2), MIN_MAX, &[]).labels, [1; 8]);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use crate::{
     mask::SoftLabels,
 };
 
-/// Patches per side of a tile. Larger tiles waste work at the rim of their windows, smaller ones
-/// make the products too thin to be fast.
-const TILE: usize = 8;
+/// Patches per side of a tile. A larger tile wastes work at the rim of its windows and leaves the
+/// first-level cache; of a smaller one a product would not fill the vector registers.
+const TILE: usize = 4;
 
 /// The soft labels `(N, K)` of `query`, from the labels of `contexts`; K is the largest number of
 /// channels among them. Contexts of another grid are left out; a patch that nothing answers is all zero.
@@ -48,12 +48,9 @@ struct Tile {
     cols: Range<usize>,
 }
 
-/// The grid in tiles of nearly equal sides of at most [`TILE`].
+/// The grid in whole tiles, and what remains at the right and at the bottom.
 fn tiles(grid: Grid) -> Vec<Tile> {
-    let cut = |len: usize| {
-        let parts = len.div_ceil(TILE);
-        (0..parts).map(move |part| part * len / parts..(part + 1) * len / parts)
-    };
+    let cut = |len: usize| (0..len).step_by(TILE).map(move |start| start..(start + TILE).min(len));
     cut(grid.rows).flat_map(|rows| cut(grid.cols).map(move |cols| Tile { rows: rows.clone(), cols })).collect()
 }
 
@@ -217,6 +214,10 @@ impl Scratch {
             let weigh = |score: f32| ((score - highest) / temperature).exp();
             let kept = || best.candidates.iter().filter(|candidate| candidate.score >= least);
             let sum: f32 = kept().map(|candidate| weigh(candidate.score)).sum();
+            // Not so for scores that are infinite: nothing can be said then.
+            if sum.is_nan() {
+                continue;
+            }
             for candidate in kept() {
                 let weight = weigh(candidate.score) / sum;
                 let labels = &contexts[candidate.context as usize].labels;

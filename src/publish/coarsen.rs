@@ -10,12 +10,11 @@ use super::{
     wire::{self, Format, MasksMessage},
 };
 use crate::{
-    frame::Size,
-    instance::{BBox, Instance},
-    mask::Rle,
+    instance::Instance,
+    mask::{LabelMap, Rle},
 };
 
-const FACTORS: [u32; 3] = [2, 4, 8];
+const FACTORS: [usize; 3] = [2, 4, 8];
 
 /// The message as bytes, not more than `limit` of them; the message returned says how that was reached.
 pub(super) fn fit(
@@ -23,73 +22,113 @@ pub(super) fn fit(
     format: Format,
     limit: usize,
 ) -> Result<(MasksMessage, Vec<u8>), PublishError> {
-    let mut bytes = wire::encode(&message, format)?;
+    let bytes = wire::encode(&message, format)?;
     if bytes.len() <= limit {
         return Ok((message, bytes));
     }
-    let original = std::mem::take(&mut message.instances);
+    // A label map has 255 labels; a tracker has no more instances.
+    while message.instances.len() > 255 {
+        omit_smallest(&mut message);
+    }
+    let labels = paint(&message)?;
+    let fine = message.instances.clone();
     for factor in FACTORS {
-        message.coarsened = Some(factor);
-        message.instances = original.iter().map(|i| coarse(i, message.frame, factor)).collect::<Result<_, _>>()?;
-        bytes = wire::encode(&message, format)?;
+        let coarse = Rle::encode_labels(&majority(&labels, fine.len(), factor), fine.len());
+        let coarse =
+            fine.iter().zip(coarse).map(|(i, c)| Instance { mask: c.mask, bbox: c.bbox, area: c.area, ..i.clone() });
+        // Of two specks in one block, only one is left.
+        message.instances = coarse.filter(|i| i.area > 0).collect();
+        message.coarsened = Some(factor as u32);
+        if wire::encode(&message, format)?.len() <= limit {
+            break;
+        }
+    }
+    message.omitted += (fine.len() - message.instances.len()) as u32;
+    loop {
+        let bytes = wire::encode(&message, format)?;
         if bytes.len() <= limit {
             return Ok((message, bytes));
         }
+        if message.instances.is_empty() {
+            return Err(PublishError::TooLarge { bytes: bytes.len(), limit });
+        }
+        omit_smallest(&mut message);
     }
-    while let Some(smallest) = (0..message.instances.len()).min_by_key(|&i| (message.instances[i].area, Reverse(i))) {
-        message.instances.remove(smallest);
-        message.omitted += 1;
-        bytes = wire::encode(&message, format)?;
-        if bytes.len() <= limit {
-            return Ok((message, bytes));
+}
+
+fn omit_smallest(message: &mut MasksMessage) {
+    let smallest = (0..message.instances.len()).min_by_key(|&i| (message.instances[i].area, Reverse(i)));
+    message.omitted += u32::from(smallest.map(|i| message.instances.remove(i)).is_some());
+}
+
+/// The masks on one map, the first instance as label 1. Masks of one frame do not overlap.
+fn paint(message: &MasksMessage) -> Result<LabelMap, PublishError> {
+    let mut labels = LabelMap::new(message.frame);
+    let width = message.frame.width as usize;
+    for (label, Instance { mask, bbox, .. }) in (1..=255).zip(&message.instances) {
+        let mask = mask.decode(Some(message.frame)).map_err(|e| PublishError::Mask(wire::one_line(&e)))?;
+        // The box is our own, but it costs nothing not to trust it.
+        let right = (bbox.x as usize).saturating_add(bbox.width as usize).min(width);
+        let left = (bbox.x as usize).min(right);
+        for y in bbox.y..bbox.y.saturating_add(bbox.height).min(message.frame.height) {
+            let row = y as usize * width;
+            let (from, to) = (&mask[row + left..row + right], &mut labels.labels[row + left..row + right]);
+            from.iter().zip(to).filter(|(on, _)| **on).for_each(|(_, to)| *to = label);
         }
     }
-    Err(PublishError::TooLarge { bytes: bytes.len(), limit })
+    Ok(labels)
 }
 
-fn coarse(instance: &Instance, size: Size, factor: u32) -> Result<Instance, PublishError> {
-    let mask = instance.mask.decode(Some(size)).map_err(|e| PublishError::Mask(wire::one_line(&e)))?;
-    let (mask, bbox, area) = majority(&mask, size, factor as usize);
-    Ok(Instance { bbox, area, mask: Rle::from_mask(size, &mask), ..instance.clone() })
-}
-
-/// `mask` (row by row) with each block of `factor` x `factor` pixels all on where more than half of it was on; with the
-/// bounding box and the area of the result. A mask too thin for any majority keeps the block that holds most of it.
-fn majority(mask: &[bool], size: Size, factor: usize) -> (Vec<bool>, BBox, u64) {
-    let (width, height) = (size.width as usize, size.height as usize);
+/// `labels` (1 to `k`) with each block of `factor` x `factor` pixels given to the label that more than half of it has.
+/// A label too thin for any majority gets the block that holds most of it.
+fn majority(labels: &LabelMap, k: usize, factor: usize) -> LabelMap {
+    let (width, height) = (labels.size.width as usize, labels.size.height as usize);
     let columns = width.div_ceil(factor);
-    let mut counts = vec![0u32; columns * height.div_ceil(factor)];
-    for (y, row) in mask.chunks_exact(width.max(1)).enumerate() {
-        for (x, _) in row.iter().enumerate().filter(|(_, on)| **on) {
-            counts[(y / factor) * columns + x / factor] += 1;
+    let mut out = LabelMap::new(labels.size);
+    // Of each label: whether it has a block, and its fullest block (pixels, block).
+    let mut seen = [false; 256];
+    let mut fullest = [(0u32, 0usize); 256];
+    let mut counts = vec![[0u32; 256]; columns];
+    let mut touched: Vec<Vec<u8>> = vec![Vec::new(); columns];
+    for y0 in (0..height).step_by(factor) {
+        let y1 = (y0 + factor).min(height);
+        for row in labels.labels[y0 * width..y1 * width].chunks_exact(width) {
+            for (x, &label) in row.iter().enumerate().filter(|(_, label)| **label != 0) {
+                let count = &mut counts[x / factor][label as usize];
+                if *count == 0 {
+                    touched[x / factor].push(label);
+                }
+                *count += 1;
+            }
+        }
+        for (column, labels) in touched.iter_mut().enumerate() {
+            let x0 = column * factor;
+            let pixels = ((y1 - y0) * (factor.min(width - x0))) as u32;
+            for label in labels.drain(..) {
+                let count = std::mem::take(&mut counts[column][label as usize]);
+                if 2 * count > pixels {
+                    seen[label as usize] = true;
+                    fill(&mut out, factor, y0, x0, label);
+                }
+                if count > fullest[label as usize].0 {
+                    fullest[label as usize] = (count, y0 / factor * columns + column);
+                }
+            }
         }
     }
-    // Blocks at the right and lower edge are cut off by the frame.
-    let pixels = |block: usize| {
-        let (y, x) = (block / columns * factor, block % columns * factor);
-        ((height - y).min(factor) * (width - x).min(factor)) as u32
-    };
-    let mut on: Vec<bool> = counts.iter().enumerate().map(|(block, &count)| 2 * count > pixels(block)).collect();
-    if !on.contains(&true) {
-        let fullest = (0..counts.len()).max_by_key(|&block| (counts[block], Reverse(block)));
-        if let Some(block) = fullest.filter(|&block| counts[block] > 0) {
-            on[block] = true;
-        }
+    for label in (1..=k.min(255)).filter(|&label| !seen[label] && fullest[label].0 > 0) {
+        let block = fullest[label].1;
+        fill(&mut out, factor, block / columns * factor, block % columns * factor, label as u8);
     }
-    let mut out = vec![false; mask.len()];
-    let (mut left, mut top, mut right, mut bottom, mut area) = (width, height, 0, 0, 0);
-    for block in (0..on.len()).filter(|&block| on[block]) {
-        let (y0, x0) = (block / columns * factor, block % columns * factor);
-        let (y1, x1) = ((y0 + factor).min(height), (x0 + factor).min(width));
-        (y0..y1).for_each(|y| out[y * width + x0..y * width + x1].fill(true));
-        (left, top, right, bottom) = (left.min(x0), top.min(y0), right.max(x1), bottom.max(y1));
-        area += ((y1 - y0) * (x1 - x0)) as u64;
+    out
+}
+
+/// Gives the block at (`y0`, `x0`) to `label`; the frame's edge may cut it off.
+fn fill(out: &mut LabelMap, factor: usize, y0: usize, x0: usize, label: u8) {
+    let (width, height) = (out.size.width as usize, out.size.height as usize);
+    for y in y0..(y0 + factor).min(height) {
+        out.labels[y * width + x0..y * width + (x0 + factor).min(width)].fill(label);
     }
-    let bbox = match area {
-        0 => BBox { x: 0, y: 0, width: 0, height: 0 },
-        _ => BBox { x: left as u32, y: top as u32, width: (right - left) as u32, height: (bottom - top) as u32 },
-    };
-    (out, bbox, area)
 }
 
 #[cfg(test)]
@@ -97,36 +136,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frame::Size;
 
     #[test]
     fn a_single_pixel_does_not_vanish() {
-        let size = Size::new(11, 9);
-        let mut mask = vec![false; size.area()];
-        mask[8 * 11 + 10] = true;
-        let (out, bbox, area) = majority(&mask, size, 8);
+        let mut labels = LabelMap::new(Size::new(11, 9));
+        labels.labels[8 * 11 + 10] = 2;
+        let out = majority(&labels, 2, 8);
         // The corner block is 3 x 1 pixels.
-        assert_eq!((bbox, area), (BBox { x: 8, y: 8, width: 3, height: 1 }, 3));
-        assert!(out[8 * 11 + 10]);
+        let on: Vec<usize> = (0..99).filter(|&i| out.labels[i] == 2).collect();
+        assert_eq!(on, [8 * 11 + 8, 8 * 11 + 9, 8 * 11 + 10]);
+        assert_eq!(out.labels.iter().filter(|l| **l != 0).count(), 3);
     }
 
     proptest! {
         #[test]
-        fn box_and_area_agree_with_the_mask(w in 1u32..40, h in 1u32..40, seed in any::<u64>(), factor in 1usize..9) {
-            let size = Size::new(w, h);
-            let bit = |i: usize| (seed.wrapping_mul(i as u64 * 2 + 1) >> 33) & 3 == 0;
-            let mask: Vec<bool> = (0..size.area()).map(bit).collect();
-            let (out, bbox, area) = majority(&mask, size, factor);
-            prop_assert_eq!(out.len(), mask.len());
-            prop_assert_eq!(out.iter().filter(|on| **on).count() as u64, area);
-            prop_assert_eq!(mask.contains(&true), area > 0);
-            let on: Vec<(u32, u32)> =
-                (0..out.len()).filter(|&i| out[i]).map(|i| (i as u32 % w, i as u32 / w)).collect();
-            if let (Some(x), Some(y)) = (on.iter().map(|p| p.0).min(), on.iter().map(|p| p.1).min()) {
-                let (right, bottom) = on.iter().fold((0, 0), |m, p| (m.0.max(p.0 + 1), m.1.max(p.1 + 1)));
-                prop_assert_eq!(bbox, BBox { x, y, width: right - x, height: bottom - y });
+        fn each_block_goes_to_its_majority(w in 1u32..40, h in 1u32..40, seed in any::<u64>(), factor in 1usize..9) {
+            let mut labels = LabelMap::new(Size::new(w, h));
+            for (i, label) in labels.labels.iter_mut().enumerate() {
+                // Coherent in places, so that there are majorities.
+                *label = (seed.wrapping_mul((i as u64 / 5) * 2 + 1) >> 40) as u8 % 3;
             }
+            let out = majority(&labels, 2, factor);
             if factor == 1 {
-                prop_assert_eq!(out, mask);
+                prop_assert_eq!(&out, &labels);
+            }
+            let (w, h) = (w as usize, h as usize);
+            let mut rescued = Vec::new();
+            for (y0, x0) in (0..h).step_by(factor).flat_map(|y| (0..w).step_by(factor).map(move |x| (y, x))) {
+                let block: Vec<usize> = (y0..(y0 + factor).min(h))
+                    .flat_map(|y| (x0..(x0 + factor).min(w)).map(move |x| y * w + x))
+                    .collect();
+                let most = (1..=2).find(|l| 2 * block.iter().filter(|&&i| labels.labels[i] == *l).count() > block.len());
+                let given = out.labels[block[0]];
+                prop_assert!(block.iter().all(|&i| out.labels[i] == given), "a block has one label");
+                if given != most.unwrap_or(0) {
+                    rescued.push(given);
+                }
+            }
+            // Only labels without any majority may take a block that is not theirs, and one each.
+            prop_assert!(rescued.len() <= 2 && !rescued.contains(&0));
+            prop_assert!(rescued.len() < 2 || rescued[0] != rescued[1]);
+            for label in rescued {
+                prop_assert!(labels.labels.contains(&label));
+                prop_assert!(out.labels.iter().filter(|l| **l == label).count() <= factor * factor);
             }
         }
     }

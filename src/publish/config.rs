@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zenoh::config::{Config, EndPoint};
 
 use super::{
-    PublishError,
+    PublishError, cause,
     keys::Site,
     wire::{self, Format},
 };
@@ -125,8 +125,9 @@ impl PublishConfig {
         }
         set(&mut config, "mode", &self.mode.as_str())?;
         set(&mut config, "scouting/multicast/enabled", &self.multicast)?;
-        // Gossip would make this daemon connect to addresses that others name.
-        set(&mut config, "scouting/gossip/enabled", &self.multicast)?;
+        if !self.multicast {
+            no_strangers(&mut config)?;
+        }
         // A router that is down is an error after a while, not a daemon that hangs before its first line of log.
         if self.mode == Mode::Client {
             set(&mut config, "connect/timeout_ms", &10_000)?;
@@ -147,10 +148,15 @@ pub(super) fn reader_config(connect: &[String], base: Option<&Path>) -> Result<C
     set(&mut config, "listen/endpoints", &Vec::<String>::new())?;
     set(&mut config, "connect/endpoints", &connect)?;
     set(&mut config, "scouting/multicast/enabled", &false)?;
-    set(&mut config, "scouting/gossip/enabled", &false)?;
+    no_strangers(&mut config)?;
     set(&mut config, "timestamping/enabled", &true)?;
     set(&mut config, "transport/link/rx/max_message_size", &(4 * wire::MAX_MESSAGE_BYTES))?;
     Ok(config)
+}
+
+/// Peers tell each other of further peers: listen to it, but connect to none that the configuration does not name.
+fn no_strangers(config: &mut Config) -> Result<(), PublishError> {
+    set(config, "scouting/gossip/autoconnect", &serde_json::json!({"router": [], "peer": []}))
 }
 
 fn read_base(path: &Path) -> Result<Config, PublishError> {
@@ -158,7 +164,7 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
         PublishError::Config(format!("zenoh_config {}: {}", path.display(), wire::one_line(cause)))
     };
     let text = fs::read_to_string(path).map_err(|e| bad(&e))?;
-    Config::from_json5(&text).map_err(|e| bad(&e))
+    Config::from_json5(&text).map_err(|e| bad(&cause(&e)))
 }
 
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
@@ -176,5 +182,5 @@ fn set<T: Serialize + ?Sized>(config: &mut Config, key: &str, value: &T) -> Resu
     let refused =
         |e: &dyn std::fmt::Display| PublishError::Config(format!("zenoh refuses {key}: {}", wire::one_line(e)));
     let json = serde_json::to_string(value).map_err(|e| refused(&e))?;
-    config.insert_json5(key, &json).map_err(|e| refused(&e))
+    config.insert_json5(key, &json).map_err(|e| refused(&cause(&e)))
 }

@@ -14,7 +14,10 @@ use zenoh::{
     sample::Sample,
 };
 
-use super::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError};
+use super::{
+    cause,
+    wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError},
+};
 use crate::{frame::StreamId, instance::Prompt, metrics::Metrics};
 
 /// Questions that may wait for the desk; those above are not answered.
@@ -226,12 +229,12 @@ pub(super) fn format_of(encoding: Option<&Encoding>, bytes: &[u8]) -> Format {
 /// `key` is the queryable's own: what the asker wrote may hold wildcards.
 async fn reply(key: &KeyExpr<'_>, query: &Query, payload: ZBytes, encoding: Encoding) {
     if let Err(e) = query.reply(key, payload).encoding(encoding).await {
-        tracing::debug!("a query could not be answered: {}", wire::one_line(&e));
+        tracing::debug!("a query could not be answered: {}", cause(&e));
     }
 }
 
 async fn refuse(query: &Query, why: &str) {
     if let Err(e) = query.reply_err(why).encoding(Encoding::TEXT_PLAIN).await {
-        tracing::debug!("a query could not be refused: {}", wire::one_line(&e));
+        tracing::debug!("a query could not be refused: {}", cause(&e));
     }
 }

@@ -65,5 +65,21 @@ pub enum PublishError {
 
 /// Wraps zenoh's error.
 fn refused(what: &'static str) -> impl Fn(zenoh::Error) -> PublishError {
-    move |e| PublishError::Zenoh { what, cause: wire::one_line(&e) }
+    move |e| PublishError::Zenoh { what, cause: cause(&e) }
+}
+
+/// What zenoh says, on one line, without the places in its source that it names.
+fn cause(error: &zenoh::Error) -> String {
+    let text = error.to_string();
+    let mut words = text.split_whitespace().peekable();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match words.next_if(|place| word == "at" && place.contains(".rs:")) {
+            // "... at /path/file.rs:61.] at ...": the bracket closes what stands before.
+            Some(place) if place.ends_with(']') => kept.push("]"),
+            Some(_) => {}
+            None => kept.push(word),
+        }
+    }
+    wire::one_line(&kept.join(" "))
 }

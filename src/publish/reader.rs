@@ -13,7 +13,7 @@ use zenoh::{
 use zenoh_ext::{AdvancedSubscriber, AdvancedSubscriberBuilderExt, HistoryConfig, RecoveryConfig};
 
 use super::{
-    PublishError,
+    PublishError, cause,
     config::reader_config,
     desk::format_of,
     keys::{self, Site, Topic},
@@ -130,7 +130,7 @@ impl Reader {
     /// Closes the session.
     pub async fn close(self) {
         if let Err(e) = self.session.close().await {
-            tracing::debug!("zenoh did not close cleanly: {}", wire::one_line(&e));
+            tracing::debug!("zenoh did not close cleanly: {}", cause(&e));
         }
     }
 }
@@ -208,7 +208,7 @@ pub async fn ask(
         },
     };
     if let Err(e) = session.close().await {
-        tracing::debug!("zenoh did not close cleanly: {}", wire::one_line(&e));
+        tracing::debug!("zenoh did not close cleanly: {}", cause(&e));
     }
     Ok(answer)
 }
@@ -239,5 +239,5 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
 async fn connect_to(connect: &[String], base: Option<&Path>) -> Result<Session, PublishError> {
     zenoh::open(reader_config(connect, base)?)
         .await
-        .map_err(|e| PublishError::Open { what: format!("connect {connect:?}"), cause: wire::one_line(&e) })
+        .map_err(|e| PublishError::Open { what: format!("connect {connect:?}"), cause: cause(&e) })
 }

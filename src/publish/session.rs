@@ -10,12 +10,12 @@ use zenoh::{Session, bytes::ZBytes, key_expr::KeyExpr, liveliness::LivelinessTok
 use zenoh_ext::AdvancedPublisher;
 
 use super::{
-    PublishConfig, PublishError,
+    PublishConfig, PublishError, cause,
     desk::{self, Ask, PromptRequest},
     keys::{self, Site},
     refused,
     stream::StreamPublisher,
-    wire::{self, Format},
+    wire::Format,
 };
 use crate::{frame::StreamId, metrics::Metrics};
 
@@ -68,9 +68,8 @@ impl Publisher {
         let endpoints = |key: &str| zenoh_config.get_json(key).unwrap_or_default();
         let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
         warn_if_open(config);
-        let session = zenoh::open(zenoh_config)
-            .await
-            .map_err(|e| PublishError::Open { what: what.clone(), cause: wire::one_line(&e) })?;
+        let session =
+            zenoh::open(zenoh_config).await.map_err(|e| PublishError::Open { what: what.clone(), cause: cause(&e) })?;
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
@@ -107,6 +106,11 @@ impl Publisher {
         StreamPublisher::declare(self.shared.clone(), stream).await
     }
 
+    /// Where the session can be reached: the endpoints it listens on, with the ports that it was given for port 0.
+    pub async fn locators(&self) -> Vec<String> {
+        self.shared.session.info().locators().await.iter().map(ToString::to_string).collect()
+    }
+
     /// Waits a little for the last events to leave, then closes the session.
     pub async fn close(self) {
         let (flushed, done) = oneshot::channel();
@@ -114,7 +118,7 @@ impl Publisher {
             tracing::warn!("some events were not delivered before closing: a subscriber is too slow");
         }
         if let Err(e) = self.shared.session.close().await {
-            tracing::warn!("zenoh did not close cleanly: {}", wire::one_line(&e));
+            tracing::warn!("zenoh did not close cleanly: {}", cause(&e));
         }
     }
 }
@@ -127,7 +131,7 @@ fn open_letters() -> mpsc::Sender<Letter> {
             match letter {
                 Letter::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
-                        tracing::warn!(key = %publisher.key_expr(), "not published: {}", wire::one_line(&e));
+                        tracing::warn!(key = %publisher.key_expr(), "not published: {}", cause(&e));
                     }
                 }
                 // Whoever asked may have given up.

@@ -145,7 +145,8 @@ impl StreamPublisher {
     }
 
     /// Publishes the instances of a frame, coarsened where they would not fit. Counts coarsening; the caller counts
-    /// frames. Dropped by zenoh, not waited for, where a subscriber is too slow.
+    /// frames. Dropped by zenoh, not waited for, where a subscriber is too slow. One call at a time: messages are
+    /// numbered in the order of calls.
     pub async fn publish_masks(
         &self,
         frame: &Frame,

@@ -1,6 +1,6 @@
 //! Label propagation against the public PyTorch code: ten frames, three labels.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use maskd::{
     backbone::{Features, Grid},
@@ -10,17 +10,7 @@ use maskd::{
 };
 use safetensors::SafeTensors;
 
-/// A file of the shared folder, or a line that says that the test is skipped.
-fn shared(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MASKD_SHARED")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let file = root.join(path);
-    if !file.exists() {
-        eprintln!("SKIPPED {test}: {} is absent; set MASKD_SHARED", file.display());
-        return None;
-    }
-    Some(file)
-}
+use crate::shared::shared;
 
 fn floats(tensors: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     let bytes = tensors.tensor(name).unwrap().data().to_vec();
@@ -34,8 +24,7 @@ fn integers(tensors: &SafeTensors<'_>, name: &str) -> Vec<usize> {
 
 #[test]
 fn propagation_is_that_of_the_public_code() {
-    let name = "propagation_is_that_of_the_public_code";
-    let Some(path) = shared(name, "golden/label_propagation.safetensors") else { return };
+    let Some(path) = shared("golden/label_propagation.safetensors") else { return };
     let bytes = std::fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let [rows, cols] = integers(&tensors, "grid").try_into().unwrap();

@@ -1,0 +1,153 @@
+//! The one place that turns an error into an exit code and a line on standard error.
+//!
+//! The codes are those of `sysexits.h`, so that a service manager can tell "fix the file" from "try again".
+
+use std::{fmt, io, process::ExitCode};
+
+use crate::{
+    model::{WeightsError, fetch::FetchError},
+    publish::PublishError,
+};
+
+/// Why a command ended; the number is the process's exit code. Usage errors (2) are clap's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The configuration, or a value given in its place, is wrong.
+    Config = 64,
+    /// Input from outside is wrong: weights, a mask, a video, a message.
+    Data = 65,
+    /// Something needed is not there now: a port is taken, nobody answers, no network.
+    Unavailable = 69,
+    /// A fault of ours, or the engine failed.
+    Internal = 70,
+    /// A file could not be read or written.
+    Io = 74,
+}
+
+/// An error with its exit code. Prints as one line.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the process exits with.
+    pub exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// `error`, which ends the command with `exit`.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+}
+
+/// Chooses the exit code at the place that knows what failed.
+pub trait OrExit<T> {
+    /// The value, or a [`Failure`] with code `exit`; a full or unreadable disk stays [`Exit::Io`].
+    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let error = error.into();
+            Failure { exit: known(&error).unwrap_or(exit), error }
+        })
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: known(&error).unwrap_or(Exit::Internal), error }
+    }
+}
+
+/// The code of errors that mean the same wherever they come from.
+fn known(error: &anyhow::Error) -> Option<Exit> {
+    error
+        .chain()
+        .find_map(|cause| {
+            if let Some(error) = cause.downcast_ref::<PublishError>() {
+                return Some(match error {
+                    PublishError::Config(_) => Exit::Config,
+                    PublishError::Open { .. } | PublishError::Zenoh { .. } | PublishError::Busy => Exit::Unavailable,
+                    PublishError::TooLarge { .. } | PublishError::Wire(_) | PublishError::Mask(_) => Exit::Data,
+                });
+            }
+            if let Some(error) = cause.downcast_ref::<FetchError>() {
+                let offline = matches!(
+                    error,
+                    FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
+                );
+                return offline.then_some(Exit::Unavailable);
+            }
+            cause.downcast_ref::<WeightsError>().map(|_| Exit::Data)
+        })
+        .or_else(|| is_file_trouble(error).then_some(Exit::Io))
+}
+
+/// Whether the root of the matter is a file that could not be read or written (not a network address).
+fn is_file_trouble(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::*;
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| {
+        matches!(
+            e.kind(),
+            NotFound
+                | PermissionDenied
+                | AlreadyExists
+                | IsADirectory
+                | NotADirectory
+                | StorageFull
+                | ReadOnlyFilesystem
+        ) || e.raw_os_error() == Some(5)
+    })
+}
+
+impl fmt::Display for Failure {
+    /// The whole chain of causes on one line; control characters (a hostile file name) are escaped. A cause
+    /// that its parent's text already holds is not said twice.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = String::new();
+        for cause in self.error.chain() {
+            let text = cause.to_string();
+            if line.contains(&text) {
+                continue;
+            }
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        for c in line.chars() {
+            match c {
+                '\n' | '\r' | '\t' => f.write_str(" ")?,
+                c if c.is_control() => write!(f, "{}", c.escape_default())?,
+                c => write!(f, "{c}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<&Failure> for ExitCode {
+    fn from(failure: &Failure) -> Self {
+        (failure.exit as u8).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_and_says_nothing_twice() {
+        let root = anyhow::anyhow!("no such\nelement \u{1b}[31m").context("stream front").context("stream front");
+        assert_eq!(Failure::new(Exit::Config, root).to_string(), "stream front: no such element \\u{1b}[31m");
+    }
+
+    #[test]
+    fn a_missing_file_is_told_from_wrong_content() {
+        let missing: Result<(), _> = Err(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(missing.or_exit(Exit::Data).unwrap_err().exit, Exit::Io);
+        let wrong: Result<(), _> = Err(io::Error::from(io::ErrorKind::InvalidData));
+        assert_eq!(wrong.or_exit(Exit::Data).unwrap_err().exit, Exit::Data);
+    }
+}

@@ -1,0 +1,137 @@
+//! `maskd prompt`: asks a running daemon to follow something, and says whether it will.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use crate::{
+    frame::StreamId,
+    instance::{BBox, Prompt},
+    mask::{LabelMap, Rle},
+    publish::{Answer, DEFAULT_ENDPOINT, ask, keys::Site},
+};
+
+/// Ask a running daemon to follow something in a stream, in pixels of the camera's picture.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["bbox", "point", "mask", "reset"]))]
+pub struct PromptArgs {
+    /// The stream's name.
+    stream: StreamId,
+    /// One new instance inside this box.
+    #[arg(long = "box", id = "bbox", value_name = "X,Y,WIDTH,HEIGHT", value_parser = numbers::<4>)]
+    bbox: Option<[u32; 4]>,
+    /// One new instance at this point; may be given several times.
+    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>)]
+    point: Vec<[u32; 2]>,
+    /// A point that is not on it; may be given several times.
+    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>, requires = "point")]
+    not_point: Vec<[u32; 2]>,
+    /// One new instance with this mask: a PNG (indexed or grey) of the picture's size, where everything but 0 counts.
+    #[arg(long, value_name = "FILE.png")]
+    mask: Option<PathBuf>,
+    /// Forget all instances and discover again.
+    #[arg(long)]
+    reset: bool,
+    /// Where the daemon or a zenoh router listens; may be given several times.
+    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
+    connect: Vec<String>,
+    /// A zenoh configuration file (JSON5) to build on, for TLS and user names.
+    #[arg(long, value_name = "FILE")]
+    zenoh_config: Option<PathBuf>,
+    /// The daemon's site, where several have a stream of this name.
+    #[arg(long)]
+    site: Option<Site>,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::watch::seconds)]
+    timeout: Duration,
+}
+
+/// `N` whole numbers with commas between them.
+fn numbers<const N: usize>(text: &str) -> Result<[u32; N], String> {
+    let numbers: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let numbers: Option<[u32; N]> = numbers.and_then(|n| n.try_into().ok());
+    numbers.ok_or_else(|| format!("use {N} whole numbers with commas between them, none below 0"))
+}
+
+/// Runs `maskd prompt`: prints `accepted`, or fails with the refusal.
+pub fn run(args: PromptArgs) -> anyhow::Result<()> {
+    let prompt = args.prompt()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let asked =
+        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, &prompt, args.timeout);
+    match runtime.block_on(asked)? {
+        Answer::Accepted => {
+            println!("accepted");
+            Ok(())
+        }
+        Answer::Refused(why) => bail!("{why}"),
+        Answer::Nobody => bail!(
+            "stream {} did not answer at {} in {} s: check that maskd runs there, the stream's name, and --connect",
+            args.stream,
+            args.connect.join(", "),
+            args.timeout.as_secs_f64()
+        ),
+        Answer::Several(sites) => {
+            let sites: Vec<_> = sites.iter().map(ToString::to_string).collect();
+            bail!("several sites have a stream {}: say which with --site ({})", args.stream, sites.join(", "))
+        }
+    }
+}
+
+impl PromptArgs {
+    fn prompt(&self) -> anyhow::Result<Prompt> {
+        if let Some([x, y, width, height]) = self.bbox {
+            return Ok(Prompt::Box { bbox: BBox { x, y, width, height } });
+        }
+        if let Some(path) = &self.mask {
+            let labels = LabelMap::read_png(path).with_context(|| format!("--mask {}", path.display()))?;
+            let mask: Vec<bool> = labels.labels.iter().map(|&label| label != 0).collect();
+            ensure!(mask.contains(&true), "--mask {}: nothing is marked in it", path.display());
+            return Ok(Prompt::Mask { mask: Rle::from_mask(labels.size, &mask) });
+        }
+        if self.reset {
+            return Ok(Prompt::Reset);
+        }
+        Ok(Prompt::Points { positive: self.point.clone(), negative: self.not_point.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: PromptArgs,
+    }
+
+    fn parse(line: &str) -> Result<Prompt, String> {
+        let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
+        cli.args.prompt().map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn exactly_one_thing_is_asked() {
+        assert_eq!(parse("p gate --reset"), Ok(Prompt::Reset));
+        let bbox = BBox { x: 1, y: 2, width: 30, height: 40 };
+        assert_eq!(parse("p gate --box 1,2,30,40"), Ok(Prompt::Box { bbox }));
+        assert_eq!(
+            parse("p gate --point 1,2 --point 3,4 --not-point 5,6"),
+            Ok(Prompt::Points { positive: vec![[1, 2], [3, 4]], negative: vec![[5, 6]] })
+        );
+        for bad in [
+            "p gate",
+            "p gate --reset --box 1,2,3,4",
+            "p gate --box 1,2,3",
+            "p gate --box -1,2,3,4",
+            "p gate --not-point 1,1",
+            "p Gate --reset",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

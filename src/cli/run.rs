@@ -1,0 +1,128 @@
+//! `maskd run`: the daemon.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args as ClapArgs;
+use serde::Deserialize as _;
+use tracing::info;
+
+use super::{Exit, Failure, OrExit as _, default_weights, log};
+use crate::{
+    config::{Config, StreamConfig},
+    frame::StreamId,
+    runtime,
+};
+
+/// Run the daemon: cameras in, instance masks out over zenoh
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  maskd run test                                a moving test picture, no camera needed
+  maskd run street.mp4                          a video at its own pace; ends when the video ends
+  maskd run rtsp://camera.lan/stream1           a network camera
+  maskd run /dev/video0 --weights vits8.pth     a webcam, with weights of your own
+  maskd run --config /etc/maskd/maskd.toml      for good: several cameras, everything set in a file
+
+Then, in a second terminal:  maskd watch
+
+SIGTERM or Ctrl-C stops it: frames in flight are still published, for at most [runtime] grace_seconds. A second
+signal ends it at once.")]
+pub(super) struct Args {
+    /// A video file, rtsp:// address, /dev/videoN, or the word 'test'; for trying out, instead of --config
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    source: Option<String>,
+    /// The configuration file (configs/maskd.toml documents every key)
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The network's weights, over [model] weights of the configuration
+    #[arg(short, long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// A PNG whose palette indices become the first instances of SOURCE; without it they are discovered
+    #[arg(long, value_name = "PNG", requires = "source")]
+    first_mask: Option<PathBuf>,
+}
+
+/// Runs until a signal comes or every source has ended.
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let config = resolve(args)?;
+    log::init(&config.log)?;
+    let summary = runtime::run(config).map_err(|error| Failure::new(exit_of(&error), error))?;
+    for (stream, count) in &summary.streams {
+        info!(%stream, captured = count.captured, published = count.published, dropped = count.dropped, "stream done");
+    }
+    Ok(())
+}
+
+fn exit_of(error: &runtime::RunError) -> Exit {
+    use runtime::RunError::*;
+    match error {
+        Config(_) => Exit::Config,
+        Data(_) => Exit::Data,
+        Unavailable(_) => Exit::Unavailable,
+        Engine(_) | Internal(_) => Exit::Internal,
+    }
+}
+
+fn resolve(args: Args) -> Result<Config, Failure> {
+    let mut config = match (&args.config, &args.source) {
+        (Some(file), _) => Config::load(file).or_exit(Exit::Config)?,
+        (None, Some(source)) => trial(source, args.first_mask).or_exit(Exit::Config)?,
+        (None, None) => Config::default(),
+    };
+    let named = args.weights.or(config.model.weights.take());
+    config.model.weights = Some(default_weights(named).or_exit(Exit::Config)?);
+    Ok(config)
+}
+
+/// A configuration of one stream, for somebody who tries it the first time.
+fn trial(source: &str, first_mask: Option<PathBuf>) -> anyhow::Result<Config> {
+    let (kind, key) = match source {
+        "test" => ("test", None),
+        s if s.starts_with("rtsp://") || s.starts_with("rtsps://") => ("rtsp", Some("location")),
+        s if s.starts_with("/dev/video") => ("v4l2", Some("device")),
+        _ => ("file", Some("location")),
+    };
+    let mut table = toml::Table::new();
+    table.insert("kind".to_owned(), kind.into());
+    if let Some(key) = key {
+        table.insert(key.to_owned(), source.into());
+    }
+    let mut stream = StreamConfig::deserialize(toml::Value::Table(table))?;
+    stream.first_mask = first_mask;
+    let mut config = Config::default();
+    config.streams.insert(stream_name(kind, source)?, stream);
+    config.validate().map_err(|(key, message)| anyhow::anyhow!("{key}: {message}"))?;
+    Ok(config)
+}
+
+/// `street` for `/data/Street.mp4`, `video0` for `/dev/video0`, else the kind of the source.
+fn stream_name(kind: &str, source: &str) -> anyhow::Result<StreamId> {
+    let stem =
+        Path::new(source).file_stem().and_then(|stem| stem.to_str()).filter(|_| kind == "file" || kind == "v4l2");
+    let clean = |name: &str| {
+        let name: String = name
+            .chars()
+            .map(|c| c.to_ascii_lowercase())
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .take(64)
+            .collect();
+        name
+    };
+    Ok(stem.map(clean).filter(|name| !name.is_empty()).unwrap_or_else(|| kind.to_owned()).parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_after_its_source() {
+        for (kind, source, name) in [
+            ("file", "/data/Street View.mp4", "street_view"),
+            ("v4l2", "/dev/video0", "video0"),
+            ("rtsp", "rtsp://user:secret@cam/1", "rtsp"),
+            ("test", "test", "test"),
+        ] {
+            assert_eq!(stream_name(kind, source).unwrap().as_str(), name);
+        }
+    }
+}

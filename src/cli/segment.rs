@@ -1,0 +1,238 @@
+//! `maskd segment`: the daemon's engine on a file, masks as indexed PNGs.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args as ClapArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Exit, Failure, OrExit as _, default_weights};
+use crate::{
+    backbone::{Backbone, BackboneConfig, DeviceChoice},
+    engine::{Engine, FrameResult},
+    frame::{Frame, StreamId},
+    ingest::{Clip, ClipFrame, Mp4Writer},
+    instance::InstanceId,
+    mask::{LabelMap, overlay},
+    tracker::TrackerConfig,
+};
+
+/// Segment a video file or a folder of frames: one indexed PNG a frame
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "Examples:
+  maskd segment street.mp4 --out masks --overlay street-masks.mp4
+  maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks (DAVIS protocol)
+  maskd segment street.mp4 --out masks --short-side 224 --max-frames 50      a quick look
+
+Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.")]
+pub(super) struct Args {
+    /// A video file, or a folder of .jpg or .png frames in the order of their names
+    input: PathBuf,
+    /// Where the masks go; made if absent
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+    /// An indexed PNG for the first frame; its instances are followed by the published protocol. Without it
+    /// instances are discovered
+    #[arg(short = 'm', long, value_name = "PNG")]
+    first_mask: Option<PathBuf>,
+    /// The network's weights (.safetensors or .pth)
+    #[arg(short, long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Pixels of the short side as the network sees it; quality and time grow with it
+    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
+    short_side: u32,
+    /// Propagate by the tokens of this block (1 to depth) instead of the last
+    #[arg(long, value_name = "BLOCK")]
+    propagation_block: Option<usize>,
+    /// Attention heads, where the weights do not tell
+    #[arg(long, value_name = "N")]
+    heads: Option<usize>,
+    /// auto, cpu or cuda
+    #[arg(long, default_value = "auto", value_parser = parse_device)]
+    device: DeviceChoice,
+    /// Stop after this many frames
+    #[arg(short = 'n', long, value_name = "N")]
+    max_frames: Option<usize>,
+    /// Also write a video of the frames with the masks drawn over them
+    #[arg(long, value_name = "MP4")]
+    overlay: Option<PathBuf>,
+    /// Frames a second of the overlay of a folder, which does not tell
+    #[arg(long, value_name = "FPS", default_value_t = 24)]
+    fps: u32,
+    /// Write into a folder that already holds masks
+    #[arg(long)]
+    overwrite: bool,
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
+    match text {
+        "auto" => Ok(DeviceChoice::Auto),
+        "cpu" => Ok(DeviceChoice::Cpu),
+        "cuda" => Ok(DeviceChoice::Cuda),
+        other => Err(format!("{other:?} is not auto, cpu or cuda")),
+    }
+}
+
+/// Runs the engine over the whole input. Inputs are checked before anything is written.
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?;
+    let first_mask = args.first_mask.as_deref().map(LabelMap::read_png).transpose().or_exit(Exit::Data)?;
+    let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
+        return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
+    };
+    if let (Some(mask), Some(path)) = (&first_mask, &args.first_mask) {
+        check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
+    }
+    let backbone = Backbone::load(&BackboneConfig {
+        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Data)?),
+        device: args.device,
+        short_side: args.short_side,
+        heads: args.heads,
+        propagation_block: args.propagation_block,
+        ..BackboneConfig::default()
+    })
+    .or_exit(Exit::Data)?;
+    prepare_out(&args.out, args.overwrite).or_exit(Exit::Config)?;
+
+    eprintln!(
+        "{} on {}, frames of {} seen at {}",
+        backbone.model_id(),
+        backbone.device(),
+        first.size,
+        backbone.input_size(first.size)
+    );
+    let config = if first_mask.is_some() { TrackerConfig::protocol() } else { TrackerConfig::default() };
+    let mut engine = Engine::new(backbone, config);
+    let stream: StreamId = "segment".parse().or_exit(Exit::Internal)?;
+    if let Some(mask) = first_mask {
+        engine.first_mask(&stream, mask);
+    }
+    let fps = clip.fps().unwrap_or((args.fps.max(1), 1));
+    let total = match (clip.len_hint(), args.max_frames) {
+        (Some(all), Some(most)) => Some(all.min(most)),
+        (all, most) => all.or(most),
+    };
+    let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
+    let mut sink = Sink::new(&args, total, fps);
+    for (sequence, clip_frame) in frames.enumerate() {
+        let clip_frame = clip_frame.or_exit(Exit::Data)?;
+        let frame = to_frame(&stream, &clip_frame, sequence as u64);
+        for result in engine.step(vec![frame], &mut |_| ()) {
+            let result =
+                result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
+            sink.write(&clip_frame.name, &result)?;
+        }
+    }
+    sink.finish()
+}
+
+fn check_first_mask(mask: &LabelMap, path: &Path, first: &ClipFrame) -> Result<()> {
+    if mask.size != first.size {
+        bail!("first mask {}: it is {}, the first frame {} is {}", path.display(), mask.size, first.name, first.size);
+    }
+    if mask.labels.iter().all(|&label| label == 0) {
+        bail!("first mask {}: it marks nothing, every pixel is background", path.display());
+    }
+    Ok(())
+}
+
+fn prepare_out(out: &Path, overwrite: bool) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    let holds_masks = || -> Result<bool> {
+        for entry in std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
+            if entry?.path().extension().is_some_and(|e| e == "png") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if !overwrite && holds_masks()? {
+        bail!("{} already holds masks: give another --out, or --overwrite", out.display());
+    }
+    Ok(())
+}
+
+fn to_frame(stream: &StreamId, clip: &ClipFrame, sequence: u64) -> Frame {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Frame {
+        stream: stream.clone(),
+        rgb: Arc::clone(&clip.rgb),
+        size: clip.size,
+        source: clip.size,
+        pts_ns: clip.pts_ns,
+        captured_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        captured: Instant::now(),
+        sequence,
+        epoch: 0,
+    }
+}
+
+/// Where results go: PNGs, the overlay, the progress bar, and what the summary counts.
+struct Sink<'a> {
+    args: &'a Args,
+    bar: ProgressBar,
+    fps: (u32, u32),
+    overlay: Option<Mp4Writer>,
+    frames: u64,
+    ids: BTreeSet<InstanceId>,
+    started: Instant,
+}
+
+impl<'a> Sink<'a> {
+    fn new(args: &'a Args, total: Option<usize>, fps: (u32, u32)) -> Self {
+        let template = "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}";
+        let open = "{spinner} {pos} frames  {per_sec}  {msg}";
+        let (bar, template) = match total {
+            Some(total) => (ProgressBar::new(total as u64), template),
+            None => (ProgressBar::new_spinner(), open),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self { args, bar, fps, overlay: None, frames: 0, ids: BTreeSet::new(), started: Instant::now() }
+    }
+
+    fn write(&mut self, name: &str, result: &FrameResult) -> Result<(), Failure> {
+        result.labels.write_png(&self.args.out.join(format!("{name}.png"))).or_exit(Exit::Io)?;
+        if let Some(path) = &self.args.overlay {
+            let mut rgb = result.frame.rgb.to_vec();
+            overlay(&mut rgb, &result.labels);
+            if self.overlay.is_none() {
+                let writer = Mp4Writer::create(path, result.frame.size, self.fps).or_exit(Exit::Io)?;
+                self.overlay = Some(writer);
+            }
+            if let Some(writer) = &mut self.overlay {
+                writer.push(&rgb).or_exit(Exit::Io)?;
+            }
+        }
+        self.frames += 1;
+        self.ids.extend(result.instances.iter().map(|i| i.id));
+        self.bar.set_message(format!("{} instances", result.instances.len()));
+        self.bar.inc(1);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        if let Some(writer) = self.overlay.take() {
+            writer.finish().or_exit(Exit::Io)?;
+        }
+        self.bar.finish_and_clear();
+        let seconds = self.started.elapsed().as_secs_f64();
+        println!(
+            "{} frames in {seconds:.1} s ({:.2} a second), {} instances, masks in {}",
+            self.frames,
+            self.frames as f64 / seconds.max(1e-9),
+            self.ids.len(),
+            self.args.out.display()
+        );
+        if let Some(path) = &self.args.overlay {
+            println!("overlay in {}", path.display());
+        }
+        Ok(())
+    }
+}

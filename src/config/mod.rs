@@ -1,0 +1,158 @@
+//! The configuration file: strict, defaulted, printable. Each stage owns its section; this file only nests them.
+//!
+//! `configs/maskd.toml` documents every key, and `tests/it/config.rs` keeps it complete. A key that nobody reads is
+//! an error with its file and line, never ignored: a typing mistake in a setting must not look like a setting.
+
+mod error;
+mod redact;
+mod stream;
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use stream::StreamConfig;
+
+use crate::{
+    admin::AdminConfig, backbone::BackboneConfig, frame::StreamId, publish::PublishConfig, tracker::TrackerConfig,
+};
+
+/// Everything the daemon can be told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `[model]`: the network and where it runs.
+    pub model: BackboneConfig,
+    /// `[tracker]`: discovery, propagation, and when an instance ends.
+    pub tracker: TrackerConfig,
+    /// `[publish]`: zenoh.
+    pub publish: PublishConfig,
+    /// `[admin]`: health and metrics over HTTP.
+    pub admin: AdminConfig,
+    /// `[log]`: what is logged and how.
+    pub log: LogConfig,
+    /// `[runtime]`: batches and stopping.
+    pub runtime: RuntimeConfig,
+    /// `[streams.NAME]`: the cameras.
+    pub streams: BTreeMap<StreamId, StreamConfig>,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Text for people, JSON lines for collectors.
+    pub format: LogFormat,
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,maskd::ingest=debug`.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        // zenoh tells its inner life at info; its warnings are worth reading, but one of its routing says at every start
+        // that gossip is off, which is our own setting.
+        Self { format: LogFormat::Text, level: "info,zenoh=warn,zenoh::net::routing=error".to_owned() }
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line for each event.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// `[runtime]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// Most frames, of different streams, that go through the network at once.
+    pub max_batch: usize,
+    /// Seconds that frames in flight get to be published after a stop signal; a second signal ends at once.
+    pub grace_seconds: f64,
+    /// Exit with code 0 when every source is a file that does not loop and all have ended.
+    pub exit_when_done: bool,
+    /// Seconds between two status messages of a stream; a change is told at once.
+    pub status_seconds: f64,
+    /// Seconds without a sign of life from the engine after which `/healthz` and the watchdog give up on it. Must be
+    /// longer than the slowest batch.
+    pub stall_seconds: f64,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self { max_batch: 4, grace_seconds: 10.0, exit_when_done: true, status_seconds: 10.0, stall_seconds: 60.0 }
+    }
+}
+
+impl RuntimeConfig {
+    /// `grace_seconds` as a duration.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs_f64(self.grace_seconds)
+    }
+
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        if !(1..=64).contains(&self.max_batch) {
+            return Err(("runtime.max_batch", format!("{} is not in 1 to 64", self.max_batch)));
+        }
+        let seconds = [
+            ("runtime.grace_seconds", self.grace_seconds, 0.0),
+            ("runtime.status_seconds", self.status_seconds, 0.1),
+            ("runtime.stall_seconds", self.stall_seconds, 1.0),
+        ];
+        for (key, value, least) in seconds {
+            if !(least..=3600.0).contains(&value) {
+                return Err((key, format!("{value} is not in {least} to 3600 seconds")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// The file cannot be read; a key is unknown, of the wrong type or out of range; no stream is configured. Each
+    /// names the file, the line where one is to blame, and the key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+        let config = Self::parse(&text, &name)?;
+        config.validate().map_err(|(key, message)| ConfigError::invalid(&text, &name, &key, message))?;
+        Ok(config)
+    }
+
+    /// Reads `text`, which errors call `name`; values are not yet checked against each other.
+    ///
+    /// # Errors
+    /// As [`Config::load`], for the text.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::from_toml(&e, text, name))
+    }
+
+    /// Checks what a single key's type cannot, without touching any file.
+    ///
+    /// # Errors
+    /// The key, dotted, and what is wrong with its value.
+    pub fn validate(&self) -> Result<(), (String, String)> {
+        if self.streams.is_empty() {
+            return Err(("streams".to_owned(), "no stream is configured; add a table [streams.NAME]".to_owned()));
+        }
+        self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
+        self.publish.validate().map_err(|e| ("publish".to_owned(), e.to_string()))?;
+        for (name, stream) in &self.streams {
+            stream.validate().map_err(|(key, message)| (format!("streams.{name}.{key}"), message))?;
+        }
+        Ok(())
+    }
+
+    /// The resolved configuration as TOML, defaults included, with passwords replaced by `***`.
+    pub fn redacted(&self) -> String {
+        redact::document(self)
+    }
+}

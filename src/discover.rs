@@ -1,1 +1,0 @@
-//! First masks from features alone.

@@ -1,0 +1,157 @@
+//! Supervises one stream: plays its pipeline, and whatever ends it, tears it down and builds a new one.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crossbeam_channel::select;
+
+use super::{
+    backoff::Backoff,
+    description::Description,
+    fault::{Cause, Fault},
+    intake::Intake,
+    mailbox::Outlet,
+    pipeline::{Running, Signal},
+    source::{SourceConfig, SourceError},
+    stop::Stop,
+    timeline::Timeline,
+};
+use crate::{
+    frame::{Resolution, Size, StreamId},
+    metrics::Metrics,
+};
+
+/// Frames must have flowed for this long before the next failure is treated as the first.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// News of a camera, for logs and status.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CameraEvent {
+    /// The first frame of a new pipeline arrived.
+    Up {
+        /// The frame's epoch.
+        epoch: u32,
+        /// The pictures' size as the camera sends them.
+        source: Size,
+        /// The element that decodes them, where something does.
+        decoder: Option<String>,
+    },
+    /// The timestamps jumped: a new epoch, the same pipeline.
+    Jumped {
+        /// The new epoch.
+        epoch: u32,
+    },
+    /// The pipeline is torn down; it will be built again.
+    Down {
+        /// Why.
+        fault: Fault,
+        /// Failures in a row, from 1.
+        attempt: u32,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// A file has been played to its end; nothing follows. Its last frames may still wait in the mailbox.
+    Ended,
+}
+
+/// One stream, ready to run.
+pub struct Camera {
+    config: SourceConfig,
+    description: Description,
+    resolution: Resolution,
+    intake: Arc<Intake>,
+}
+
+/// How a pipeline's life ended.
+enum End {
+    Stopped,
+    Finished,
+    Failed(Fault),
+}
+
+impl Camera {
+    /// Checks the source and its pipeline description. Frames are scaled for `resolution` and go to `outlet`.
+    pub fn new(
+        stream: StreamId,
+        config: SourceConfig,
+        resolution: Resolution,
+        outlet: Outlet,
+        metrics: Metrics,
+    ) -> Result<Self, SourceError> {
+        config.check()?;
+        let description = Description::of(&config)?;
+        description.check(&config)?;
+        let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
+        let timeline = Mutex::new(Timeline::new(max_gap_ns));
+        let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
+        Ok(Self { config, description, resolution, intake: Arc::new(intake) })
+    }
+
+    /// Plays the stream until `stop` is set, or until a file that does not loop has ended. Failures are
+    /// reported to `events` and tried again for ever. Blocks; `events` is called from this thread and should be quick.
+    pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
+        let mut backoff = Backoff::default();
+        let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
+        metrics.stream_up(stream, false);
+        while !stop.is_set() {
+            let (end, flowed) = self.live_once(stop, events);
+            self.intake.new_epoch();
+            let fault = match end {
+                End::Stopped => break,
+                End::Finished if self.config.repeat && flowed.is_some() => {
+                    metrics.reconnected(stream, Cause::Replay.as_str());
+                    continue;
+                }
+                End::Finished if self.config.ends() && flowed.is_some() => {
+                    metrics.stream_up(stream, false);
+                    return events(CameraEvent::Ended);
+                }
+                End::Finished => Fault::new(Cause::EndOfStream, "the stream ended"),
+                End::Failed(fault) => fault,
+            };
+            metrics.stream_up(stream, false);
+            metrics.reconnected(stream, fault.cause.as_str());
+            if flowed.is_some_and(|time| time >= STEADY) {
+                backoff.reset();
+            }
+            let retry_in = backoff.next_wait();
+            let fault = Fault::new(fault.cause, format!("{}: {}", self.config.place(), fault.detail));
+            events(CameraEvent::Down { fault, attempt: backoff.attempt(), retry_in });
+            stop.wait(retry_in);
+        }
+        metrics.stream_up(stream, false);
+    }
+
+    /// Builds, plays and tears down one pipeline; says how it ended and how long frames flowed.
+    fn live_once(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Duration>) {
+        // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
+        let built = match self.description.build(&self.config) {
+            Ok(built) => built,
+            Err(error) => return (End::Failed(Fault::new(Cause::Error, error.to_string())), None),
+        };
+        let running = Running::start(built, self.intake.clone(), self.resolution);
+        let stall_timeout = self.config.stall_timeout();
+        let end = loop {
+            select! {
+                recv(stop.closed()) -> _ => break End::Stopped,
+                recv(running.signals) -> signal => match signal {
+                    Ok(Signal::Flowing { source, epoch }) => {
+                        self.intake.metrics.stream_up(&self.intake.stream, true);
+                        events(CameraEvent::Up { epoch, source, decoder: running.decoder() });
+                    }
+                    Ok(Signal::Jumped { epoch }) => events(CameraEvent::Jumped { epoch }),
+                    Ok(Signal::Ended) => break End::Finished,
+                    Ok(Signal::Fault(fault)) => break End::Failed(fault),
+                    Err(_) => break End::Failed(Fault::new(Cause::Error, "This is a bug: the pipeline went away")),
+                },
+                default(running.patience(stall_timeout)) => if running.patience(stall_timeout).is_zero() {
+                    let seconds = stall_timeout.as_secs_f64();
+                    break End::Failed(Fault::new(Cause::Stall, format!("no frame for {seconds} s")));
+                },
+            }
+        };
+        (end, running.flowed_for())
+    }
+}

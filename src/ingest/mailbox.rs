@@ -1,0 +1,343 @@
+//! Where frames wait for the engine: one slot per stream, and one bell for all of them.
+//!
+//! This is the only place in the daemon where a frame is dropped for being late. A live camera [`offer`](Outlet::offer)s:
+//! its newest frame replaces the one in the slot, and the displaced one is counted. A file that must lose nothing
+//! [`send`](Outlet::send)s: it waits until the slot is free.
+//! For each stream: captured = taken + superseded + stopping + in the slot.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::stop::Stop;
+use crate::{
+    frame::{Frame, StreamId},
+    metrics::{DropCause, Metrics, Stage},
+};
+
+/// The engine's end: all streams' slots.
+#[derive(Clone)]
+pub struct Inbox(Arc<Shared>);
+
+struct Shared {
+    metrics: Metrics,
+    streams: Mutex<Streams>,
+    // Capacity 1: a ring while the bell still sounds adds nothing.
+    ring: Sender<()>,
+    bell: Receiver<()>,
+}
+
+#[derive(Default)]
+struct Streams {
+    slots: Vec<Arc<Slot>>,
+    /// Whose turn is next: no stream starves when a batch holds fewer frames than there are streams.
+    turn: usize,
+}
+
+struct Slot {
+    stream: StreamId,
+    state: Mutex<SlotState>,
+    // Sounds when the slot was emptied; capacity 1, one listener (the stream's only sender).
+    emptied: Sender<()>,
+    room: Receiver<()>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    frame: Option<Frame>,
+    /// The stream was removed: what still arrives is dropped.
+    closed: bool,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Frame> {
+        let frame = self.lock().frame.take();
+        if frame.is_some() {
+            let _ = self.emptied.try_send(());
+        }
+        frame
+    }
+}
+
+impl Inbox {
+    /// No streams yet. Dropped frames are counted in `metrics`.
+    pub fn new(metrics: Metrics) -> Self {
+        let (ring, bell) = bounded(1);
+        Self(Arc::new(Shared { metrics, streams: Mutex::default(), ring, bell }))
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a slot for `stream` and returns its camera's end. A stream added again gets a new slot; the old one closes.
+    pub fn add_stream(&self, stream: &StreamId) -> Outlet {
+        self.remove_stream(stream);
+        let (emptied, room) = bounded(1);
+        let slot = Arc::new(Slot { stream: stream.clone(), state: Mutex::default(), emptied, room });
+        self.streams().slots.push(slot.clone());
+        Outlet { slot, ring: self.0.ring.clone(), metrics: self.0.metrics.clone() }
+    }
+
+    /// Takes the stream's slot away. The frame in it, and any that is still sent, count as dropped for `Stopping`.
+    pub fn remove_stream(&self, stream: &StreamId) {
+        let mut streams = self.streams();
+        let Some(at) = streams.slots.iter().position(|slot| slot.stream == *stream) else { return };
+        let slot = streams.slots.remove(at);
+        if streams.turn > at {
+            streams.turn -= 1;
+        }
+        drop(streams);
+        let left = {
+            let mut state = slot.lock();
+            state.closed = true;
+            state.frame.take()
+        };
+        let _ = slot.emptied.try_send(()); // wakes a sender that waits for room
+        if left.is_some() {
+            self.0.metrics.frame_dropped(stream, Stage::Ingest, DropCause::Stopping);
+        }
+    }
+
+    /// Waits until some slot has a frame, `stop` is set or `timeout` has passed; says whether there is a frame.
+    pub fn wait(&self, stop: &Stop, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if self.ready() {
+                return true;
+            }
+            // A ring between the look above and the wait below is kept by the channel.
+            select! {
+                recv(self.0.bell) -> _ => {}
+                recv(stop.closed()) -> _ => return self.ready(),
+                default(deadline.saturating_duration_since(Instant::now())) => return self.ready(),
+            }
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.streams().slots.iter().any(|slot| slot.lock().frame.is_some())
+    }
+
+    /// Takes at most `max` frames, at most one of each stream, from the stream whose turn it is onwards.
+    pub fn take_batch(&self, max: usize) -> Vec<Frame> {
+        self.take_batch_except(max, &HashSet::new())
+    }
+
+    /// As [`take_batch`](Self::take_batch), leaving the frames of `busy` streams where they are.
+    pub fn take_batch_except(&self, max: usize, busy: &HashSet<StreamId>) -> Vec<Frame> {
+        let mut streams = self.streams();
+        let count = streams.slots.len();
+        let first = streams.turn;
+        let mut batch = Vec::new();
+        for step in 0..count {
+            if batch.len() == max {
+                break;
+            }
+            let at = (first + step) % count;
+            let slot = &streams.slots[at];
+            if busy.contains(&slot.stream) {
+                continue;
+            }
+            if let Some(frame) = slot.take() {
+                batch.push(frame);
+                streams.turn = (at + 1) % count;
+            }
+        }
+        batch
+    }
+}
+
+/// A camera's end of the mailbox.
+pub struct Outlet {
+    slot: Arc<Slot>,
+    ring: Sender<()>,
+    metrics: Metrics,
+}
+
+impl Outlet {
+    /// Puts `frame` in the slot at once. A frame that still waited there is dropped and counted as superseded.
+    pub fn offer(&self, frame: Frame) {
+        let displaced = {
+            let mut state = self.slot.lock();
+            if state.closed {
+                drop(state);
+                return self.dropped(DropCause::Stopping);
+            }
+            state.frame.replace(frame)
+        };
+        let _ = self.ring.try_send(());
+        if displaced.is_some() {
+            self.dropped(DropCause::Superseded);
+        }
+    }
+
+    /// Waits until the slot is free, then puts `frame` in it. False, and the frame counted as dropped,
+    /// where `stop` is set or the stream removed first.
+    pub fn send(&self, frame: Frame, stop: &Stop) -> bool {
+        loop {
+            if stop.is_set() {
+                break;
+            }
+            {
+                let mut state = self.slot.lock();
+                if state.closed {
+                    break;
+                }
+                if state.frame.is_none() {
+                    state.frame = Some(frame);
+                    drop(state);
+                    let _ = self.ring.try_send(());
+                    return true;
+                }
+            }
+            select! {
+                recv(self.slot.room) -> _ => {}
+                recv(stop.closed()) -> _ => break,
+            }
+        }
+        self.dropped(DropCause::Stopping);
+        false
+    }
+
+    fn dropped(&self, cause: DropCause) {
+        self.metrics.frame_dropped(&self.slot.stream, Stage::Ingest, cause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::Size;
+
+    fn id(name: &str) -> StreamId {
+        name.parse().unwrap()
+    }
+
+    fn frame(stream: &StreamId, sequence: u64) -> Frame {
+        let size = Size::new(1, 1);
+        Frame {
+            stream: stream.clone(),
+            rgb: Arc::from([0, 0, 0]),
+            size,
+            source: size,
+            pts_ns: None,
+            captured_unix_ns: 0,
+            captured: Instant::now(),
+            sequence,
+            epoch: 0,
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    proptest! {
+        #[test]
+        fn every_frame_is_taken_superseded_stopped_or_waiting(
+            steps in prop::collection::vec((0usize..5, 0usize..3), 1..80), batch in 1usize..4,
+        ) {
+            let metrics = Metrics::new();
+            let inbox = Inbox::new(metrics.clone());
+            let names = ["a", "b", "c"].map(id);
+            let mut outlets = names.each_ref().map(|name| inbox.add_stream(name));
+            let (mut offered, mut taken) = ([0u64; 3], [0u64; 3]);
+            let mut newest = [None; 3];
+            for (action, which) in steps {
+                match action {
+                    0..=2 => {
+                        outlets[which].offer(frame(&names[which], offered[which]));
+                        newest[which] = Some(offered[which]);
+                        offered[which] += 1;
+                    }
+                    3 => for got in inbox.take_batch(batch) {
+                        let which = names.iter().position(|name| *name == got.stream).unwrap();
+                        prop_assert_eq!(newest[which].take(), Some(got.sequence));
+                        taken[which] += 1;
+                    },
+                    _ => {
+                        outlets[which] = inbox.add_stream(&names[which]);
+                        newest[which] = None;
+                    }
+                }
+            }
+            for (i, name) in names.iter().enumerate() {
+                let dropped = |cause| metrics.dropped_count(name, Stage::Ingest, cause);
+                let lost = dropped(DropCause::Superseded) + dropped(DropCause::Stopping);
+                prop_assert_eq!(offered[i], taken[i] + lost + u64::from(newest[i].is_some()));
+            }
+        }
+
+        #[test]
+        fn nobody_starves(streams in 1usize..7, max in 1usize..4) {
+            let inbox = Inbox::new(Metrics::new());
+            let names: Vec<_> = (0..streams).map(|i| id(&format!("s{i}"))).collect();
+            let outlets: Vec<_> = names.iter().map(|name| inbox.add_stream(name)).collect();
+            let mut served = vec![0u32; streams];
+            for round in 0..streams as u64 * 4 {
+                for (name, outlet) in names.iter().zip(&outlets) {
+                    outlet.offer(frame(name, round));
+                }
+                for got in inbox.take_batch(max) {
+                    served[names.iter().position(|name| *name == got.stream).unwrap()] += 1;
+                }
+            }
+            let (low, high) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+            prop_assert!(high - low <= 1, "{:?}", served);
+        }
+    }
+
+    #[test]
+    fn a_sender_waits_for_room_and_loses_nothing() {
+        let (metrics, name) = (Metrics::new(), id("file"));
+        let inbox = Inbox::new(metrics.clone());
+        let outlet = inbox.add_stream(&name);
+        let (stop, stream) = (Stop::new(), name.clone());
+        let sender_stop = stop.clone();
+        let sender = thread::spawn(move || (0..200).filter(|i| outlet.send(frame(&stream, *i), &sender_stop)).count());
+        let mut got = Vec::new();
+        while got.len() < 200 && inbox.wait(&stop, LONG) {
+            got.extend(inbox.take_batch(4).into_iter().map(|frame| frame.sequence));
+        }
+        assert_eq!(got, (0..200).collect::<Vec<_>>());
+        assert_eq!(sender.join().unwrap(), 200);
+        assert_eq!(metrics.dropped_count(&name, Stage::Ingest, DropCause::Superseded), 0);
+    }
+
+    #[test]
+    fn stop_and_removal_wake_a_waiting_sender_and_a_waiting_engine() {
+        for by_removal in [false, true] {
+            let (metrics, name) = (Metrics::new(), id("file"));
+            let inbox = Inbox::new(metrics.clone());
+            let outlet = inbox.add_stream(&name);
+            let stop = Stop::new();
+            assert!(outlet.send(frame(&name, 0), &stop));
+            let (stream, sender_stop) = (name.clone(), stop.clone());
+            let sender = thread::spawn(move || outlet.send(frame(&stream, 1), &sender_stop));
+            if by_removal {
+                inbox.remove_stream(&name);
+            } else {
+                stop.set();
+            }
+            assert!(!sender.join().unwrap());
+            let dropped = metrics.dropped_count(&name, Stage::Ingest, DropCause::Stopping);
+            assert_eq!(dropped, 1 + u64::from(by_removal));
+        }
+        let (inbox, stop) = (Inbox::new(Metrics::new()), Stop::new());
+        let (waiting, waiting_stop) = (inbox.clone(), stop.clone());
+        let engine = thread::spawn(move || waiting.wait(&waiting_stop, LONG));
+        stop.set();
+        assert!(!engine.join().unwrap());
+    }
+}

@@ -1,0 +1,164 @@
+//! The daemon while it runs, and how it stops.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    fleet::{Fleet, News},
+    service,
+    signals::Signals,
+};
+use crate::{admin::Health, ingest::Stop};
+
+/// What the running daemon holds.
+pub(super) struct Daemon {
+    pub(super) signals: Signals,
+    pub(super) fleet: Fleet,
+    pub(super) news: mpsc::Receiver<News>,
+    pub(super) health: Arc<Health>,
+    /// All sources are files that end, and so does the daemon then.
+    pub(super) once: bool,
+    /// How the engine thread ends; taken once it has.
+    pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
+    /// The publishing task; taken once it has ended.
+    pub(super) outbox: Option<JoinHandle<()>>,
+    pub(super) drain: Stop,
+    pub(super) abandon: Stop,
+}
+
+/// Why the daemon stops.
+#[derive(Debug)]
+pub(super) enum Why {
+    /// Somebody asked.
+    Signal(&'static str),
+    /// All files have ended.
+    Done,
+    /// It cannot go on.
+    Fatal(anyhow::Error),
+}
+
+impl Daemon {
+    /// Hears the cameras, reports every `status_every`, feeds the watchdog; until there is a reason to stop.
+    pub(super) async fn watch(&mut self, status_every: Duration) -> Why {
+        let mut report = steady(status_every);
+        let mut second = steady(service::watchdog_interval().unwrap_or(Duration::MAX).min(Duration::from_secs(1)));
+        let mut stuck = false;
+        loop {
+            tokio::select! {
+                signal = self.signals.next() => return Why::Signal(signal.name),
+                Some(news) = self.news.recv() => {
+                    self.fleet.hear(news);
+                    if self.once && self.fleet.all_gone() {
+                        return Why::Done;
+                    }
+                    self.tell_service();
+                }
+                end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
+                end = joined(&mut self.outbox) => {
+                    let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
+                    return Why::Fatal(anyhow!("This is a bug: the publishing task ended{why}"));
+                }
+                _ = report.tick() => {
+                    self.fleet.report();
+                    self.tell_service();
+                }
+                _ = second.tick() => {
+                    if self.health.alive() {
+                        service::watchdog();
+                        stuck = false;
+                    } else if !std::mem::replace(&mut stuck, true) {
+                        let seconds = self.health.silence().as_secs();
+                        error!(seconds, "the engine gives no sign of life");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops along the flow: cameras, mailbox, engine, outbox. True when the grace time was over before all of it.
+    pub(super) async fn stop(&mut self, why: &Why, grace: Duration) -> bool {
+        match why {
+            Why::Signal(name) => info!("{name}: draining for at most {} s", grace.as_secs_f64()),
+            Why::Done => info!("all sources have ended"),
+            Why::Fatal(error) => error!("stopping: {error:#}"),
+        }
+        self.health.stopping();
+        service::stopping("draining");
+        let Self { signals, fleet, news, end, outbox, drain, abandon, .. } = self;
+        fleet.stop();
+        let orderly = async {
+            while !fleet.all_gone() {
+                let Some(news) = news.recv().await else { break };
+                fleet.hear(news);
+            }
+            drain.set();
+            if end.is_some() {
+                let _ = ended(end).await;
+            }
+            if outbox.is_some() {
+                let _ = joined(outbox).await;
+            }
+        };
+        let forced = tokio::select! {
+            () = orderly => false,
+            () = sleep(grace) => true,
+            signal = signals.next() => {
+                warn!("{} again: ending at once", signal.name);
+                std::process::exit(128 + signal.number);
+            }
+        };
+        if forced {
+            warn!("the grace time is over: what is still in flight is dropped");
+            drain.set();
+            abandon.set();
+            if let Some(outbox) = outbox.take() {
+                outbox.abort();
+            }
+        }
+        forced
+    }
+
+    fn tell_service(&self) {
+        let (up, all) = self.fleet.up();
+        service::status(&format!("{up} of {all} streams up"));
+    }
+}
+
+/// Resolves when the engine thread ends; never again after that.
+async fn ended(
+    end: &mut Option<oneshot::Receiver<anyhow::Result<()>>>,
+) -> Result<anyhow::Result<()>, oneshot::error::RecvError> {
+    let Some(receiver) = end.as_mut() else { return std::future::pending().await };
+    let result = receiver.await;
+    *end = None;
+    result
+}
+
+/// Resolves when the task ends; never again after that.
+async fn joined(task: &mut Option<JoinHandle<()>>) -> Result<(), tokio::task::JoinError> {
+    let Some(handle) = task.as_mut() else { return std::future::pending().await };
+    let result = handle.await;
+    *task = None;
+    result
+}
+
+/// What the end of the engine thread means when it was not asked for.
+pub(super) fn why_ended(end: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> anyhow::Error {
+    match end {
+        Ok(Err(error)) => error,
+        Ok(Ok(())) | Err(_) => anyhow!("This is a bug: the engine thread ended without a word"),
+    }
+}
+
+fn steady(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

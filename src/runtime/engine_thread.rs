@@ -1,0 +1,224 @@
+//! The one thread that owns the device and every tracker's state. It takes frames out of the mailbox, steps the engine
+//! and passes results on; it waits for frames only, never for the network.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use super::{fleet::News, rate::OncePerSecond, turns::Turns};
+use crate::{
+    admin::Health,
+    backbone::{Backbone, BackboneConfig},
+    engine::{Engine, Failure, FrameResult},
+    frame::{Frame, Resolution, StreamId},
+    ingest::{Inbox, Stop},
+    mask::LabelMap,
+    metrics::{DropCause, Metrics, Stage},
+    publish::PromptRequest,
+    tracker::TrackerConfig,
+};
+
+/// How long the thread waits for a frame before it shows that it is alive and looks for prompts.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// What the rest needs to know of the loaded network.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    /// Names the weights in every message.
+    pub(super) model: String,
+    /// How large the network wants frames.
+    pub(super) resolution: Resolution,
+    /// Where it computes.
+    pub(super) device: String,
+}
+
+/// What the thread works with once everything is open.
+pub(super) struct Work {
+    pub(super) inbox: Inbox,
+    pub(super) turns: Turns,
+    pub(super) max_batch: usize,
+    /// Every stream, and the mask it starts from.
+    pub(super) first_masks: Vec<(StreamId, Option<LabelMap>)>,
+    /// Where a first mask that does not fit is reported.
+    pub(super) tell: mpsc::Sender<News>,
+    pub(super) prompts: mpsc::Receiver<PromptRequest>,
+    pub(super) results: mpsc::Sender<FrameResult>,
+    /// No more frames will come: end when the mailbox is empty.
+    pub(super) drain: Stop,
+    /// The grace time is over: end now.
+    pub(super) abandon: Stop,
+}
+
+/// The thread as its starter holds it.
+pub(super) struct EngineThread {
+    /// Resolves when the weights are loaded and warm, or cannot be.
+    pub(super) loaded: oneshot::Receiver<Result<Loaded>>,
+    /// Starts the work; dropped instead, the thread ends.
+    pub(super) start: oneshot::Sender<Work>,
+    /// Resolves when the thread ends: an error is fatal for the daemon.
+    pub(super) end: oneshot::Receiver<Result<()>>,
+}
+
+/// Starts the thread; it loads the weights first.
+pub(super) fn spawn(
+    model: BackboneConfig,
+    tracker: TrackerConfig,
+    health: Arc<Health>,
+    metrics: Metrics,
+) -> Result<EngineThread> {
+    let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
+        (oneshot::channel(), oneshot::channel(), oneshot::channel());
+    let body = move || {
+        // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
+        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, &health, &metrics)));
+        let result = lived.unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(anyhow!("This is a bug: the engine thread panicked: {said}"))
+        });
+        // Nobody listens any more only where the daemon ends anyway.
+        let _ = tell_end.send(result);
+    };
+    std::thread::Builder::new().name("engine".to_owned()).spawn(body).context("starting the engine thread")?;
+    Ok(EngineThread { loaded, start, end })
+}
+
+fn live(
+    model: BackboneConfig,
+    tracker: TrackerConfig,
+    loaded: oneshot::Sender<Result<Loaded>>,
+    started: oneshot::Receiver<Work>,
+    health: &Health,
+    metrics: &Metrics,
+) -> Result<()> {
+    let loading = Instant::now();
+    let load = || -> Result<(Engine, Loaded)> {
+        let backbone = Backbone::load(&model)?;
+        let about = Loaded {
+            model: backbone.model_id().to_owned(),
+            resolution: backbone.resolution(),
+            device: backbone.device(),
+        };
+        backbone.warm_up().context("warming up the network")?;
+        Ok((Engine::new(backbone, tracker), about))
+    };
+    let engine = match load() {
+        Ok((engine, about)) => {
+            info!(
+                model = about.model,
+                device = about.device,
+                seconds = loading.elapsed().as_secs_f32(),
+                "model loaded"
+            );
+            health.beat();
+            if loaded.send(Ok(about)).is_err() {
+                return Ok(());
+            }
+            engine
+        }
+        Err(error) => {
+            let _ = loaded.send(Err(error));
+            return Ok(());
+        }
+    };
+    match started.blocking_recv() {
+        Ok(work) => work.run(engine, health, metrics),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Work {
+    fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
+        for (stream, _) in &self.first_masks {
+            engine.add_stream(stream);
+        }
+        self.first_masks.retain(|(_, labels)| labels.is_some());
+        let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
+        while !self.abandon.is_set() {
+            self.answer_prompts(&mut engine);
+            if !self.inbox.wait(&self.drain, IDLE) {
+                health.beat();
+                if self.drain.is_set() {
+                    break;
+                }
+                continue;
+            }
+            let frames = self.turns.take(&self.inbox, self.max_batch);
+            for frame in &frames {
+                metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
+                self.begin_from_mask(&mut engine, frame);
+            }
+            let mut since = Instant::now();
+            let results = engine.step(frames, &mut |stage| {
+                let now = Instant::now();
+                metrics.stage_took(stage, now - since);
+                since = now;
+            });
+            for result in results {
+                match result {
+                    Ok(result) => {
+                        // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
+                        health.beat();
+                        if result.discovered {
+                            metrics.discovered(&result.frame.stream);
+                        }
+                        self.pass_on(result, metrics, &mut busy);
+                    }
+                    Err(Failure { frame, cause }) => {
+                        metrics.frame_dropped(&frame.stream, Stage::Track, DropCause::EngineFailed);
+                        if let Some(frames) = failures.pass(Instant::now()) {
+                            error!(stream = %frame.stream, frames, "the engine failed on a frame: {cause:#}");
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// To the publisher, if it has room: the engine never waits for the network.
+    fn pass_on(&self, result: FrameResult, metrics: &Metrics, busy: &mut OncePerSecond) {
+        let (result, cause) = match self.results.try_send(result) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Full(result)) => (result, DropCause::PublisherBusy),
+            Err(mpsc::error::TrySendError::Closed(result)) => (result, DropCause::Stopping),
+        };
+        let stream = &result.frame.stream;
+        metrics.frame_dropped(stream, Stage::Publish, cause);
+        if let Some(frames) = busy.pass(Instant::now()) {
+            warn!(%stream, frames, "the publisher is too slow, discarding frames");
+        }
+    }
+
+    /// The first frame of a stream tells whether its mask fits.
+    fn begin_from_mask(&mut self, engine: &mut Engine, frame: &Frame) {
+        let Some(at) = self.first_masks.iter().position(|(stream, _)| *stream == frame.stream) else { return };
+        let (stream, Some(labels)) = self.first_masks.swap_remove(at) else { return };
+        if labels.size == frame.source {
+            return engine.first_mask(&stream, labels);
+        }
+        let why = format!("it is {}, the stream's pictures are {}", labels.size, frame.source);
+        // Never waits: there is one such word for each stream at most.
+        if let Err(unheard) = self.tell.try_send(News::BadFirstMask(stream, why)) {
+            error!("a first mask does not fit, and nobody listens: {unheard}");
+        }
+    }
+
+    fn answer_prompts(&mut self, engine: &mut Engine) {
+        while let Ok(PromptRequest { stream, prompt, answer }) = self.prompts.try_recv() {
+            match engine.prompt(&stream, prompt) {
+                Ok(()) => {
+                    info!(%stream, "prompt accepted");
+                    answer.accept();
+                }
+                Err(error) => answer.refuse(error.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! From the engine's results to zenoh: one task publishes masks and what happened to instances, and counts.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::rate::{OncePerSecond, Rate};
+use crate::{
+    engine::FrameResult,
+    frame::StreamId,
+    metrics::{DropCause, Metrics, Stage},
+    publish::StreamPublisher,
+};
+
+/// One stream's way out: shared by the task here and by those who publish status and stream events.
+pub(super) struct Desk {
+    pub(super) publisher: StreamPublisher,
+    rate: Mutex<Rate>,
+}
+
+impl Desk {
+    pub(super) fn new(publisher: StreamPublisher) -> Self {
+        Self { publisher, rate: Mutex::default() }
+    }
+
+    /// Published frames a second as of now.
+    pub(super) fn fps(&self) -> f64 {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).per_second(Instant::now())
+    }
+}
+
+/// The streams' desks.
+pub(super) type Desks = Arc<HashMap<StreamId, Desk>>;
+
+/// Publishes until the engine's end of the channel is gone and all results are out.
+pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
+    let mut failures = OncePerSecond::default();
+    while let Some(result) = results.recv().await {
+        let FrameResult { frame, instances, events, discovered, .. } = result;
+        let Some(desk) = desks.get(&frame.stream) else {
+            metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
+            warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");
+            continue;
+        };
+        let (start, visible) = (Instant::now(), instances.len());
+        let sent = desk.publisher.publish_masks(&frame, discovered, instances).await;
+        let now = Instant::now();
+        metrics.stage_took(Stage::Publish, now - start);
+        metrics.instances(&frame.stream, visible);
+        let mut failed = match sent {
+            Ok(_) => {
+                metrics.frame_published(&frame.stream);
+                metrics.stage_took(Stage::Total, frame.captured.elapsed());
+                desk.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
+                None
+            }
+            Err(error) => {
+                metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
+                Some(error)
+            }
+        };
+        for event in events {
+            failed = desk.publisher.publish_track_event(&frame, event).err().or(failed);
+        }
+        if let Some(error) = failed
+            && let Some(times) = failures.pass(now)
+        {
+            warn!(stream = %frame.stream, times, "not published: {error}");
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! SIGTERM and SIGINT.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Both ways to ask a process to stop.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    /// As in logs.
+    pub(super) name: &'static str,
+    /// As in exit codes: 128 + this.
+    pub(super) number: i32,
+}
+
+impl Signals {
+    /// Takes the signals over from the system, which would end the process at once.
+    pub(super) fn install() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> Received {
+        tokio::select! {
+            _ = self.terminate.recv() => Received { name: "SIGTERM", number: 15 },
+            _ = self.interrupt.recv() => Received { name: "SIGINT", number: 2 },
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! One stream's memory and identities.

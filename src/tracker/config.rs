@@ -1,0 +1,84 @@
+//! What can be set about a tracker.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    discover::{DiscoverConfig, motion::MotionConfig},
+    propagate::PropagateConfig,
+};
+
+/// How one stream's instances are found, followed and given up. "Frames" are frames of the stream that were processed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrackerConfig {
+    /// How labels go from frame to frame.
+    pub propagate: PropagateConfig,
+    /// How instances are cut out of one frame.
+    pub discover: DiscoverConfig,
+    /// How moving things are noticed before a fixed camera.
+    pub motion: MotionConfig,
+    /// Whether anything is discovered at all; without it only first masks and prompts are followed.
+    pub discovery: bool,
+    /// Whether instances can be out of sight, end, and whether scene cuts are noticed.
+    pub gating: bool,
+    /// Stretch each instance's soft label to 0..1 over the frame before they compete (published protocol). Finer for
+    /// thin objects, worse for most.
+    pub min_max: bool,
+    /// Most instances alive at a time, 1..=255, those out of sight included. A first mask may bring more.
+    pub max_instances: usize,
+    /// Look for new instances at least every so many frames; 0 only for a cause.
+    pub rediscover_every: u32,
+    /// Frames between two searches for the same lasting cause (something was lost).
+    pub rediscover_gap: u32,
+    /// Frames that something new must move for before it becomes an instance.
+    pub persist_frames: u32,
+    /// An instance ends after this many frames out of sight; 0 never.
+    pub lost_after_frames: u32,
+    /// An instance is in sight where its soft label reaches this, 0..1.
+    pub min_peak: f32,
+    /// An instance is in sight when it wins at least this many patches.
+    pub min_patches: usize,
+    /// A patch was replaced when its cosine to the previous frame's is below this.
+    pub scene_cut_similarity: f32,
+    /// The scene was cut when a larger share of patches than this was replaced.
+    pub scene_cut_fraction: f32,
+    /// A proposal is an instance in sight when they overlap by this much (IoU in patches).
+    pub match_iou: f32,
+    /// A proposal near the place of an instance out of sight is that instance when the cosine of their mean features
+    /// is above this.
+    pub match_similarity: f32,
+    /// Share of the newest look that goes into an instance's mean feature, each frame.
+    pub prototype_rate: f32,
+}
+
+impl Default for TrackerConfig {
+    fn default() -> Self {
+        Self {
+            propagate: PropagateConfig::default(),
+            discover: DiscoverConfig::default(),
+            motion: MotionConfig::default(),
+            discovery: true,
+            gating: true,
+            min_max: false,
+            max_instances: 16,
+            rediscover_every: 50,
+            rediscover_gap: 10,
+            persist_frames: 3,
+            lost_after_frames: 30,
+            min_peak: 0.5,
+            min_patches: 1,
+            scene_cut_similarity: 0.5,
+            scene_cut_fraction: 0.4,
+            match_iou: 0.3,
+            match_similarity: 0.75,
+            prototype_rate: 0.05,
+        }
+    }
+}
+
+impl TrackerConfig {
+    /// The published semi-supervised protocol for a first mask: nothing is discovered, hidden or ended.
+    pub fn protocol() -> Self {
+        Self { discovery: false, gating: false, min_max: true, lost_after_frames: 0, ..Self::default() }
+    }
+}

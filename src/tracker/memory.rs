@@ -1,0 +1,108 @@
+//! The frames that a stream remembers: an anchor, the last frame whose labels were edited, and the newest few.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::channels;
+use crate::{
+    backbone::Features,
+    mask::SoftLabels,
+    propagate::{Memory, PropagateConfig, propagate},
+};
+
+/// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
+#[derive(Default)]
+pub struct Memories {
+    /// The frame in which the first of the instances appeared; it stays while any of them lives.
+    anchor: Option<Memory>,
+    /// The last frame in which an instance was added or corrected.
+    edited: Option<Memory>,
+    /// The newest frames, oldest first; the other two are never among them.
+    recent: VecDeque<Memory>,
+}
+
+impl Memories {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Labels of a new frame with `instances` channels beside background.
+    pub fn propagate(&self, features: &Features, instances: usize, config: &PropagateConfig) -> SoftLabels {
+        let contexts: Vec<&Memory> = self.anchor.iter().chain(&self.edited).chain(&self.recent).collect();
+        if instances == 0 || contexts.is_empty() {
+            return channels::background(features.grid.len(), instances);
+        }
+        let mut soft = propagate(features, &contexts, config);
+        channels::widen(&mut soft, instances + 1);
+        if channels::fits(&soft, features.grid, instances + 1) {
+            soft
+        } else {
+            channels::background(features.grid.len(), instances)
+        }
+    }
+
+    /// Keeps a frame; `edited` says that its labels hold more than propagation found.
+    pub fn keep(&mut self, memory: Memory, edited: bool, context: usize) {
+        if self.anchor.is_none() {
+            self.anchor = Some(memory);
+        } else if edited {
+            self.edited = Some(memory);
+        } else {
+            self.recent.push_back(memory);
+        }
+        while self.recent.len() > context {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Makes room for one more track at the end.
+    pub fn add_channel(&mut self, channels: usize) {
+        self.each(|labels| channels::widen(labels, channels));
+    }
+
+    /// Removes a track's channel. An anchor in which nothing is left gives its place up.
+    pub fn remove_channel(&mut self, channel: usize) {
+        self.each(|labels| channels::remove(labels, channel));
+        let hollow =
+            |m: &Memory| m.labels.values.chunks_exact(m.labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0));
+        if self.anchor.as_ref().is_some_and(hollow) {
+            self.anchor = self.edited.take();
+        }
+    }
+
+    /// Finds new instances in the remembered frames too. They were in view there without a name, and frames that
+    /// remember them as background would outvote the one that knows better.
+    pub fn label_back(&mut self, from: &Memory, new_channels: &[usize], config: &PropagateConfig) {
+        let features = from.features.clone();
+        for memory in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+            if Arc::ptr_eq(&memory.features, &features) {
+                continue;
+            }
+            let back = propagate(&memory.features, &[from], config);
+            if back.channels != memory.labels.channels || back.values.len() != memory.labels.values.len() {
+                continue;
+            }
+            let rows = memory.labels.values.chunks_exact_mut(back.channels);
+            for (row, found) in rows.zip(back.values.chunks_exact(back.channels)) {
+                for &channel in new_channels {
+                    // Only unnamed ground changes hands: other instances keep what they had.
+                    let moved = found[channel].min(row[0]);
+                    row[0] -= moved;
+                    row[channel] += moved;
+                }
+            }
+        }
+    }
+
+    fn each(&mut self, mut edit: impl FnMut(&mut SoftLabels)) {
+        for memory in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+            edit(&mut memory.labels);
+        }
+    }
+
+    /// Number of channels of each remembered frame, for tests.
+    #[cfg(test)]
+    pub fn channels(&self) -> Vec<usize> {
+        self.anchor.iter().chain(&self.edited).chain(&self.recent).map(|m| m.labels.channels).collect()
+    }
+}

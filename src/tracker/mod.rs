@@ -1,0 +1,181 @@
+//! One stream's memory and identities: when to discover, when to propagate, when an instance ends.
+//!
+//! ```text
+//! features -> scene cut? -> propagate labels -> in sight? -> prompts -> discover, match -> end the lost -> masks
+//! ```
+
+mod channels;
+mod config;
+mod memory;
+mod prompt;
+mod scene;
+mod select;
+mod step;
+mod still;
+#[cfg(test)]
+mod tests;
+mod track;
+
+use std::{collections::VecDeque, sync::Arc};
+
+pub use config::TrackerConfig;
+pub use prompt::PromptError;
+
+use crate::{
+    backbone::Features,
+    discover::motion::Background,
+    frame::Size,
+    instance::{Instance, InstanceId, Origin, Prompt, TrackEvent},
+    mask::LabelMap,
+};
+use memory::Memories;
+use step::Step;
+use track::Track;
+
+/// What is known about a frame after its step.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// The instance of each pixel of the source frame, by its palette index 1..=255; 0 is background.
+    pub labels: LabelMap,
+    /// The instances with at least one pixel, oldest first.
+    pub instances: Vec<Instance>,
+    /// Who appeared and who ended, in this order of happening.
+    pub events: Vec<TrackEvent>,
+    /// Whether new instances were looked for in this frame.
+    pub discovered: bool,
+}
+
+/// Follows the instances of one stream.
+pub struct Tracker {
+    config: TrackerConfig,
+    patch: usize,
+    tracks: Vec<Track>,
+    memories: Memories,
+    background: Background,
+    /// The frame before, to see what is replaced.
+    previous: Option<Arc<Features>>,
+    /// Patches that had changed in the frame before and their neighbours: noise does not stay.
+    previous_changed: Vec<bool>,
+    waiting: VecDeque<Prompt>,
+    first: Option<LabelMap>,
+    source: Option<Size>,
+    epoch: Option<u32>,
+    next_id: InstanceId,
+    due: bool,
+    lost_something: bool,
+    since_discovery: u32,
+    uncovered_frames: u32,
+}
+
+impl Tracker {
+    /// A stream without instances; `patch` is the network's patch size in pixels of its input.
+    pub fn new(config: TrackerConfig, patch: usize) -> Self {
+        let due = config.discovery;
+        Self {
+            config,
+            patch: patch.max(1),
+            tracks: Vec::new(),
+            memories: Memories::default(),
+            background: Background::new(),
+            previous: None,
+            previous_changed: Vec::new(),
+            waiting: VecDeque::new(),
+            first: None,
+            source: None,
+            epoch: None,
+            next_id: 1,
+            due,
+            lost_something: false,
+            since_discovery: 0,
+            uncovered_frames: 0,
+        }
+    }
+
+    /// Whether the next step will cut instances out of its frame: ask before computing features, so that those for
+    /// discovery are computed only then.
+    pub fn needs_discovery(&self) -> bool {
+        self.config.discovery && self.due
+    }
+
+    /// Asks for something to be followed from the next step on.
+    ///
+    /// # Errors
+    /// [`PromptError`] says what cannot be done and what to do instead. What depends on the frame's size is checked
+    /// against the last frame; before the first one it is checked when it arrives, and dropped with a warning.
+    pub fn prompt(&mut self, prompt: Prompt) -> Result<(), PromptError> {
+        prompt::check(&prompt, self.source)?;
+        if self.waiting.len() >= prompt::QUEUE {
+            return Err(PromptError::QueueFull);
+        }
+        if prompt == Prompt::Reset {
+            // What was asked before is forgotten with the rest.
+            self.waiting.clear();
+            self.first = None;
+            self.due = self.config.discovery;
+        } else {
+            let reset = self.waiting.contains(&Prompt::Reset);
+            let asked = self.waiting.iter().filter(|p| **p != Prompt::Reset).count();
+            // Discovered instances make room for those that somebody asks for; nobody else's do.
+            let given = self.tracks.iter().filter(|t| t.origin != Origin::Discovered).count();
+            let max = self.max_instances();
+            if asked + if reset { 0 } else { given } >= max {
+                return Err(PromptError::TooManyInstances(max));
+            }
+        }
+        self.waiting.push_back(prompt);
+        Ok(())
+    }
+
+    /// Starts from a label map at the next step, in place of all instances: each label 1..=255 becomes an instance,
+    /// on a fresh stream with that id. A map of another size than the source frame is resized to it (nearest pixel).
+    pub fn first_mask(&mut self, labels: LabelMap) {
+        self.first = Some(labels);
+    }
+
+    /// Takes the next frame's features; `source` is the frame's size, `epoch` its epoch. Never fails: features that
+    /// do not fit their own grid give an empty result and are otherwise ignored.
+    pub fn step(&mut self, features: Arc<Features>, source: Size, epoch: u32) -> Tracked {
+        let n = features.grid.len();
+        if n == 0 || features.dim == 0 || features.tokens.len() != n * features.dim {
+            tracing::error!(grid = ?features.grid, dim = features.dim, "features do not fit their grid. This is a bug.");
+            return Tracked { labels: LabelMap::new(source), instances: vec![], events: vec![], discovered: false };
+        }
+        let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
+        self.source = Some(source);
+        let search = self.due && self.config.discovery;
+        self.due = false;
+        let mut step = Step::new(features.clone(), source);
+        self.tracks.iter_mut().for_each(|track| track.age += 1);
+
+        self.carry_over_cut(&mut step);
+        step.extend(self.memories.propagate(&features, self.tracks.len(), &self.config.propagate));
+        self.restore_found(&mut step);
+        self.observe(&mut step);
+        self.apply_first_mask(&mut step);
+        self.apply_prompts(&mut step);
+        self.discover(&mut step, search);
+        self.end_lost(&mut step);
+        self.remember(&mut step);
+        self.decide(&step, reconnected);
+        self.previous = Some(features);
+        self.render(step)
+    }
+
+    fn max_instances(&self) -> usize {
+        self.config.max_instances.clamp(1, 255)
+    }
+
+    /// Whether the next frame is searched, from what this one showed.
+    fn decide(&mut self, step: &Step, reconnected: bool) {
+        if !self.config.discovery {
+            return;
+        }
+        let since = self.since_discovery;
+        let again = self.config.rediscover_every > 0 && since >= self.config.rediscover_every;
+        let lost = self.lost_something && since >= self.config.rediscover_gap;
+        self.due |= step.cut || reconnected || again || lost;
+        if self.due {
+            self.lost_something = false;
+        }
+    }
+}

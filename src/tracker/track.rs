@@ -1,0 +1,82 @@
+//! One identity: what is known about it beside its labels.
+
+use crate::{
+    backbone::Features,
+    discover::{
+        motion::cosine,
+        region::{self, Connect},
+    },
+    instance::{InstanceId, Origin},
+};
+
+/// An instance that has not ended.
+#[derive(Clone, Debug)]
+pub struct Track {
+    /// Its identity.
+    pub id: InstanceId,
+    /// Its label in published maps, 1..=255, different from that of every other live instance.
+    pub palette: u8,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Found because it moved before a fixed camera: it is in sight only where something differs from the empty scene.
+    pub by_motion: bool,
+    /// Frames since its first mask.
+    pub age: u64,
+    /// Frames since it was last in sight, 0 when it is.
+    pub unseen: u32,
+    /// Mean feature of its patches over time `(C)`; empty before it has any.
+    pub prototype: Vec<f32>,
+    /// Where it was last in sight, `(row, column)` in patches.
+    pub centre: (f32, f32),
+    /// The patches that it held when last in sight `(N)`.
+    pub held: Vec<bool>,
+}
+
+impl Track {
+    /// Whether it is in sight.
+    pub fn visible(&self) -> bool {
+        self.unseen == 0
+    }
+
+    /// Learns from the patches that it holds in a frame; `rate` 1 forgets all before.
+    pub fn learn(&mut self, features: &Features, patches: &[bool], rate: f32) {
+        let Some(look) = prototype(features, patches) else { return };
+        if self.prototype.len() == look.len() {
+            self.prototype.iter_mut().zip(&look).for_each(|(old, new)| *old += rate * (new - *old));
+        } else {
+            self.prototype = look;
+        }
+        self.centre = region::centre(features.grid, patches).unwrap_or(self.centre);
+        self.held = patches.to_vec();
+    }
+
+    /// The connected patches of a frame that look like it, outside `taken`: for when labels cannot be carried over.
+    pub fn search(&self, features: &Features, taken: &[bool], similarity: f32) -> Option<Vec<bool>> {
+        if self.prototype.len() != features.dim {
+            return None;
+        }
+        let alike: Vec<bool> = features
+            .tokens
+            .chunks_exact(features.dim)
+            .zip(taken)
+            .map(|(x, taken)| !taken && cosine(x, &self.prototype) >= similarity)
+            .collect();
+        let found = region::largest(features.grid, &alike, Connect::Eight);
+        // A share of the picture: the grid may be another.
+        let share = |set: &[bool]| region::count(set) as f32 / set.len().max(1) as f32;
+        let (now, before) = (share(&found), share(&self.held));
+        (now > 0.0 && now >= 0.25 * before && now <= 4.0 * before).then_some(found)
+    }
+}
+
+/// The mean feature `(C)` of a set of patches; `None` for an empty one.
+pub fn prototype(features: &Features, patches: &[bool]) -> Option<Vec<f32>> {
+    let mut sum = vec![0.0; features.dim];
+    let mut n = 0;
+    for (x, _) in features.tokens.chunks_exact(features.dim).zip(patches).filter(|(_, held)| **held) {
+        sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
+        n += 1;
+    }
+    sum.iter_mut().for_each(|s| *s /= n as f32);
+    (n > 0).then_some(sum)
+}

@@ -1,0 +1,23 @@
+//! What the tests stand on: scenes drawn with exact truth, and servers that can be killed.
+
+pub mod process;
+pub mod rtsp;
+pub mod scene;
+pub mod weights;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for something that should come at once: long, for a busy machine; reached only in failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks `look` until it answers; panics, naming what was awaited, after [`PATIENCE`].
+pub fn until<T>(awaited: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "gave up waiting for {awaited}");
+        std::thread::yield_now();
+    }
+}
