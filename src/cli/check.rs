@@ -4,7 +4,7 @@ use std::{io::Write as _, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
-use super::{Exit, Failure, OrExit as _, log};
+use super::{Exit, Failure, OrExit as _, default_weights, log};
 use crate::{config::Config, ingest::Description, mask::LabelMap, model::Checkpoint};
 
 /// Validate a configuration and everything it names, and print it with all defaults filled in
@@ -53,13 +53,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// What is wrong with the files and pipelines that `config` names.
 fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
-    match &config.model.weights {
-        None => {
-            let none = anyhow::anyhow!("no weights given: name a file, or run with --weights");
-            faults.push(fault(none, Exit::Config, "model.weights"));
-        }
-        Some(path) => {
-            if let Err(error) = Checkpoint::read(path, config.model.heads) {
+    match default_weights(config.model.weights.clone()) {
+        Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
+        Ok(path) => {
+            if let Err(error) = Checkpoint::read(&path, config.model.heads) {
                 faults.push(fault(error, Exit::Data, "model.weights"));
             }
         }

@@ -62,24 +62,26 @@ impl From<anyhow::Error> for Failure {
 
 /// The code of errors that mean the same wherever they come from.
 fn known(error: &anyhow::Error) -> Option<Exit> {
-    error.chain().find_map(|cause| {
-        if let Some(error) = cause.downcast_ref::<PublishError>() {
-            return Some(match error {
-                PublishError::Config(_) => Exit::Config,
-                PublishError::Open { .. } | PublishError::Zenoh { .. } | PublishError::Busy => Exit::Unavailable,
-                PublishError::TooLarge { .. } | PublishError::Wire(_) | PublishError::Mask(_) => Exit::Data,
-            });
-        }
-        if let Some(error) = cause.downcast_ref::<FetchError>() {
-            let offline = matches!(
-                error,
-                FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
-            );
-            return offline.then_some(Exit::Unavailable);
-        }
-        cause.downcast_ref::<WeightsError>().map(|_| Exit::Data)
-    })
-    .or_else(|| is_file_trouble(error).then_some(Exit::Io))
+    error
+        .chain()
+        .find_map(|cause| {
+            if let Some(error) = cause.downcast_ref::<PublishError>() {
+                return Some(match error {
+                    PublishError::Config(_) => Exit::Config,
+                    PublishError::Open { .. } | PublishError::Zenoh { .. } | PublishError::Busy => Exit::Unavailable,
+                    PublishError::TooLarge { .. } | PublishError::Wire(_) | PublishError::Mask(_) => Exit::Data,
+                });
+            }
+            if let Some(error) = cause.downcast_ref::<FetchError>() {
+                let offline = matches!(
+                    error,
+                    FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
+                );
+                return offline.then_some(Exit::Unavailable);
+            }
+            cause.downcast_ref::<WeightsError>().map(|_| Exit::Data)
+        })
+        .or_else(|| is_file_trouble(error).then_some(Exit::Io))
 }
 
 /// Whether the root of the matter is a file that could not be read or written (not a network address).

@@ -3,9 +3,10 @@
 mod check;
 mod exit;
 mod log;
-mod prompt;
+pub mod prompt;
 mod run;
-mod watch;
+mod segment;
+pub mod watch;
 pub mod weights;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +61,7 @@ An error is a single line on standard error that starts with 'maskd: error:'.";
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Segment(segment::Args),
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(watch::WatchArgs),
     #[command(after_help = PROMPT_EXAMPLES)]
@@ -92,6 +94,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Segment(args) => quietly(|| segment::run(args)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
         Command::Prompt(args) => quietly(|| prompt::run(args).or_exit(Exit::Unavailable)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),

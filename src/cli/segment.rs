@@ -99,7 +99,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     .or_exit(Exit::Data)?;
     prepare_out(&args.out, args.overwrite).or_exit(Exit::Config)?;
 
-    eprintln!("{} on {}, frames of {} seen at {}", backbone.model_id(), backbone.device(), first.size, backbone.input_size(first.size));
+    eprintln!(
+        "{} on {}, frames of {} seen at {}",
+        backbone.model_id(),
+        backbone.device(),
+        first.size,
+        backbone.input_size(first.size)
+    );
     let config = if first_mask.is_some() { TrackerConfig::protocol() } else { TrackerConfig::default() };
     let mut engine = Engine::new(backbone, config);
     let stream: StreamId = "segment".parse().or_exit(Exit::Internal)?;
@@ -116,7 +122,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = to_frame(&stream, &clip_frame, sequence as u64);
         for result in engine.step(vec![frame], &mut |_| ()) {
-            let result = result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
+            let result =
+                result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
             sink.write(&clip_frame.name, &result)?;
         }
     }

@@ -19,9 +19,8 @@ pub fn second_eigenvector(graph: &Graph) -> Option<Vec<f64>> {
     if graph.active_count() < 3 {
         return None;
     }
-    let root: Vec<f64> = (0..graph.len())
-        .map(|i| if graph.is_active(i) { 1.0 / graph.degree(i).sqrt() } else { 0.0 })
-        .collect();
+    let root: Vec<f64> =
+        (0..graph.len()).map(|i| if graph.is_active(i) { 1.0 / graph.degree(i).sqrt() } else { 0.0 }).collect();
     let mut known: Vec<f64> = root.iter().map(|&r| if r > 0.0 { 1.0 / r } else { 0.0 }).collect();
     normalise(&mut known)?;
     let apply = |y: &[f64]| {

@@ -256,7 +256,14 @@ mod tests {
         // Three directions: 0..3 along x, 3..70 along y, 70 alone.
         let mut features = vec![0.0; 71 * 3];
         for p in 0..71 {
-            features[p * 3 + if p < 3 { 0 } else if p < 70 { 1 } else { 2 }] = 1.0;
+            features[p * 3
+                + if p < 3 {
+                    0
+                } else if p < 70 {
+                    1
+                } else {
+                    2
+                }] = 1.0;
         }
         let mut graph = Graph::new(&features, 71, 3, 0.5);
         assert_eq!((graph.neighbour_count(0), graph.neighbour_count(69), graph.neighbour_count(70)), (3, 67, 1));

@@ -110,7 +110,12 @@ fn live(
     };
     let engine = match load() {
         Ok((engine, about)) => {
-            info!(model = about.model, device = about.device, seconds = loading.elapsed().as_secs_f32(), "model loaded");
+            info!(
+                model = about.model,
+                device = about.device,
+                seconds = loading.elapsed().as_secs_f32(),
+                "model loaded"
+            );
             health.beat();
             if loaded.send(Ok(about)).is_err() {
                 return Ok(());

@@ -6,10 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::{
-    ledger,
-    outbox::Desks,
-};
+use super::{ledger, outbox::Desks};
 use crate::{
     admin::{Health, StreamHealth},
     frame::StreamId,

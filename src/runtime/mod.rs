@@ -162,7 +162,8 @@ async fn live(config: Config) -> Result<Summary, RunError> {
     info!(model = about.model, device = about.device, streams = config.streams.len(), "ready; publishing on {keys}");
     service::ready(&format!("{} streams starting", config.streams.len()));
 
-    let mut daemon = Daemon { signals, fleet, news, health, once, end: Some(end), outbox: Some(outbox), drain, abandon };
+    let mut daemon =
+        Daemon { signals, fleet, news, health, once, end: Some(end), outbox: Some(outbox), drain, abandon };
     let why = daemon.watch(Duration::from_secs_f64(config.runtime.status_seconds)).await;
     let forced = daemon.stop(&why, config.runtime.grace()).await;
 

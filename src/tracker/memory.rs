@@ -63,7 +63,8 @@ impl Memories {
     /// Removes a track's channel. An anchor in which nothing is left gives its place up.
     pub fn remove_channel(&mut self, channel: usize) {
         self.each(|labels| channels::remove(labels, channel));
-        let hollow = |m: &Memory| m.labels.values.chunks_exact(m.labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0));
+        let hollow =
+            |m: &Memory| m.labels.values.chunks_exact(m.labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0));
         if self.anchor.as_ref().is_some_and(hollow) {
             self.anchor = self.edited.take();
         }

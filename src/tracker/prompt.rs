@@ -80,7 +80,11 @@ pub fn check(prompt: &Prompt, source: Option<Size>) -> Result<(), PromptError> {
             positive.iter().chain(negative).try_for_each(|&[x, y]| inside("a point", x, y))
         }
         Prompt::Mask { mask } => {
-            if mask.decode(source)?.contains(&true) { Ok(()) } else { Err(PromptError::EmptyMask) }
+            if mask.decode(source)?.contains(&true) {
+                Ok(())
+            } else {
+                Err(PromptError::EmptyMask)
+            }
         }
         Prompt::Reset => Ok(()),
     }

@@ -160,7 +160,8 @@ impl Tracker {
             // The more is covered, the less of what is left is an object: cuts go as deep as configured, no deeper.
             let cut_before = self.tracks.iter().filter(|t| t.origin == Origin::Discovered && !t.by_motion).count();
             let config = &self.config.discover;
-            let config = DiscoverConfig { max_instances: config.max_instances.saturating_sub(cut_before), ..config.clone() };
+            let config =
+                DiscoverConfig { max_instances: config.max_instances.saturating_sub(cut_before), ..config.clone() };
             let owned = step.owned();
             if region::count(&owned) > 0 {
                 cuts.extend(discover(&step.features, &config, &owned));
@@ -245,8 +246,7 @@ impl Tracker {
         let palette =
             palette.or_else(|| (0..255).map(|i| (1 + (wanted - 1 + i) % 255) as u8).find(free)).unwrap_or(u8::MAX);
         let (prototype, held, centre) = (Vec::new(), Vec::new(), (0.0, 0.0));
-        let mut track =
-            Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, held, centre };
+        let mut track = Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, held, centre };
         track.learn(&step.features, patches, 1.0);
         self.tracks.push(track);
         let channel = self.tracks.len();
@@ -304,4 +304,3 @@ fn merge(moving: Vec<Proposal>, cuts: Vec<Proposal>) -> Vec<Candidate> {
     }
     all
 }
-

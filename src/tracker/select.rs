@@ -52,9 +52,8 @@ pub fn in_box(features: &Features, source: Size, bbox: BBox) -> Vec<bool> {
     let mut object = middle.clone();
     for _ in 0..ROUNDS {
         let (like, unlike) = (sample(&object), sample(&around));
-        let next: Vec<bool> = (0..inside.len())
-            .map(|p| inside[p] && vote(features, p, &like) > vote(features, p, &unlike))
-            .collect();
+        let next: Vec<bool> =
+            (0..inside.len()).map(|p| inside[p] && vote(features, p, &like) > vote(features, p, &unlike)).collect();
         if next == object || region::count(&next) == 0 {
             break;
         }

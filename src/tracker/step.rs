@@ -5,10 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Tracked, Tracker, channels};
 use crate::{
     backbone::{Features, Grid},
-    discover::{
-        motion::Motion,
-        region,
-    },
+    discover::{motion::Motion, region},
     frame::Size,
     instance::{EndCause, Instance, InstanceId, TrackEvent},
     mask::{LabelMap, ReadoutConfig, Rle, SoftLabels, readout},
@@ -99,8 +96,10 @@ impl Tracker {
             let channel = k + 1;
             let patches: Vec<bool> = owners.iter().map(|&owner| owner == channel).collect();
             if self.config.gating {
-                let peak = step.soft.values.iter().skip(channel).step_by(step.soft.channels).fold(0f32, |a, &b| a.max(b));
-                let moves = still.as_ref().is_none_or(|m| !track.by_motion || region::overlap(&patches, &m.changed) > 0);
+                let peak =
+                    step.soft.values.iter().skip(channel).step_by(step.soft.channels).fold(0f32, |a, &b| a.max(b));
+                let moves =
+                    still.as_ref().is_none_or(|m| !track.by_motion || region::overlap(&patches, &m.changed) > 0);
                 if region::count(&patches) < self.config.min_patches.max(1) || peak < self.config.min_peak || !moves {
                     self.lost_something |= track.visible();
                     track.unseen = track.unseen.saturating_add(1);

@@ -46,10 +46,12 @@ fn fails(args: &[&str], code: i32, words: &[&str]) {
 fn help_teaches() {
     let text = |args: &[&str]| String::from_utf8(maskd(args).stdout).unwrap();
     let top = text(&["--help"]);
-    for word in ["Exit codes:", "64", "MASKD_LOG", "maskd run test", "run", "check", "watch", "prompt", "weights"] {
+    for word in
+        ["Exit codes:", "64", "MASKD_LOG", "maskd run test", "run", "check", "segment", "watch", "prompt", "weights"]
+    {
         assert!(top.contains(word), "{word} in {top}");
     }
-    for command in ["run", "check", "watch", "prompt", "weights"] {
+    for command in ["run", "check", "segment", "watch", "prompt", "weights"] {
         let help = text(&[command, "--help"]);
         assert!(help.contains("Examples:\n"), "{command}: {help}");
     }
@@ -86,6 +88,8 @@ fn every_fault_has_its_exit_code_and_its_line() {
     fails(&["run", "test", "--weights", "/nowhere/w.pth"], 65, &["/nowhere/w.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", &text], 65, &["first_mask", "text.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", "/nowhere/m.png"], 74, &["/nowhere/m.png"]);
+
+    fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -234,11 +238,8 @@ fn a_file_that_cannot_be_played_is_bad_input() {
     let film = film(home.path(), 20);
     let mask = home.path().join("mask.png");
     maskd::mask::LabelMap::new(Size::new(80, 60)).write_png(&mask).unwrap();
-    let config = format!(
-        "[streams.a]\nkind = 'file'\nlocation = '{}'\nfirst_mask = '{}'\n",
-        film.display(),
-        mask.display()
-    );
+    let config =
+        format!("[streams.a]\nkind = 'file'\nlocation = '{}'\nfirst_mask = '{}'\n", film.display(), mask.display());
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[]);
     assert_eq!(daemon.wait().code(), Some(65), "{}", daemon.log());
     let last = daemon.log().lines().last().unwrap().to_owned();
