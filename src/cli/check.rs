@@ -33,9 +33,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     log::init_quiet()?;
     let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
-    if let Some(weights) = args.weights {
-        config.model.weights = Some(weights);
-    }
+    config.model.weights = args.weights.or(config.model.weights);
     let mut faults = named_files(&config);
     if let Some(last) = faults.pop() {
         for fault in faults {

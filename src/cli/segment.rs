@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _};
+use super::{Exit, Failure, OrExit as _, default_weights};
 use crate::{
     backbone::{Backbone, BackboneConfig, DeviceChoice},
     engine::{Engine, FrameResult},
@@ -61,9 +61,9 @@ pub(super) struct Args {
     /// Also write a video of the frames with the masks drawn over them
     #[arg(long, value_name = "MP4")]
     overlay: Option<PathBuf>,
-    /// Frames a second of the overlay, where the input does not tell
-    #[arg(long, value_name = "FPS", default_value_t = 24.0)]
-    fps: f64,
+    /// Frames a second of the overlay of a folder, which does not tell
+    #[arg(long, value_name = "FPS", default_value_t = 24)]
+    fps: u32,
     /// Write into a folder that already holds masks
     #[arg(long)]
     overwrite: bool,
@@ -89,7 +89,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
     }
     let backbone = Backbone::load(&BackboneConfig {
-        weights: Some(super::weights::default_weights(args.weights.as_deref()).or_exit(Exit::Data)?),
+        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Data)?),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,
@@ -112,12 +112,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let Some(mask) = first_mask {
         engine.first_mask(&stream, mask);
     }
+    let fps = clip.fps().unwrap_or((args.fps.max(1), 1));
     let total = match (clip.len_hint(), args.max_frames) {
         (Some(all), Some(most)) => Some(all.min(most)),
         (all, most) => all.or(most),
     };
     let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
-    let mut sink = Sink::new(&args, total);
+    let mut sink = Sink::new(&args, total, fps);
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = to_frame(&stream, &clip_frame, sequence as u64);
@@ -175,6 +176,7 @@ fn to_frame(stream: &StreamId, clip: &ClipFrame, sequence: u64) -> Frame {
 struct Sink<'a> {
     args: &'a Args,
     bar: ProgressBar,
+    fps: (u32, u32),
     overlay: Option<Mp4Writer>,
     frames: u64,
     ids: BTreeSet<InstanceId>,
@@ -182,7 +184,7 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(args: &'a Args, total: Option<usize>) -> Self {
+    fn new(args: &'a Args, total: Option<usize>, fps: (u32, u32)) -> Self {
         let template = "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}";
         let open = "{spinner} {pos} frames  {per_sec}  {msg}";
         let (bar, template) = match total {
@@ -192,7 +194,7 @@ impl<'a> Sink<'a> {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { args, bar, overlay: None, frames: 0, ids: BTreeSet::new(), started: Instant::now() }
+        Self { args, bar, fps, overlay: None, frames: 0, ids: BTreeSet::new(), started: Instant::now() }
     }
 
     fn write(&mut self, name: &str, result: &FrameResult) -> Result<(), Failure> {
@@ -201,7 +203,7 @@ impl<'a> Sink<'a> {
             let mut rgb = result.frame.rgb.to_vec();
             overlay(&mut rgb, &result.labels);
             if self.overlay.is_none() {
-                let writer = Mp4Writer::create(path, result.frame.size, self.args.fps).or_exit(Exit::Io)?;
+                let writer = Mp4Writer::create(path, result.frame.size, self.fps).or_exit(Exit::Io)?;
                 self.overlay = Some(writer);
             }
             if let Some(writer) = &mut self.overlay {

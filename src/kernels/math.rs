@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn erf_keeps_its_stated_error() {
         // Known values (Abramowitz and Stegun, table 7.1).
-        for (x, y) in [(0.0, 0.0), (0.5, 0.520_499_88), (1.0, 0.842_700_8), (2.0, 0.995_322_27), (4.0, 1.0)] {
+        for (x, y) in [(0.0, 0.0), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3), (4.0, 1.0)] {
             assert!((erf(x) - y).abs() < 5e-7, "{x}");
             assert!((erf(-x) + y).abs() < 5e-7, "-{x}");
         }
