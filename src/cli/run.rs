@@ -27,7 +27,7 @@ use crate::{
 Then, in a second terminal:  maskd watch
 
 SIGTERM or Ctrl-C stops it: frames in flight are still published, for at most [runtime] grace_seconds. A second
-signal ends it at once.")]
+signal ends it at once, with exit code 128 + its number.")]
 pub(super) struct Args {
     /// A video file, rtsp:// address, /dev/videoN, or the word 'test'; for trying out, instead of --config
     #[arg(required_unless_present = "config", conflicts_with = "config")]
