@@ -21,6 +21,9 @@ use crate::frame::Size;
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How often a file is tried that fails without a word.
+const SILENT_TRIES: usize = 4;
+
 /// One picture of a clip.
 #[derive(Clone)]
 pub struct ClipFrame {
@@ -191,16 +194,46 @@ impl Video {
 
     /// Decodes up to the first frame, which says the size.
     fn preroll(&mut self) -> Result<()> {
+        // decodebin and decodebin3 swallow the error of a demuxer that fails while it is being plugged in, about one
+        // time in three: then nothing runs and nothing is said. Asked again, it usually answers.
+        for _ in 0..SILENT_TRIES {
+            if self.reach_first_frame()? {
+                return self.note_format();
+            }
+            let _ = self.pipeline.set_state(gst::State::Null);
+        }
+        bail!("it cannot be read: GStreamer gave up on it without saying why");
+    }
+
+    /// False where the pipeline gave up in silence.
+    fn reach_first_frame(&self) -> Result<bool> {
         // Where this fails, the bus says why.
         let _ = self.pipeline.set_state(gst::State::Paused);
-        let ends = [gst::MessageType::AsyncDone, gst::MessageType::Error];
-        let patience = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::SECOND);
-        let message = self.bus.timed_pop_filtered(patience, &ends);
-        match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
-            Some(_) => {}
-            None => bail!("no frame within {} s", PATIENCE.as_secs()),
+        let start = Instant::now();
+        let mut idle = 0;
+        while start.elapsed() < PATIENCE {
+            let ends = [gst::MessageType::AsyncDone, gst::MessageType::Error];
+            let message = self.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(100), &ends);
+            match message.as_ref().map(|message| message.view()) {
+                Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
+                Some(_) => return Ok(true),
+                None if self.runs() => idle = 0,
+                None => idle += 1,
+            }
+            if idle == 5 {
+                return Ok(false);
+            }
         }
+        bail!("no frame within {} s", PATIENCE.as_secs());
+    }
+
+    /// Whether any element's thread is at work.
+    fn runs(&self) -> bool {
+        let works = |pad: &gst::Pad| pad.task_state() == gst::TaskState::Started;
+        self.pipeline.iterate_recurse().into_iter().flatten().any(|element| element.pads().iter().any(works))
+    }
+
+    fn note_format(&mut self) -> Result<()> {
         let caps =
             self.frames.static_pad("sink").and_then(|pad| pad.current_caps()).context("there is no video in it")?;
         let info = VideoInfo::from_caps(&caps)?;

@@ -45,14 +45,14 @@ impl Description {
             let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{}: {e}", path.display())))?;
             return Ok(Self::parse(path.display().to_string(), &text));
         }
-        let (name, text) = match config.kind {
-            Some(Kind::File) => ("file", include_str!("../../pipelines/file.launch")),
-            Some(Kind::Rtsp) => ("rtsp", include_str!("../../pipelines/rtsp.launch")),
-            Some(Kind::V4l2) => ("v4l2", include_str!("../../pipelines/v4l2.launch")),
-            Some(Kind::Test) => ("test", include_str!("../../pipelines/test.launch")),
-            None => return Err(key("kind", "neither `kind` nor `pipeline` is given")),
+        let kind = config.kind.ok_or_else(|| key("kind", "neither `kind` nor `pipeline` is given"))?;
+        let text = match kind {
+            Kind::File => include_str!("../../pipelines/file.launch"),
+            Kind::Rtsp => include_str!("../../pipelines/rtsp.launch"),
+            Kind::V4l2 => include_str!("../../pipelines/v4l2.launch"),
+            Kind::Test => include_str!("../../pipelines/test.launch"),
         };
-        Ok(Self::parse(name, text))
+        Ok(Self::parse(kind.as_str(), text))
     }
 
     /// Takes a description's text; lines that begin with `#` are comments.

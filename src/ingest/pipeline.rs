@@ -24,6 +24,10 @@ use crate::frame::{Resolution, Size};
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.
 const MAX_ASPECT: u32 = 8;
 
+/// News that may wait for the supervisor. Jumps in time may take half of it, so that an end or a fault always fits;
+/// what no longer fits after those says nothing new.
+const NEWS: usize = 32;
+
 /// News from a running pipeline.
 pub(super) enum Signal {
     /// The first frame arrived.
@@ -63,8 +67,7 @@ impl Running {
     /// Starts a built pipeline. Frames go to `intake`, scaled for `resolution` where the description scales.
     pub(super) fn start(built: Built, intake: Arc<Intake>, resolution: Resolution) -> Self {
         let Built { pipeline, frames, scaling } = built;
-        // Room for every kind of news; what no longer fits comes after a fault and says nothing new.
-        let (tell, signals) = bounded(32);
+        let (tell, signals) = bounded(NEWS);
         let flow = Flow { idle_since: Some(Instant::now()), first_frame: None, source: None, decoder: None };
         let running = Self { pipeline, frames, over: Stop::new(), flow: Arc::new(Mutex::new(flow)), signals };
         running.set_up_frames(&intake, tell.clone());
@@ -112,7 +115,7 @@ impl Running {
                     if flow.first_frame.is_none() {
                         flow.first_frame = flow.idle_since;
                         let _ = tell.try_send(Signal::Flowing { source: size, epoch });
-                    } else if jumped {
+                    } else if jumped && tell.len() < NEWS / 2 {
                         let _ = tell.try_send(Signal::Jumped { epoch });
                     }
                     Ok(gst::FlowSuccess::Ok)

@@ -20,6 +20,18 @@ pub enum Kind {
     Test,
 }
 
+impl Kind {
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Rtsp => "rtsp",
+            Self::V4l2 => "v4l2",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// How fast a file is played.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -188,10 +200,9 @@ impl SourceConfig {
     pub fn place(&self) -> String {
         let device = || self.device.as_ref().map(|device| device.display().to_string());
         let pipeline = || self.pipeline.as_ref().map(|path| path.display().to_string());
-        match self.location.as_ref().map(|location| redact(location).into_owned()).or_else(device).or_else(pipeline) {
-            Some(place) => place,
-            None => format!("{:?} source", self.kind).to_lowercase(),
-        }
+        let location = self.location.as_ref().map(|location| redact(location).into_owned());
+        let kind = || self.kind.map_or("source", Kind::as_str).to_owned();
+        location.or_else(device).or_else(pipeline).unwrap_or_else(kind)
     }
 
     /// Whether the end of the stream is a wanted end, not a failure.
@@ -269,6 +280,7 @@ mod tests {
             assert!(!shown.contains("hunter2"), "{shown}");
             assert!(shown.contains("@cam/1"), "{shown}");
         }
+        assert_eq!(SourceConfig::of(Kind::Test).place(), "test");
         let printed: SourceConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(printed.properties["source"]["udp-buffer-size"], toml::Value::Integer(5));
     }

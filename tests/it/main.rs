@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cameras;
+mod clips;
 mod coarsening;
 mod config;
 mod daemon;

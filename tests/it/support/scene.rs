@@ -1,6 +1,6 @@
 //! A drawn film whose masks are known to the pixel: three textured shapes over a textured background.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -152,6 +152,14 @@ impl Scene {
         pipeline.set_state(gst::State::Null).unwrap();
         assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
     }
+}
+
+/// A folder with the scene as `video.mp4`, and that file.
+pub fn film(scene: Scene) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.mp4");
+    scene.write_video(&path);
+    (folder, path)
 }
 
 #[test]
