@@ -89,8 +89,8 @@ fn top_of_tridiagonal(diagonal: &[f64], beside: &[f64]) -> Vec<f64> {
         // Every pivot of T - middle is negative exactly when no eigenvalue lies above.
         let mut pivot = diagonal[0] - middle;
         let mut all_below = pivot < 0.0;
-        for i in 1..n {
-            pivot = diagonal[i] - middle - off(i - 1).powi(2) / pivot;
+        for (i, d) in diagonal.iter().enumerate().skip(1) {
+            pivot = d - middle - off(i - 1).powi(2) / pivot;
             all_below &= pivot < 0.0;
         }
         if all_below { high = middle } else { low = middle }
@@ -158,8 +158,8 @@ mod tests {
                     let t = if theta == 0.0 { 1.0 } else { t };
                     let c = 1.0 / (t * t + 1.0).sqrt();
                     let s = t * c;
-                    for k in 0..n {
-                        (a[k][p], a[k][q]) = (c * a[k][p] - s * a[k][q], s * a[k][p] + c * a[k][q]);
+                    for row in &mut a {
+                        (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
                     }
                     for k in 0..n {
                         (a[p][k], a[q][k]) = (c * a[p][k] - s * a[q][k], s * a[p][k] + c * a[q][k]);

@@ -123,9 +123,10 @@ impl Graph {
             put(&mut left, start, false);
             let mut next = 0;
             while next < island.len() {
-                for w in 0..self.words {
-                    let mut fresh = self.rows[island[next] * self.words + w] & left[w];
-                    left[w] &= !fresh;
+                let row = &self.rows[island[next] * self.words..][..self.words];
+                for (w, (row, left)) in row.iter().zip(&mut left).enumerate() {
+                    let mut fresh = row & *left;
+                    *left &= !fresh;
                     while fresh != 0 {
                         island.push(w * 64 + fresh.trailing_zeros() as usize);
                         fresh &= fresh - 1;

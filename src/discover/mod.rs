@@ -7,6 +7,10 @@ mod eigen;
 mod graph;
 pub mod motion;
 pub mod region;
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +38,7 @@ pub struct DiscoverConfig {
     pub max_area_fraction: f32,
     /// Largest share of the picture's border that an instance may hold: what runs along the edges is background.
     pub max_border_fraction: f32,
-    /// Least share of an instance's look-alikes that lie within it, 0..1.
+    /// Least share of an instance's look-alikes that lie within it, beyond chance, 0..1.
     pub min_score: f32,
 }
 
@@ -70,7 +74,7 @@ pub fn discover(features: &Features, config: &DiscoverConfig, covered: &[bool]) 
     let n = grid.len();
     let least = ((config.min_area_fraction * n as f32).ceil() as usize).max(2);
     let most = (config.max_area_fraction * n as f32) as usize;
-    let dim = if n == 0 { 0 } else { values.len() / n };
+    let dim = values.len().checked_div(n).unwrap_or(0);
     let mut graph = Graph::new(values, n, dim, config.tau.unwrap_or(TAU_DINOV2_TOKENS));
     if covered.len() == n {
         graph.remove(covered);
@@ -84,7 +88,9 @@ pub fn discover(features: &Features, config: &DiscoverConfig, covered: &[bool]) 
         }
         let Some(found) = cut(&graph, grid) else { break };
         let area = region::count(&found);
-        let score = graph.cohesion(&found);
+        // Any group of a uniform picture keeps its share of look-alikes: only what is beyond chance counts.
+        let chance = area as f32 / graph.active_count().max(1) as f32;
+        let score = if chance < 1.0 { ((graph.cohesion(&found) - chance) / (1.0 - chance)).max(0.0) } else { 0.0 };
         graph.remove(&found);
         let background = border_fraction(grid, &found) > config.max_border_fraction;
         if (least..=most).contains(&area) && !background && score >= config.min_score {

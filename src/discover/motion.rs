@@ -28,6 +28,8 @@ pub struct MotionConfig {
     pub adapt: f32,
     /// Frames from which the empty scene is learnt before anything is proposed.
     pub warm_up_frames: u32,
+    /// What has not stirred for this many frames is part of the scene; 0 never.
+    pub absorb_after_frames: u32,
     /// Smallest group of changed patches that is proposed.
     pub min_patches: usize,
     /// The camera moves when the median patch is farther than this from the empty scene.
@@ -44,6 +46,7 @@ impl Default for MotionConfig {
             split_distance: 0.5,
             adapt: 0.02,
             warm_up_frames: 5,
+            absorb_after_frames: 100,
             min_patches: 2,
             still_distance: 0.05,
             max_changed_fraction: 0.4,
@@ -59,6 +62,8 @@ const OWNED: f32 = 0.02;
 const GHOST_SIMILARITY: f32 = 0.7;
 /// And must do so by this much more than what was there before.
 const GHOST_MARGIN: f32 = 0.15;
+/// A patch stirs when its distance to the empty scene changes by this much from one frame to the next.
+const STIRRED: f32 = 0.03;
 /// Surroundings closer to the empty scene than this are surely ground.
 const WITNESS: f32 = 0.05;
 /// How far a patch looks around for unchanged surroundings, in patches.
@@ -83,6 +88,10 @@ pub struct Background {
     mean: Vec<f32>,
     /// Mean distance of each patch to `mean`, `(N)`.
     noise: Vec<f32>,
+    /// Distance of each patch in the frame before, `(N)`.
+    last: Vec<f32>,
+    /// Frames since that distance stirred, `(N)`.
+    steady: Vec<u32>,
     /// Patches whose place in `mean` was replaced by ground that something uncovered, `(N)`.
     uncovered: Vec<bool>,
     /// Frames in `mean`.
@@ -92,7 +101,15 @@ pub struct Background {
 impl Background {
     /// A scene that nothing is known about.
     pub fn new() -> Self {
-        Self { grid: Grid { rows: 0, cols: 0 }, mean: Vec::new(), noise: Vec::new(), uncovered: Vec::new(), seen: 0 }
+        Self {
+            grid: Grid { rows: 0, cols: 0 },
+            mean: Vec::new(),
+            noise: Vec::new(),
+            last: Vec::new(),
+            steady: Vec::new(),
+            uncovered: Vec::new(),
+            seen: 0,
+        }
     }
 
     /// Compares a frame with the empty scene, then learns from it. `owned` `(N)` are the patches of instances that
@@ -122,6 +139,7 @@ impl Background {
             return Motion { distance, ..still };
         }
         self.forget_ghosts(features, &distance, &mut changed);
+        self.absorb_furniture(features, &distance, &mut changed, config.absorb_after_frames);
         self.learn(features, &distance, &changed, owned, config);
         let usable = self.seen > config.warm_up_frames;
         if !usable {
@@ -134,6 +152,8 @@ impl Background {
         self.grid = features.grid;
         self.mean.clone_from(&features.tokens);
         self.noise = vec![0.0; features.grid.len()];
+        self.last = vec![0.0; features.grid.len()];
+        self.steady = vec![0; features.grid.len()];
         self.uncovered = vec![false; features.grid.len()];
         self.seen = 1;
     }
@@ -161,6 +181,22 @@ impl Background {
                 self.mean[patch * dim..][..dim].copy_from_slice(now(patch));
                 self.uncovered[patch] = true;
                 changed[patch] = false;
+            }
+        }
+    }
+
+    /// What came and then stands as still as the scene does is the scene, whoever follows it. It also heals what
+    /// [`Background::forget_ghosts`] got wrong.
+    fn absorb_furniture(&mut self, features: &Features, distance: &[f32], changed: &mut [bool], after: u32) {
+        let dim = features.dim;
+        for p in 0..distance.len() {
+            let stirred = (distance[p] - self.last[p]).abs() > STIRRED;
+            self.steady[p] = if stirred { 0 } else { self.steady[p].saturating_add(1) };
+            self.last[p] = distance[p];
+            if changed[p] && after > 0 && self.steady[p] >= after {
+                self.mean[p * dim..][..dim].copy_from_slice(&features.tokens[p * dim..][..dim]);
+                (self.steady[p], self.last[p]) = (0, 0.0);
+                changed[p] = false;
             }
         }
     }

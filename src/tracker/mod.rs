@@ -171,7 +171,7 @@ impl Tracker {
             return;
         }
         let since = self.since_discovery;
-        let again = self.config.rediscover_every > 0 && since >= self.config.rediscover_every;
+        let again = self.config.rediscover_every > 0 && since.saturating_add(1) >= self.config.rediscover_every;
         let lost = self.lost_something && since >= self.config.rediscover_gap;
         self.due |= step.cut || reconnected || again || lost;
         if self.due {

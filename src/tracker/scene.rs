@@ -17,6 +17,8 @@ const REACH: f32 = 3.0;
 /// A proposal with at least this share of patches that are owned is nothing new.
 const KNOWN: f32 = 0.5;
 
+/// Most patches of a fragment.
+const FRAGMENT: usize = 3;
 /// Before a fixed camera, a cut must hold at least this share of changed patches.
 const MOVED: f32 = 0.3;
 
@@ -143,6 +145,7 @@ impl Tracker {
             moving = motion::proposals(motion, grid, &step.owned(), &self.config.motion);
             moving.retain(|p| region::overlap(&p.patches, &self.previous_changed) > 0);
             self.previous_changed = region::dilate(grid, &motion.changed, 1);
+            moving.retain(|p| !self.belongs_to_neighbour(&p.patches, step));
         } else {
             self.previous_changed.clear();
         }
@@ -176,6 +179,20 @@ impl Tracker {
         for candidate in merge(moving, cuts) {
             self.propose(candidate, step);
         }
+    }
+
+    /// A few changed patches beside a larger moving instance are a foot or a shadow of it: it gets them.
+    fn belongs_to_neighbour(&self, patches: &[bool], step: &mut Step) -> bool {
+        let size = region::count(patches);
+        let near = region::dilate(step.grid(), patches, 1);
+        let larger =
+            (0..self.tracks.len()).filter(|&k| self.tracks[k].by_motion && self.tracks[k].visible()).find(|&k| {
+                let held = step.patches_of(k + 1);
+                region::overlap(&near, &held) > 0 && region::count(&held) >= 2 * size
+            });
+        let Some(k) = larger.filter(|_| size <= FRAGMENT) else { return false };
+        channels::assign(&mut step.soft, patches, k + 1, 0.6);
+        true
     }
 
     /// Corrects the instance in sight that a proposal overlaps; false when there is none.

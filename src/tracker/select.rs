@@ -98,10 +98,9 @@ pub fn from_mask(grid: Grid, source: Size, mask: &[bool]) -> Vec<bool> {
     }
     let patch_area = (source.area() / grid.len().max(1)).max(1);
     let mut patches: Vec<bool> = held.iter().map(|&n| n * 2 >= patch_area).collect();
-    if region::count(&patches) == 0 {
-        if let Some(most) = (0..held.len()).max_by_key(|&p| (held[p], std::cmp::Reverse(p))) {
-            patches[most] = true;
-        }
+    let most = (0..held.len()).max_by_key(|&p| (held[p], std::cmp::Reverse(p)));
+    if let Some(most) = most.filter(|_| region::count(&patches) == 0) {
+        patches[most] = true;
     }
     patches
 }
