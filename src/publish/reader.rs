@@ -107,7 +107,8 @@ impl Reader {
                 _ => selector(Topic::Alive),
             })
             .history(true)
-            .with(RingChannel::new(KEPT))
+            // All tokens come at once.
+            .with(RingChannel::new(16 * KEPT))
             .await
             .map_err(refused("subscription to liveliness"))?;
         Ok(Self { session, masks, events, status, alive })

@@ -12,11 +12,11 @@ use std::{
 
 use maskd::{
     frame::{Frame, Size, StreamId},
-    instance::{EndCause, Instance, TrackEvent},
+    instance::{EndCause, Instance, Prompt, TrackEvent},
     mask::{LabelMap, Rle},
     metrics::Metrics,
     publish::{
-        PromptRequest, PublishConfig, Publisher, Reader, Received, StreamPublisher,
+        Answer, Mode, PromptRequest, PublishConfig, Publisher, Reader, Received, StreamPublisher, ask,
         keys::Site,
         wire::{self, Event, Format, MasksMessage, StatusMessage},
     },
@@ -221,6 +221,37 @@ async fn a_query_answers_with_the_newest_message() {
     assert_eq!(resolved, b"[publish]\nsite = \"yard\"\n");
     asker.close().await.unwrap();
     publisher.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_publishes_through_a_router() {
+    let mut router = zenoh::Config::default();
+    for (key, value) in [
+        ("mode", r#""router""#),
+        ("listen/endpoints", r#"["tcp/127.0.0.1:0"]"#),
+        ("scouting/multicast/enabled", "false"),
+    ] {
+        router.insert_json5(key, value).unwrap();
+    }
+    let router = zenoh::open(router).await.unwrap();
+    let at: Vec<String> = router.info().locators().await.iter().map(ToString::to_string).collect();
+    let config = PublishConfig {
+        mode: Mode::Client,
+        listen: None,
+        connect: at.clone(),
+        site: site(),
+        ..PublishConfig::default()
+    };
+    let (publisher, mut prompts) = Publisher::open(&config, "", "m", Metrics::new()).await.unwrap();
+    assert!(publisher.locators().await.is_empty(), "a client listens nowhere");
+    let gate = publisher.stream(stream("gate")).await.unwrap();
+    let reader = Reader::open(&at, None, None, None).await.unwrap();
+    meet(&gate, &reader).await;
+    tokio::spawn(async move { prompts.recv().await.unwrap().answer.accept() });
+    assert_eq!(ask(&at, None, None, &stream("gate"), &Prompt::Reset, WITHIN).await.unwrap(), Answer::Accepted);
+    reader.close().await;
+    publisher.close().await;
+    router.close().await.unwrap();
 }
 
 /// A plain zenoh session, as a stranger would open it.
