@@ -18,7 +18,7 @@ use crate::model::{
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
 
-/// `maskd weights --help`.
+/// List, fetch and look into weights
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

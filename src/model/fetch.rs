@@ -182,7 +182,10 @@ impl Part {
         let mut response = agent.get(url).call().map_err(|e| match e {
             ureq::Error::StatusCode(404) => FetchError::NotFound { url: shown() },
             ureq::Error::StatusCode(status) => FetchError::Status { url: shown(), status },
-            e => FetchError::Unreachable { host, why: e.to_string(), url: shown(), target: self.target.clone() },
+            e => {
+                let why = if let ureq::Error::Io(e) = &e { e.to_string() } else { e.to_string() };
+                FetchError::Unreachable { host, why, url: shown(), target: self.target.clone() }
+            }
         })?;
         let announced = response.body().content_length();
         if let Some(size) = announced

@@ -115,7 +115,7 @@ fn refused(line: &[&str]) -> FetchError {
 
 #[test]
 fn a_file_is_fetched_once_recorded_and_checked_from_then_on() {
-    let body: Vec<u8> = (0..300_000u32).map(|i| (i * i >> 7) as u8).collect();
+    let body: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
     let server = Server::new(&[("/w/net.safetensors", whole(&body))]);
     let url = format!("{}/w/net.safetensors", server.base);
     // The folder is made where it is missing.
