@@ -33,8 +33,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     log::init_quiet()?;
     let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
-    let named = args.weights.or(config.model.weights.take());
-    config.model.weights = default_weights(named).ok();
+    config.model.weights = args.weights.or(config.model.weights);
     let mut faults = named_files(&config);
     if let Some(last) = faults.pop() {
         for fault in faults {
@@ -52,13 +51,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// What is wrong with the files and pipelines that `config` names.
 fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
-    match &config.model.weights {
-        None => {
-            let none = anyhow::anyhow!("no weights given: name a file, or run with --weights");
-            faults.push(fault(none, Exit::Config, "model.weights"));
-        }
-        Some(path) => {
-            if let Err(error) = Checkpoint::read(path, config.model.heads) {
+    match default_weights(config.model.weights.clone()) {
+        Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
+        Ok(path) => {
+            if let Err(error) = Checkpoint::read(&path, config.model.heads) {
                 faults.push(fault(error, Exit::Data, "model.weights"));
             }
         }

@@ -9,12 +9,8 @@ mod segment;
 pub mod watch;
 pub mod weights;
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-
-use crate::model::catalogue;
+use weights::default_weights;
 
 pub use exit::{Exit, Failure, OrExit};
 
@@ -104,21 +100,6 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Prompt(args) => quietly(|| prompt::run(args).or_exit(Exit::Unavailable)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),
     }
-}
-
-/// The weights to use where the command line and the configuration name none: the first of the
-/// official ones, in the order of `maskd weights list`, that are in the cache.
-///
-/// # Errors
-/// One line that says how to get some.
-fn default_weights(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    let cached = || {
-        let folder = catalogue::cache_dir()?;
-        catalogue::KNOWN.iter().map(|known| folder.join(known.file)).find(|path| path.is_file())
-    };
-    given.or_else(cached).context(
-        "no weights: fetch some with 'maskd weights fetch dinov2_vits14', or name a file with --weights or model.weights",
-    )
 }
 
 /// Runs an offline command: warnings only beside its own output.

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Deserialize as _;
 use tracing::info;
 
 use super::{Exit, Failure, OrExit as _, default_weights, log};
 use crate::{
+    admin::Listen,
     config::{Config, StreamConfig},
     frame::StreamId,
     runtime,
@@ -19,13 +21,13 @@ use crate::{
   maskd run test                                a moving test picture, no camera needed
   maskd run street.mp4                          a video at its own pace; ends when the video ends
   maskd run rtsp://camera.lan/stream1           a network camera
-  maskd run /dev/video0 --weights vits8.pth     a webcam, with weights of your own
+  maskd run /dev/video0 --weights dino_vits8    a webcam, with weights fetched before
   maskd run --config /etc/maskd/maskd.toml      for good: several cameras, everything set in a file
 
 Then, in a second terminal:  maskd watch
 
 SIGTERM or Ctrl-C stops it: frames in flight are still published, for at most [runtime] grace_seconds. A second
-signal ends it at once.")]
+signal ends it at once, with exit code 128 + its number.")]
 pub(super) struct Args {
     /// A video file, rtsp:// address, /dev/videoN, or the word 'test'; for trying out, instead of --config
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -33,9 +35,15 @@ pub(super) struct Args {
     /// The configuration file (configs/maskd.toml documents every key)
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The network's weights, over [model] weights of the configuration
+    /// The network's weights, over [model] weights: a file, or a name from 'maskd weights list'
     #[arg(short, long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Pixels of the short side as the network sees it, over [model] short_side; fewer are faster
+    #[arg(short, long, value_name = "PIXELS")]
+    short_side: Option<u32>,
+    /// Where health and metrics are served, over [admin] listen; "off" for nowhere
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<Listen>,
     /// A PNG whose palette indices become the first instances of SOURCE; without it they are discovered
     #[arg(long, value_name = "PNG", requires = "source")]
     first_mask: Option<PathBuf>,
@@ -45,7 +53,10 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = resolve(args)?;
     log::init(&config.log)?;
-    let summary = runtime::run(config).map_err(|error| Failure::new(exit_of(&error), error))?;
+    let summary = runtime::run(config).or_else(|error| {
+        let exit = exit_of(&error);
+        Err(error).or_exit(exit)
+    })?;
     for (stream, count) in &summary.streams {
         info!(%stream, captured = count.captured, published = count.published, dropped = count.dropped, "stream done");
     }
@@ -68,8 +79,14 @@ fn resolve(args: Args) -> Result<Config, Failure> {
         (None, Some(source)) => trial(source, args.first_mask).or_exit(Exit::Config)?,
         (None, None) => Config::default(),
     };
-    let named = args.weights.or(config.model.weights.take());
-    config.model.weights = Some(default_weights(named).or_exit(Exit::Config)?);
+    if let Some(short_side) = args.short_side {
+        config.model.short_side = short_side;
+    }
+    if let Some(admin) = args.admin {
+        config.admin.listen = admin;
+    }
+    let weights = args.weights.or(config.model.weights.take());
+    config.model.weights = Some(default_weights(weights).or_exit(Exit::Config)?);
     Ok(config)
 }
 
@@ -81,6 +98,11 @@ fn trial(source: &str, first_mask: Option<PathBuf>) -> anyhow::Result<Config> {
         s if s.starts_with("/dev/video") => ("v4l2", Some("device")),
         _ => ("file", Some("location")),
     };
+    if kind == "file" {
+        std::fs::metadata(source).with_context(|| {
+            format!("{source}: give a video file, an rtsp:// address, /dev/videoN, or the word test")
+        })?;
+    }
     let mut table = toml::Table::new();
     table.insert("kind".to_owned(), kind.into());
     if let Some(key) = key {

@@ -301,3 +301,58 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     }
     Ok(text)
 }
+
+/// The weights file that a command uses: the one `given`, a path or a name out of `maskd weights list`; without it, the
+/// first that is in the cache, the fastest network first.
+///
+/// # Errors
+/// A name that was not fetched, or an empty cache; both say what to run.
+pub(super) fn default_weights(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    choose(given.as_deref(), cache_dir().as_deref())
+}
+
+fn choose(given: Option<&Path>, cache: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let cached = |file: &str| cache.map(|cache| cache.join(file)).filter(|path| path.is_file());
+    let fetched = |known: &catalogue::Known| cached(&format!("{}.pth", known.file));
+    if let Some(path) = given {
+        let named = KNOWN.iter().find(|k| path.as_os_str() == k.name || path.as_os_str() == k.file);
+        return match named.filter(|_| !path.exists()) {
+            None => Ok(path.to_owned()),
+            Some(known) => fetched(known).with_context(|| {
+                format!("weights {0} are not in the cache: run 'maskd weights fetch {0}'", known.name)
+            }),
+        };
+    }
+    let mut known: Vec<_> = KNOWN.iter().collect();
+    known.sort_by_key(|k| (k.name != "dinov2_vits14", !k.name.ends_with("16"), k.megabytes));
+    let mut others: Vec<PathBuf> = cache
+        .and_then(|cache| fs::read_dir(cache).ok())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors" || e == "pth"))
+        .collect();
+    others.sort();
+    known.into_iter().find_map(fetched).or_else(|| others.into_iter().next()).context(
+        "no weights: name a file with --weights or [model] weights, or run 'maskd weights fetch dinov2_vits14'",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_a_path_a_name_or_what_is_in_the_cache() {
+        let cache = tempfile::tempdir().unwrap();
+        let choose = |given: Option<&str>| choose(given.map(Path::new), Some(cache.path()));
+        assert!(choose(None).unwrap_err().to_string().contains("maskd weights fetch"));
+        assert!(choose(Some("dino_vits8")).unwrap_err().to_string().contains("maskd weights fetch dino_vits8"));
+        for file in ["mine.safetensors", "dino_deitsmall8_pretrain.pth", "dino_deitsmall16_pretrain.pth"] {
+            fs::write(cache.path().join(file), "").unwrap();
+        }
+        assert_eq!(choose(None).unwrap(), cache.path().join("dino_deitsmall16_pretrain.pth"));
+        assert_eq!(choose(Some("dino_vits8")).unwrap(), cache.path().join("dino_deitsmall8_pretrain.pth"));
+        assert_eq!(choose(Some("other.pth")).unwrap(), Path::new("other.pth"));
+    }
+}

@@ -70,6 +70,7 @@ impl Daemon {
                     self.tell_service();
                 }
                 _ = second.tick() => {
+                    self.fleet.measure();
                     if self.health.alive() {
                         service::watchdog();
                         stuck = false;

@@ -155,14 +155,14 @@ impl Fleet {
         }
     }
 
-    /// Every stream's status, to subscribers and to the gauges.
+    /// Every stream's status, to subscribers.
     pub(super) fn report(&self) {
-        for name in self.streams.keys() {
-            if let Some(desk) = self.desks.get(name) {
-                self.metrics.stream_fps(name, desk.fps());
-            }
-            self.publish_status(name);
-        }
+        self.streams.keys().for_each(|name| self.publish_status(name));
+    }
+
+    /// Brings the gauges up to date.
+    pub(super) fn measure(&self) {
+        self.desks.iter().for_each(|(name, desk)| self.metrics.stream_fps(name, desk.fps()));
     }
 
     /// How many streams deliver, of how many.

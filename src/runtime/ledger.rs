@@ -63,16 +63,19 @@ pub(super) fn count(metrics: &Metrics, stream: &StreamId) -> Count {
 /// Closes the books of a stream. Frames that were still on their way when `forced` (the grace time was over) are
 /// dropped for stopping; otherwise there must be none.
 pub(super) fn close(metrics: &Metrics, stream: &StreamId, forced: bool) -> Count {
-    let open = count(metrics, stream).in_flight();
+    let mut count = count(metrics, stream);
+    let open = count.in_flight();
     if open != 0 && !forced {
         tracing::error!(%stream, frames = open, "This is a bug: frames are neither published nor dropped");
     }
     if forced {
         for _ in 0..open {
             metrics.frame_dropped(stream, Publish, Stopping);
+            count.dropped += 1;
         }
     }
-    count(metrics, stream)
+    // Not counted again: a thread that outlives the grace time may still move.
+    count
 }
 
 #[cfg(test)]

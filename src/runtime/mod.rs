@@ -197,12 +197,15 @@ fn read_first_masks(config: &Config) -> Result<Vec<(StreamId, Option<LabelMap>)>
     config.streams.iter().map(read).collect::<anyhow::Result<_>>().map_err(RunError::Data)
 }
 
+/// The task that answers the probes.
+type Serving = JoinHandle<std::io::Result<()>>;
+
 /// Serves the probes from now on, so that they can say "not yet". Dropping the sender ends it.
 fn open_admin(
     config: &Config,
     health: &Arc<Health>,
     metrics: &Metrics,
-) -> Result<(watch::Sender<()>, Option<JoinHandle<std::io::Result<()>>>), RunError> {
+) -> Result<(watch::Sender<()>, Option<Serving>), RunError> {
     let (end, mut ended) = watch::channel(());
     let Listen::At(address) = config.admin.listen else { return Ok((end, None)) };
     let bind = || -> std::io::Result<tokio::net::TcpListener> {

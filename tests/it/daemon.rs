@@ -46,10 +46,12 @@ fn fails(args: &[&str], code: i32, words: &[&str]) {
 fn help_teaches() {
     let text = |args: &[&str]| String::from_utf8(maskd(args).stdout).unwrap();
     let top = text(&["--help"]);
-    for word in ["Exit codes:", "64", "MASKD_LOG", "maskd run test", "run", "check", "watch", "prompt", "weights"] {
+    for word in
+        ["Exit codes:", "64", "MASKD_LOG", "maskd run test", "run", "check", "segment", "watch", "prompt", "weights"]
+    {
         assert!(top.contains(word), "{word} in {top}");
     }
-    for command in ["run", "check", "watch", "prompt", "weights"] {
+    for command in ["run", "check", "segment", "watch", "prompt", "weights"] {
         let help = text(&[command, "--help"]);
         assert!(help.contains("Examples:\n"), "{command}: {help}");
     }
@@ -86,6 +88,8 @@ fn every_fault_has_its_exit_code_and_its_line() {
     fails(&["run", "test", "--weights", "/nowhere/w.pth"], 65, &["/nowhere/w.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", &text], 65, &["first_mask", "text.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", "/nowhere/m.png"], 74, &["/nowhere/m.png"]);
+
+    fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
@@ -193,6 +197,47 @@ fn a_test_picture_is_ready_is_counted_and_drains_when_asked() {
     let (captured, published, dropped) = books(&daemon.events(), "pic");
     assert!(published >= 5 && captured == published + dropped, "{captured} {published} {dropped}");
     assert!(!daemon.log().contains("This is a bug"), "{}", daemon.log());
+}
+
+#[test]
+fn without_grace_what_is_in_flight_is_dropped_and_counted() {
+    let (home, weights) = home();
+    let config = "[runtime]\ngrace_seconds = 0\n[streams.pic]\nkind = 'test'\n";
+    let mut daemon = Daemon::start(home.path(), &weights, config, &[]);
+    daemon.wait_for_log("stream up");
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    daemon.wait_for_log("the grace time is over");
+    let (captured, published, dropped) = books(&daemon.events(), "pic");
+    assert!(captured > 0 && captured == published + dropped, "{captured} {published} {dropped}");
+}
+
+#[test]
+fn the_service_unit_fits_the_daemon() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let unit = std::fs::read_to_string(configs.join("maskd.service")).unwrap();
+    let value = |key: &str| {
+        let prefix = format!("{key}=");
+        unit.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {key}"))
+    };
+    assert_eq!(value("Type"), "notify");
+    let grace = maskd::config::RuntimeConfig::default().grace_seconds;
+    assert!(value("TimeoutStopSec").parse::<f64>().unwrap() > 2.0 * grace);
+    assert!(["2", "64", "65"].iter().all(|code| value("RestartPreventExitStatus").split(' ').any(|c| c == *code)));
+    // Its command lines are ones that this program takes, on the configuration that this project ships.
+    let (_home, weights) = home();
+    let shipped = configs.join("maskd.toml");
+    for key in ["ExecStartPre", "ExecStart"] {
+        let line = value(key).replace("/etc/maskd/maskd.toml", shipped.to_str().unwrap());
+        let mut args: Vec<&str> = line.split(' ').skip(1).collect();
+        args.extend(["--weights", weights.to_str().unwrap()]);
+        if key == "ExecStart" {
+            args.push("--help");
+        }
+        let output = maskd(&args);
+        assert!(output.status.success(), "{key}: {output:?}");
+        assert!(key == "ExecStart" || output.stdout.is_empty(), "{output:?}");
+    }
 }
 
 #[test]

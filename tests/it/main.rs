@@ -8,6 +8,7 @@ mod coarsening;
 mod config;
 mod daemon;
 mod davis_metrics;
+mod end_to_end;
 mod golden_model;
 mod golden_propagation;
 mod imports;

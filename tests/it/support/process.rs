@@ -35,17 +35,23 @@ pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
+    zenoh: u16,
 }
 
 impl Daemon {
-    /// Starts it on `config` (written to `folder`), with JSON logs, free ports and `env`.
+    /// As [`Daemon::start_at`], for a network that sees next to nothing: fast.
     pub fn start(folder: &Path, weights: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        Self::start_at(64, folder, weights, config, env)
+    }
+
+    /// Starts it on `config` (written to `folder`), with frames of `short_side`, JSON logs, free ports and `env`.
+    pub fn start_at(short_side: u32, folder: &Path, weights: &Path, config: &str, env: &[(&str, &str)]) -> Self {
+        let zenoh = free_port();
         let path = folder.join("maskd.toml");
         let text = format!(
-            "[model]\nweights = '{}'\nshort_side = 64\ndevice = 'cpu'\n[admin]\nlisten = '127.0.0.1:0'\n\
-             [publish]\nlisten = ['tcp/127.0.0.1:{}']\n[log]\nformat = 'json'\n{config}",
+            "[model]\nweights = '{}'\nshort_side = {short_side}\ndevice = 'cpu'\n[admin]\nlisten = '127.0.0.1:0'\n\
+             [publish]\nlisten = ['tcp/127.0.0.1:{zenoh}']\n[log]\nformat = 'json'\n{config}",
             weights.display(),
-            free_port(),
         );
         std::fs::write(&path, text).unwrap();
         let mut command = command(&["run", "--config", path.to_str().unwrap()]);
@@ -59,7 +65,12 @@ impl Daemon {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, log, reader: Some(reader) }
+        Self { child, log, reader: Some(reader), zenoh }
+    }
+
+    /// Where it publishes.
+    pub fn endpoint(&self) -> String {
+        format!("tcp/127.0.0.1:{}", self.zenoh)
     }
 
     /// Everything logged so far.
