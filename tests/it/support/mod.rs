@@ -3,7 +3,6 @@
 pub mod process;
 pub mod rtsp;
 pub mod scene;
-
 pub mod site;
 pub mod weights;
 
