@@ -6,6 +6,7 @@
 //! For each stream: captured = taken + superseded + stopping + in the slot.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -128,6 +129,11 @@ impl Inbox {
 
     /// Takes at most `max` frames, at most one of each stream, from the stream whose turn it is onwards.
     pub fn take_batch(&self, max: usize) -> Vec<Frame> {
+        self.take_batch_except(max, &HashSet::new())
+    }
+
+    /// As [`take_batch`](Self::take_batch), leaving the frames of `busy` streams where they are.
+    pub fn take_batch_except(&self, max: usize, busy: &HashSet<StreamId>) -> Vec<Frame> {
         let mut streams = self.streams();
         let count = streams.slots.len();
         let first = streams.turn;
@@ -138,6 +144,9 @@ impl Inbox {
             }
             let at = (first + step) % count;
             let slot = &streams.slots[at];
+            if busy.contains(&slot.stream) {
+                continue;
+            }
             if let Some(frame) = slot.take() {
                 batch.push(frame);
                 streams.turn = (at + 1) % count;
