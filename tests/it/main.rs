@@ -6,3 +6,4 @@ mod davis_metrics;
 mod golden_model;
 mod golden_propagation;
 mod shared;
+mod tracking;
