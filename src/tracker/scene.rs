@@ -124,11 +124,11 @@ impl Tracker {
                     patches
                 }
             };
+            self.replace(&patches, step);
             if !self.make_room(step) {
                 tracing::warn!("a prompt found as many given instances as may live: dropped");
                 continue;
             }
-            self.replace(&patches, step);
             let id = self.start(&patches, Origin::Prompt, false, None, step);
             if let Some(mask) = exact {
                 step.draw(id, mask.into_iter());

@@ -17,5 +17,6 @@ mod prompts;
 mod publish;
 mod shared;
 mod support;
+mod tracking;
 mod weights_fetch;
 mod wire;
