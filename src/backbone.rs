@@ -1,6 +1,6 @@
 //! The network as the rest sees it: pictures in, features of their patches out. Owns the device.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
@@ -78,6 +78,67 @@ pub enum Precision {
     F16,
 }
 
+/// Which block's tokens labels are propagated by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "toml::Value", into = "toml::Value")]
+pub enum BlockChoice {
+    /// What corresponds best: two thirds of the way for DINOv2, which also saves the rest of the
+    /// network between key frames; the last block for DINO.
+    #[default]
+    Auto,
+    /// The last block, as published.
+    Last,
+    /// This block, 1 to depth.
+    Number(usize),
+}
+
+impl BlockChoice {
+    /// The 0-based block in `arch`.
+    fn index(self, arch: &Architecture) -> Result<usize> {
+        match self {
+            Self::Auto if arch.family == Family::DinoV2 => Ok((arch.depth * 2).div_ceil(3) - 1),
+            Self::Auto | Self::Last => Ok(arch.depth - 1),
+            Self::Number(block) if (1..=arch.depth).contains(&block) => Ok(block - 1),
+            Self::Number(block) => bail!("model.propagation_block = {block}: {arch} has blocks 1 to {}", arch.depth),
+        }
+    }
+}
+
+impl FromStr for BlockChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Self::Auto),
+            ("last", _) => Ok(Self::Last),
+            (_, Ok(block)) => Ok(Self::Number(block)),
+            _ => Err(format!("{text:?} is not auto, last or the number of a block")),
+        }
+    }
+}
+
+impl TryFrom<toml::Value> for BlockChoice {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Integer(block) => block.to_string().parse(),
+            toml::Value::String(text) => text.parse(),
+            other => Err(format!("{other} is not \"auto\", \"last\" or the number of a block")),
+        }
+    }
+}
+
+impl From<BlockChoice> for toml::Value {
+    fn from(choice: BlockChoice) -> Self {
+        match choice {
+            BlockChoice::Auto => "auto".into(),
+            BlockChoice::Last => "last".into(),
+            BlockChoice::Number(block) => i64::try_from(block).unwrap_or(i64::MAX).into(),
+        }
+    }
+}
+
 /// The `[model]` part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,8 +153,8 @@ pub struct BackboneConfig {
     pub short_side: u32,
     /// Attention heads, where the weights do not tell (a width that is no multiple of 64).
     pub heads: Option<usize>,
-    /// The block (1 to depth) whose tokens labels are propagated by; `None` is the last one, as published.
-    pub propagation_block: Option<usize>,
+    /// The block whose tokens labels are propagated by.
+    pub propagation_block: BlockChoice,
 }
 
 impl Default for BackboneConfig {
@@ -104,7 +165,7 @@ impl Default for BackboneConfig {
             precision: Precision::Auto,
             short_side: 336,
             heads: None,
-            propagation_block: None,
+            propagation_block: BlockChoice::Auto,
         }
     }
 }
@@ -140,11 +201,7 @@ impl Backbone {
                 bail!("model.precision: the CPU computes in f32; bf16 and f16 need a GPU (model.device)")
             }
         };
-        let block = match config.propagation_block {
-            None => arch.depth - 1,
-            Some(block) if (1..=arch.depth).contains(&block) => block - 1,
-            Some(block) => bail!("model.propagation_block = {block}: {arch} has blocks 1 to {}", arch.depth),
-        };
+        let block = config.propagation_block.index(&arch)?;
         let patch = arch.patch as u32;
         if config.short_side < patch || config.short_side > 4096 {
             bail!("model.short_side = {}: want {patch} (one patch) to 4096", config.short_side);

@@ -10,10 +10,12 @@ use anyhow::Result;
 
 use crate::{
     backbone::{Backbone, Features},
+    discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
     frame::{Frame, Size, StreamId},
     instance::{Instance, Prompt, TrackEvent},
     mask::LabelMap,
     metrics::Stage,
+    model::Family,
     tracker::{PromptError, Tracked, Tracker, TrackerConfig},
 };
 
@@ -61,7 +63,14 @@ pub struct Engine {
 
 impl Engine {
     /// An engine without streams; each stream's tracker starts from `config`.
-    pub fn new(backbone: Backbone, config: TrackerConfig) -> Self {
+    ///
+    /// Where `config` leaves discovery's threshold open, the network decides: DINO is cut by its keys,
+    /// DINOv2 by its tokens.
+    pub fn new(backbone: Backbone, mut config: TrackerConfig) -> Self {
+        config.discover.tau.get_or_insert(match backbone.architecture().family {
+            Family::Dino => TAU_DINO_KEYS,
+            Family::DinoV2 => TAU_DINOV2_TOKENS,
+        });
         Self { backbone, config, trackers: HashMap::new() }
     }
 

@@ -3,24 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::mask::BBox;
 use crate::mask::Rle;
 
 /// The identity of an instance within its stream: stable from its first mask to its end, never used again.
 pub type InstanceId = u32;
-
-/// An axis-aligned box in pixels of the source frame, COCO order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BBox {
-    /// Left edge.
-    pub x: u32,
-    /// Top edge.
-    pub y: u32,
-    /// Width.
-    pub width: u32,
-    /// Height.
-    pub height: u32,
-}
 
 /// One instance as seen in one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Failure, OrExit as _, default_weights};
 use crate::{
-    backbone::{Backbone, BackboneConfig, DeviceChoice},
+    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
     engine::{Engine, FrameResult},
     frame::{Frame, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
@@ -46,9 +46,10 @@ pub(super) struct Args {
     /// Pixels of the short side as the network sees it; quality and time grow with it
     #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
     short_side: u32,
-    /// Propagate by the tokens of this block (1 to depth) instead of the last
+    /// Propagate by the tokens of this block: a number, 'last' (the default with --first-mask, as published) or
+    /// 'auto' (the default otherwise)
     #[arg(long, value_name = "BLOCK")]
-    propagation_block: Option<usize>,
+    propagation_block: Option<BlockChoice>,
     /// Attention heads, where the weights do not tell
     #[arg(long, value_name = "N")]
     heads: Option<usize>,
@@ -88,12 +89,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let (Some(mask), Some(path)) = (&first_mask, &args.first_mask) {
         check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
     }
+    let by_protocol = if first_mask.is_some() { BlockChoice::Last } else { BlockChoice::Auto };
     let backbone = Backbone::load(&BackboneConfig {
         weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Data)?),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,
-        propagation_block: args.propagation_block,
+        propagation_block: args.propagation_block.unwrap_or(by_protocol),
         ..BackboneConfig::default()
     })
     .or_exit(Exit::Data)?;

@@ -32,6 +32,20 @@ pub struct LabelMap {
     pub labels: Vec<u8>,
 }
 
+/// An axis-aligned box in pixels of the source frame, COCO order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BBox {
+    /// Left edge.
+    pub x: u32,
+    /// Top edge.
+    pub y: u32,
+    /// Width.
+    pub width: u32,
+    /// Height.
+    pub height: u32,
+}
+
 /// A binary mask in COCO's compressed run-length encoding (column by column, as pycocotools reads it).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

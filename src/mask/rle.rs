@@ -4,8 +4,8 @@
 //! first; from the fourth on each length is written as its difference to the one two before it, in
 //! groups of five bits with a continuation bit, offset by 48 (`rleToString` in pycocotools' maskApi.c).
 
-use super::{LabelMap, MAX_AREA, MaskError, Rle};
-use crate::{frame::Size, instance::BBox};
+use super::{BBox, LabelMap, MAX_AREA, MaskError, Rle};
+use crate::frame::Size;
 
 /// One label of a map, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
