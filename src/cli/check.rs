@@ -51,9 +51,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// What is wrong with the files and pipelines that `config` names.
 fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
-    if let Err(error) = config.publish.check() {
-        faults.push(fault(error, Exit::Config, "publish"));
-    }
+    faults.extend(config.publish.check().or_exit(Exit::Config).err());
     faults.extend(log::check(&config.log).err());
     match default_weights(config.model.weights.clone()) {
         Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),

@@ -155,7 +155,7 @@ fn an_error_names_file_line_key_and_the_key_that_was_meant() {
         ("[streams.a]\nkind = 'test'\nweigth = 2\n", "x.toml:3: streams.a.weigth: unknown field `weigth`", ""),
         ("[streams.a]\nkind = 'rstp'\n", "x.toml:2: streams.a", "did you mean `rtsp`?"),
         ("[streams.'a/b']\nkind = 'test'\n", "x.toml:1: ", "use 1 to 64 characters"),
-        ("[admin]\nlisten = '9090'\n", "x.toml:2: admin.listen: ", "127.0.0.1:9090"),
+        ("[admin]\nlisten = '9110'\n", "x.toml:2: admin.listen: ", "127.0.0.1:9110"),
         ("[log\n", "x.toml:1: ", ""),
     ];
     for (text, start, end) in cases {
