@@ -357,11 +357,13 @@ fn cls_rows(attention: &Tensor) -> Result<Vec<Vec<f32>>> {
 fn choose_device(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if candle_core::utils::cuda_is_available() => Ok(Device::new_cuda(0).unwrap_or_else(|error| {
-            let error = error.to_string();
-            tracing::warn!("no usable GPU, computing on the CPU: {}", error.lines().next().unwrap_or_default());
-            Device::Cpu
-        })),
+        DeviceChoice::Auto if candle_core::utils::cuda_is_available() => {
+            Ok(Device::new_cuda(0).unwrap_or_else(|error| {
+                let error = error.to_string();
+                tracing::warn!("no usable GPU, computing on the CPU: {}", error.lines().next().unwrap_or_default());
+                Device::Cpu
+            }))
+        }
         DeviceChoice::Auto => Ok(Device::Cpu),
         DeviceChoice::Cuda => Device::new_cuda(0)
             .context("model.device = \"cuda\": no usable GPU (is this build made with --features cuda?)"),

@@ -18,7 +18,8 @@ pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
 }
 
 fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
-    let wrong = |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");
+    let wrong =
+        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");
     EnvFilter::builder().parse(directives).map_err(wrong).or_exit(Exit::Config)
 }
 

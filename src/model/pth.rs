@@ -44,8 +44,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
     let top = machine.run(&program)?;
     let inner = ["teacher", "model", "state_dict"].iter().find_map(|key| lookup(machine.entries(&top)?, key));
     let state = inner.unwrap_or(top);
-    let entries =
-        machine.entries(&state).ok_or_else(|| Fault::Format("it does not hold a state dict".to_owned()))?;
+    let entries = machine.entries(&state).ok_or_else(|| Fault::Format("it does not hold a state dict".to_owned()))?;
     let mut storages: HashMap<Rc<str>, Vec<u8>> = HashMap::new();
     let mut tensors = HashMap::new();
     // Tensors may share their bytes; a file that makes much of little is none that was trained.

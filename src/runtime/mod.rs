@@ -14,6 +14,7 @@ mod engine_thread;
 mod fleet;
 pub mod ledger;
 mod outbox;
+mod preview;
 mod rate;
 mod service;
 mod signals;
