@@ -38,7 +38,7 @@ pub struct AdminConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: Listen::At(SocketAddr::from(([127, 0, 0, 1], 9090))) }
+        Self { listen: Listen::At(SocketAddr::from(([127, 0, 0, 1], 9110))) }
     }
 }
 
@@ -61,7 +61,7 @@ impl FromStr for Listen {
             _ => text
                 .parse()
                 .map(Self::At)
-                .map_err(|_| format!("{text:?} is no address: use ADDRESS:PORT such as 127.0.0.1:9090, or off")),
+                .map_err(|_| format!("{text:?} is no address: use ADDRESS:PORT such as 127.0.0.1:9110, or off")),
         }
     }
 }
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn listen_is_an_address_or_off() {
         assert_eq!("off".parse(), Ok(Listen::Off));
-        assert!("9090".parse::<Listen>().unwrap_err().contains("ADDRESS:PORT"));
+        assert!("9110".parse::<Listen>().unwrap_err().contains("ADDRESS:PORT"));
         assert_eq!(String::from(Listen::from_str("[::1]:80").unwrap()), "[::1]:80");
     }
 }

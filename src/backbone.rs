@@ -13,6 +13,9 @@ use crate::{
     preprocess,
 };
 
+/// More pixels than this on the short side fill any memory.
+const MAX_SHORT_SIDE: u32 = 4096;
+
 /// The patch grid of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
@@ -170,6 +173,22 @@ impl Default for BackboneConfig {
     }
 }
 
+impl BackboneConfig {
+    /// Checks what needs no weights to know.
+    ///
+    /// # Errors
+    /// The key in `[model]`, and what is wrong with its value.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        if !(1..=MAX_SHORT_SIDE).contains(&self.short_side) {
+            return Err(("short_side", format!("{} is not in 1 to {MAX_SHORT_SIDE}", self.short_side)));
+        }
+        match self.heads {
+            Some(0) => Err(("heads", "0 heads cannot attend to anything".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A loaded network on its device.
 pub struct Backbone {
     vit: Vit,
@@ -203,8 +222,8 @@ impl Backbone {
         };
         let block = config.propagation_block.index(&arch)?;
         let patch = arch.patch as u32;
-        if config.short_side < patch || config.short_side > 4096 {
-            bail!("model.short_side = {}: want {patch} (one patch) to 4096", config.short_side);
+        if config.short_side < patch || config.short_side > MAX_SHORT_SIDE {
+            bail!("model.short_side = {}: want {patch} (one patch) to {MAX_SHORT_SIDE}", config.short_side);
         }
         let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, kernels::Path::Fused)
             .context("building the network")?;
@@ -261,9 +280,18 @@ impl Backbone {
         Ok(preprocess::batch(frames, size)?)
     }
 
-    /// The size that the network sees frames of `source` size at.
+    /// The size that the network sees pictures of `source` size at.
     pub fn input_size(&self, source: Size) -> Size {
         self.resolution.fit(source)
+    }
+
+    /// The size that the network sees `frame` at: as it is where ingest has scaled it, which knows of pixels that are
+    /// not square.
+    pub fn input_size_of(&self, frame: &Frame) -> Size {
+        let Size { width, height } = frame.size;
+        let whole = |side: u32| side > 0 && side.is_multiple_of(self.resolution.multiple);
+        let scaled = frame.size != frame.source && whole(width) && whole(height);
+        if scaled { frame.size } else { self.input_size(frame.source) }
     }
 
     /// Features of a prepared batch, one per image, with what discovery needs where `discovery`.
@@ -329,7 +357,13 @@ fn cls_rows(attention: &Tensor) -> Result<Vec<Vec<f32>>> {
 fn choose_device(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if candle_core::utils::cuda_is_available() => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
+        DeviceChoice::Auto if candle_core::utils::cuda_is_available() => {
+            Ok(Device::new_cuda(0).unwrap_or_else(|error| {
+                let error = error.to_string();
+                tracing::warn!("no usable GPU, computing on the CPU: {}", error.lines().next().unwrap_or_default());
+                Device::Cpu
+            }))
+        }
         DeviceChoice::Auto => Ok(Device::Cpu),
         DeviceChoice::Cuda => Device::new_cuda(0)
             .context("model.device = \"cuda\": no usable GPU (is this build made with --features cuda?)"),

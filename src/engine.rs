@@ -123,7 +123,7 @@ impl Engine {
                     continue;
                 }
                 streams.push(frame.stream.clone());
-                let size = self.backbone.input_size(frame.source);
+                let size = self.backbone.input_size_of(&frame);
                 let discovery = self.add_stream(&frame.stream).needs_discovery();
                 round.entry((size.width, size.height, discovery)).or_default().push((i, frame));
             }

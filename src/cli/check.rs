@@ -15,7 +15,7 @@ use crate::{config::Config, ingest::Description, mask::LabelMap, model::Checkpoi
   maskd check --quiet --config /etc/maskd/maskd.toml && systemctl restart maskd
 
 Looked at: keys and values, the weights' tensors, each stream's pipeline (parsed, not started), first
-masks. Every fault is a line on standard error; the exit code is that of the last. Passwords are printed as ***.
+masks, zenoh's own configuration file. Every fault is a line on standard error; the exit code is that of the last. Passwords are printed as ***.
 Cameras and the network are not contacted.")]
 pub(super) struct Args {
     /// The configuration file
@@ -51,6 +51,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 /// What is wrong with the files and pipelines that `config` names.
 fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
+    faults.extend(config.publish.check().or_exit(Exit::Config).err());
+    faults.extend(log::check(&config.log).err());
     match default_weights(config.model.weights.clone()) {
         Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
         Ok(path) => {

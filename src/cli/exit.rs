@@ -5,7 +5,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use crate::{
-    model::{WeightsError, fetch::FetchError},
+    model::{fetch::FetchError, weights::Fault},
     publish::PublishError,
 };
 
@@ -68,6 +68,7 @@ fn known(error: &anyhow::Error) -> Option<Exit> {
             if let Some(error) = cause.downcast_ref::<PublishError>() {
                 return Some(match error {
                     PublishError::Config(_) => Exit::Config,
+                    PublishError::File { .. } => Exit::Io,
                     PublishError::Open { .. } | PublishError::Zenoh { .. } | PublishError::Busy => Exit::Unavailable,
                     PublishError::TooLarge { .. } | PublishError::Wire(_) | PublishError::Mask(_) => Exit::Data,
                 });
@@ -79,7 +80,8 @@ fn known(error: &anyhow::Error) -> Option<Exit> {
                 );
                 return offline.then_some(Exit::Unavailable);
             }
-            cause.downcast_ref::<WeightsError>().map(|_| Exit::Data)
+            // Below every WeightsError, also where that is the outermost error and so no link of the chain.
+            cause.downcast_ref::<Fault>().map(|fault| if matches!(fault, Fault::Io(_)) { Exit::Io } else { Exit::Data })
         })
         .or_else(|| is_file_trouble(error).then_some(Exit::Io))
 }
@@ -136,6 +138,7 @@ impl From<&Failure> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WeightsError;
 
     #[test]
     fn a_failure_is_one_line_and_says_nothing_twice() {
@@ -145,6 +148,10 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_told_from_wrong_content() {
+        let weights = |fault| Err::<(), _>(WeightsError { path: "w.pth".into(), fault }).or_exit(Exit::Config);
+        let gone = io::Error::from(io::ErrorKind::NotFound);
+        assert_eq!(weights(Fault::Io(gone)).unwrap_err().exit, Exit::Io);
+        assert_eq!(weights(Fault::Missing("norm.bias".to_owned())).unwrap_err().exit, Exit::Data);
         let missing: Result<(), _> = Err(io::Error::from(io::ErrorKind::NotFound));
         assert_eq!(missing.or_exit(Exit::Data).unwrap_err().exit, Exit::Io);
         let wrong: Result<(), _> = Err(io::Error::from(io::ErrorKind::InvalidData));

@@ -10,6 +10,19 @@ use crate::config::{LogConfig, LogFormat};
 /// The variable that overrides `[log] level`.
 const VARIABLE: &str = "MASKD_LOG";
 
+const KEY: &str = "log.level";
+
+/// Whether the configured level or filter can be read.
+pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
+    filter(KEY, &config.level).map(drop)
+}
+
+fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
+    let wrong =
+        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");
+    EnvFilter::builder().parse(directives).map_err(wrong).or_exit(Exit::Config)
+}
+
 /// Starts logging for the life of the process.
 ///
 /// # Errors
@@ -17,14 +30,9 @@ const VARIABLE: &str = "MASKD_LOG";
 pub(super) fn init(config: &LogConfig) -> Result<(), Failure> {
     let (from, directives) = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => (VARIABLE, text),
-        _ => ("[log] level", config.level.clone()),
+        _ => (KEY, config.level.clone()),
     };
-    let filter = EnvFilter::builder()
-        .parse(&directives)
-        .map_err(|e| {
-            anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug")
-        })
-        .or_exit(Exit::Config)?;
+    let filter = filter(from, &directives)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),

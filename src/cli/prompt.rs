@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
+use super::{Exit, Failure, OrExit as _};
 use crate::{
     frame::StreamId,
     instance::{BBox, Prompt},
@@ -55,12 +56,25 @@ fn numbers<const N: usize>(text: &str) -> Result<[u32; N], String> {
 }
 
 /// Runs `maskd prompt`: prints `accepted`, or fails with the refusal.
-pub fn run(args: PromptArgs) -> anyhow::Result<()> {
-    let prompt = args.prompt()?;
+///
+/// # Errors
+/// A mask that cannot be read or a prompt that the daemon refuses is [`Exit::Data`]; nobody there [`Exit::Unavailable`].
+pub fn run(args: PromptArgs) -> Result<(), Failure> {
+    let prompt = args.prompt().or_exit(Exit::Data)?;
+    let answer = send(&args, &prompt).or_exit(Exit::Unavailable)?;
+    let exit = if matches!(answer, Answer::Refused(_)) { Exit::Data } else { Exit::Unavailable };
+    tell(&args, answer).or_exit(exit)
+}
+
+fn send(args: &PromptArgs, prompt: &Prompt) -> anyhow::Result<Answer> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let asked =
-        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, &prompt, args.timeout);
-    match runtime.block_on(asked)? {
+        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, prompt, args.timeout);
+    Ok(runtime.block_on(asked)?)
+}
+
+fn tell(args: &PromptArgs, answer: Answer) -> anyhow::Result<()> {
+    match answer {
         Answer::Accepted => {
             println!("accepted");
             Ok(())

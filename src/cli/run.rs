@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Deserialize as _;
-use tracing::info;
 
 use super::{Exit, Failure, OrExit as _, default_weights, log};
 use crate::{
@@ -53,24 +52,17 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = resolve(args)?;
     log::init(&config.log)?;
-    let summary = runtime::run(config).or_else(|error| {
-        let exit = exit_of(&error);
-        Err(error).or_exit(exit)
-    })?;
-    for (stream, count) in &summary.streams {
-        info!(%stream, captured = count.captured, published = count.published, dropped = count.dropped, "stream done");
-    }
-    Ok(())
-}
-
-fn exit_of(error: &runtime::RunError) -> Exit {
-    use runtime::RunError::*;
-    match error {
-        Config(_) => Exit::Config,
-        Data(_) => Exit::Data,
-        Unavailable(_) => Exit::Unavailable,
-        Engine(_) | Internal(_) => Exit::Internal,
-    }
+    runtime::run(config).map(drop).or_else(|error| {
+        use runtime::RunError::*;
+        match error {
+            // A file that is not there is told from one with the wrong content.
+            Config(_) => Err(error).or_exit(Exit::Config),
+            Data(_) => Err(error).or_exit(Exit::Data),
+            // A port that may not be taken is no file that may not be read, though the system says the same of both.
+            Unavailable(_) => Err(Failure::new(Exit::Unavailable, error)),
+            Engine(_) | Internal(_) => Err(Failure::new(Exit::Internal, error)),
+        }
+    })
 }
 
 fn resolve(args: Args) -> Result<Config, Failure> {

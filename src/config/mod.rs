@@ -15,7 +15,11 @@ pub use error::ConfigError;
 pub use stream::StreamConfig;
 
 use crate::{
-    admin::AdminConfig, backbone::BackboneConfig, frame::StreamId, publish::PublishConfig, tracker::TrackerConfig,
+    admin::AdminConfig,
+    backbone::BackboneConfig,
+    frame::StreamId,
+    publish::{PublishConfig, PublishError},
+    tracker::TrackerConfig,
 };
 
 /// Everything the daemon can be told.
@@ -144,7 +148,10 @@ impl Config {
             return Err(("streams".to_owned(), "no stream is configured; add a table [streams.NAME]".to_owned()));
         }
         self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
-        self.publish.validate().map_err(|e| ("publish".to_owned(), e.to_string()))?;
+        self.model.validate().map_err(|(key, message)| (format!("model.{key}"), message))?;
+        self.tracker.validate().map_err(|(key, message)| (format!("tracker.{key}"), message))?;
+        let unnamed = |e: PublishError| e.to_string().trim_start_matches("publish: ").to_owned();
+        self.publish.validate().map_err(|e| ("publish".to_owned(), unnamed(e)))?;
         for (name, stream) in &self.streams {
             stream.validate().map_err(|(key, message)| (format!("streams.{name}.{key}"), message))?;
         }

@@ -1,6 +1,8 @@
 //! Supervises one stream: plays its pipeline, and whatever ends it, tears it down and builds a new one.
 
 use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -96,15 +98,24 @@ impl Camera {
         let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
         metrics.stream_up(stream, false);
         while !stop.is_set() {
-            let (end, flowed) = self.live_once(stop, events);
-            self.intake.new_epoch();
+            // A panic is a bug, but one stream's: it ends this pipeline as any fault does, and is told and tried again.
+            let lived = catch_unwind(AssertUnwindSafe(|| self.live_once(stop, events)));
+            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&*panic)), None));
+            let flowed = running.as_ref().and_then(Running::flowed_for);
+            // Only when nothing of the old pipeline can arrive any more does a new epoch begin.
+            let tear_down = || {
+                drop(running);
+                self.intake.new_epoch();
+            };
             let fault = match end {
                 End::Stopped => break,
                 End::Finished if self.config.repeat && flowed.is_some() => {
+                    tear_down();
                     metrics.reconnected(stream, Cause::Replay.as_str());
                     continue;
                 }
                 End::Finished if self.config.ends() && flowed.is_some() => {
+                    tear_down();
                     metrics.stream_up(stream, false);
                     return events(CameraEvent::Ended);
                 }
@@ -118,14 +129,16 @@ impl Camera {
             }
             let retry_in = backoff.next_wait();
             let fault = Fault::new(fault.cause, format!("{}: {}", self.config.place(), fault.detail));
+            // Told first: a driver may take its time to let go.
             events(CameraEvent::Down { fault, attempt: backoff.attempt(), retry_in });
+            tear_down();
             stop.wait(retry_in);
         }
         metrics.stream_up(stream, false);
     }
 
-    /// Builds, plays and tears down one pipeline; says how it ended and how long frames flowed.
-    fn live_once(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Duration>) {
+    /// Builds and plays one pipeline; says how it ended and leaves it to be torn down.
+    fn live_once(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Running>) {
         // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
         let built = match self.description.build(&self.config) {
             Ok(built) => built,
@@ -152,6 +165,12 @@ impl Camera {
                 },
             }
         };
-        (end, running.flowed_for())
+        (end, Some(running))
     }
+}
+
+fn bug(panic: &(dyn Any + Send)) -> Fault {
+    let said = panic.downcast_ref::<&str>().copied();
+    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Fault::new(Cause::Error, format!("This is a bug: the camera's thread panicked: {said}"))
 }

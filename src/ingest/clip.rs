@@ -70,6 +70,10 @@ impl Clip {
             }
         }
         files.sort_by(|a, b| natural(&stem(a), &stem(b)).then_with(|| a.cmp(b)));
+        // Masks are named after their frames.
+        if let Some(pair) = files.windows(2).find(|pair| stem(&pair[0]) == stem(&pair[1])) {
+            bail!("{} and {} have one name: keep one of them", pair[0].display(), pair[1].display());
+        }
         let first =
             files.first().with_context(|| format!("{}: no .jpg or .png files in this folder", folder.display()))?;
         let size = dimensions(first)?;
@@ -333,6 +337,9 @@ mod tests {
         assert!(open(&folder.path().join("gone")).contains("gone"));
         assert!(open(folder.path()).contains("no .jpg or .png"));
         picture(folder.path().join("0.png"), 5, 0);
+        picture(folder.path().join("0.jpg"), 5, 0);
+        assert!(open(folder.path()).contains("have one name"));
+        fs::remove_file(folder.path().join("0.jpg")).unwrap();
         picture(folder.path().join("1.png"), 6, 0);
         let error = open(folder.path());
         assert!(error.contains("1.png") && error.contains("6x4") && error.contains("5x4"), "{error}");

@@ -19,7 +19,13 @@ use super::{
     source::Pace,
     stop::Stop,
 };
-use crate::frame::{Resolution, Size};
+use crate::{
+    frame::{Resolution, Size},
+    mask::MAX_AREA,
+};
+
+/// How long a pipeline may take to stop before it is left behind: a driver or a server may hang for ever.
+const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.
 const MAX_ASPECT: u32 = 8;
@@ -102,6 +108,10 @@ impl Running {
         let (intake, over, flow) = (intake.clone(), self.over.clone(), self.flow.clone());
         let take = move |sink: &AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+            // At teardown nothing is taken in any more, least of all from a pipeline that was left behind.
+            if over.is_set() {
+                return Err(gst::FlowError::Flushing);
+            }
             let source = {
                 let mut flow = lock(&flow);
                 flow.idle_since = None;
@@ -141,7 +151,7 @@ impl Running {
             let source = Size::new(video.width(), video.height());
             let shown = display_size(source, video.par());
             let (long, short) = (shown.width.max(shown.height), shown.width.min(shown.height));
-            let wanted = if short == 0 || long / short > MAX_ASPECT {
+            let wanted = if short == 0 || long / short > MAX_ASPECT || source.area() > MAX_AREA {
                 let fault = Fault::new(Cause::WrongCaps, format!("pictures of {source} are no camera's"));
                 let _ = tell.try_send(Signal::Fault(fault));
                 gst::Caps::new_empty() // nothing fits: no frame passes until the teardown
@@ -209,8 +219,17 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.over.set();
-        // Null joins the streaming threads and closes files, devices and connections.
-        let _ = self.pipeline.set_state(gst::State::Null);
+        // Null joins the streaming threads and closes files, devices and connections. On a thread of GStreamer's: where
+        // that hangs, the camera's own must live on to try again, or to end with the daemon.
+        let (done, stopped) = bounded(1);
+        self.pipeline.call_async(move |pipeline| {
+            let _ = pipeline.set_state(gst::State::Null);
+            let _ = done.send(());
+        });
+        if stopped.recv_timeout(TEARDOWN).is_err() {
+            tracing::error!("a pipeline does not stop within {} s: it is left behind", TEARDOWN.as_secs());
+            return;
+        }
         self.frames.set_callbacks(AppSinkCallbacks::builder().build());
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();

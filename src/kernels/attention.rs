@@ -1,6 +1,6 @@
 //! Multi-head self-attention straight from the fused qkv product, without ever storing N x N.
 
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
@@ -127,7 +127,7 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     Ok((out, attention))
 }
 
-/// The first query's row of the attention alone, (B, heads, N), from `qkv` (B, N, 3C).
+/// The first query's row of the attention alone, (B, heads, N) in float32, from `qkv` (B, N, 3C).
 pub fn cls_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, tokens, width) = qkv.dims3()?;
     let head_dim = width / 3 / heads;
@@ -135,6 +135,8 @@ pub fn cls_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let q = qkv.narrow(1, 0, 1)?.narrow(2, 0, 1)?.reshape((batch, heads, 1, head_dim))?;
     let k = qkv.narrow(2, 1, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?; // (B, heads, N, d)
     let scores = (q.matmul(&k.transpose(2, 3)?.contiguous()?)? * (head_dim as f64).powf(-0.5))?;
+    // In float32: a sum over a thousand patches is too much for sixteen bits.
+    let scores = scores.to_dtype(DType::F32)?;
     candle_nn::ops::softmax(&scores, D::Minus1)?.squeeze(2)
 }
 

@@ -154,7 +154,7 @@ impl Part {
         expected: &Expected,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<Received, FetchError> {
-        let shown = || url.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let shown = || without_secrets(url);
         let (host, local) = checked_host(url, expected).map_err(|why| FetchError::Address { url: shown(), why })?;
         let limit = expected.size.unwrap_or(MAX_BYTES).min(MAX_BYTES);
         let wrong_size = |found| match expected.size {
@@ -245,6 +245,14 @@ impl Part {
         }
         Ok(())
     }
+}
+
+/// An address without its query and the password of a mirror.
+fn without_secrets(url: &str) -> String {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = place.split_once("://") else { return place.to_owned() };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    format!("{scheme}://{}{path}", authority.rsplit('@').next().unwrap_or_default())
 }
 
 /// The host to name in messages and whether it is this machine, where the address may be used at all.

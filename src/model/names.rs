@@ -13,15 +13,18 @@ const NOT_BACKBONE: [&str; 5] = ["head.", "mask_token", "pooler.", "embeddings.m
 /// Strips `module.` and `backbone.` prefixes, drops what is no part of the backbone, and renames the
 /// Hugging Face naming (`facebook/dino-vits8`, `facebook/dinov2-small`) to the original one.
 pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
-    let stripped = tensors.into_iter().map(|(name, tensor)| {
+    let mut kept = HashMap::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
         let mut short = name.as_str();
         for prefix in ["module.", "_orig_mod.", "backbone.", "dinov2.", "vit."] {
             short = short.strip_prefix(prefix).unwrap_or(short);
         }
-        (short.to_owned(), tensor)
-    });
-    let mut kept: HashMap<String, Tensor> =
-        stripped.filter(|(name, _)| !NOT_BACKBONE.iter().any(|prefix| name.starts_with(prefix))).collect();
+        let backbone = !NOT_BACKBONE.iter().any(|prefix| short.starts_with(prefix));
+        // Which of two is meant would be a matter of chance.
+        if backbone && kept.insert(short.to_owned(), tensor).is_some() {
+            return Err(Fault::Extra(format!("{short}, there a second time under another prefix,")));
+        }
+    }
     if kept.keys().any(|name| name.starts_with("embeddings.")) {
         join_qkv(&mut kept)?;
         kept = kept.into_iter().map(|(name, tensor)| (from_hugging_face(&name), tensor)).collect();

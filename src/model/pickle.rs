@@ -1,8 +1,9 @@
 //! A pickle is a program. This machine runs only the part of the language that builds dictionaries
-//! and tensors, and refuses any other callable by name; values are shared by reference, so a small
-//! file cannot unfold into a large one.
+//! and tensors, and refuses any other callable by name. Tuples and dictionaries lie in lists of the machine's and values
+//! refer to them by number: a small file cannot unfold into a large one, and one that nests for ever, or in a circle,
+//! is let go of without recursion.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc};
 
 use candle_core::DType;
 
@@ -11,7 +12,7 @@ use super::weights::Fault;
 /// More steps than any checkpoint needs; a pickle that takes more is refused.
 const MAX_STEPS: usize = 10_000_000;
 
-/// A pickled value. Dictionaries grow after they were shared, hence the cell.
+/// A pickled value.
 #[derive(Clone)]
 pub(super) enum Value {
     Mark,
@@ -19,8 +20,10 @@ pub(super) enum Value {
     Int(i64),
     Text(Rc<str>),
     Other,
-    Tuple(Rc<[Value]>),
-    Dict(Rc<RefCell<Vec<(Value, Value)>>>),
+    /// A number in the machine's list.
+    Tuple(usize),
+    /// A number in the machine's list.
+    Dict(usize),
     Global(Rc<str>),
     Storage {
         dtype: DType,
@@ -42,11 +45,13 @@ fn bad(what: &str) -> Fault {
     Fault::Format(format!("broken pickle: {what}"))
 }
 
-/// The pickle machine: a stack and a memo.
+/// The pickle machine: a stack, a memo, and what values refer to.
 #[derive(Default)]
 pub(super) struct Machine {
     stack: Vec<Value>,
     memo: HashMap<u32, Value>,
+    tuples: Vec<Box<[Value]>>,
+    dicts: Vec<Vec<(Value, Value)>>,
 }
 
 /// Reads the program byte by byte, never past its end.
@@ -81,8 +86,34 @@ impl<'a> Program<'a> {
 }
 
 impl Machine {
+    /// The entries of a dictionary; `None` for every other value.
+    pub(super) fn entries(&self, value: &Value) -> Option<&[(Value, Value)]> {
+        match value {
+            Value::Dict(at) => self.dicts.get(*at).map(Vec::as_slice),
+            _ => None,
+        }
+    }
+
+    /// The items of a tuple; `None` for every other value.
+    fn items(&self, value: &Value) -> Option<&[Value]> {
+        match value {
+            Value::Tuple(at) => self.tuples.get(*at).map(|items| &**items),
+            _ => None,
+        }
+    }
+
+    fn tuple(&mut self, items: Vec<Value>) -> Value {
+        self.tuples.push(items.into());
+        Value::Tuple(self.tuples.len() - 1)
+    }
+
+    fn dict(&mut self) -> Value {
+        self.dicts.push(Vec::new());
+        Value::Dict(self.dicts.len() - 1)
+    }
+
     /// Runs a whole program and gives what it leaves.
-    pub(super) fn run(mut self, program: &[u8]) -> Result<Value, Fault> {
+    pub(super) fn run(&mut self, program: &[u8]) -> Result<Value, Fault> {
         let mut p = Program(program);
         for _ in 0..MAX_STEPS {
             let op = p.byte()?;
@@ -157,18 +188,26 @@ impl Machine {
                     self.stack.push(Value::Other);
                 }
                 b'N' | 0x88 | 0x89 => self.stack.push(Value::Other), // None, True, False
-                b')' => self.stack.push(Value::Tuple(Rc::from([]))),
+                b')' => {
+                    let empty = self.tuple(Vec::new());
+                    self.stack.push(empty);
+                }
                 b't' => {
                     let items = self.since_mark()?;
-                    self.stack.push(Value::Tuple(items.into()));
+                    let tuple = self.tuple(items);
+                    self.stack.push(tuple);
                 }
                 0x85..=0x87 => {
                     let n = usize::from(op - 0x84);
                     let at = self.stack.len().checked_sub(n).ok_or_else(|| bad("the stack is empty"))?;
                     let items = self.stack.split_off(at);
-                    self.stack.push(Value::Tuple(items.into()));
+                    let tuple = self.tuple(items);
+                    self.stack.push(tuple);
                 }
-                b'}' => self.stack.push(Value::Dict(Rc::default())),
+                b'}' => {
+                    let dict = self.dict();
+                    self.stack.push(dict);
+                }
                 b']' => self.stack.push(Value::Other), // lists hold no tensors that we want
                 b'a' => _ = self.pop()?,
                 b'e' => _ = self.since_mark()?,
@@ -182,11 +221,13 @@ impl Machine {
                 }
                 b'Q' => {
                     let id = self.pop()?;
-                    self.stack.push(storage(&id)?);
+                    let storage = self.storage(&id)?;
+                    self.stack.push(storage);
                 }
                 b'R' | 0x81 => {
                     let (arguments, callable) = (self.pop()?, self.pop()?);
-                    self.stack.push(call(&callable, &arguments)?);
+                    let result = self.call(&callable, &arguments)?;
+                    self.stack.push(result);
                 }
                 b'b' => _ = self.pop()?, // BUILD: the state of an object that we do not look into
                 other => return Err(bad(&format!("unsupported instruction 0x{other:02x}"))),
@@ -219,8 +260,9 @@ impl Machine {
     }
 
     fn set(&mut self, items: Vec<Value>) -> Result<(), Fault> {
-        if let Some(Value::Dict(entries)) = self.stack.last() {
-            let mut entries = entries.borrow_mut();
+        if let Some(Value::Dict(at)) = self.stack.last()
+            && let Some(entries) = self.dicts.get_mut(*at)
+        {
             let mut items = items.into_iter();
             while let (Some(key), Some(value)) = (items.next(), items.next()) {
                 entries.push((key, value));
@@ -249,41 +291,47 @@ impl Machine {
             Err(Fault::Unsafe(name.to_owned()))
         }
     }
-}
 
-/// `("storage", torch.FloatStorage, key, device, length)`: where a tensor's bytes are.
-fn storage(id: &Value) -> Result<Value, Fault> {
-    let Value::Tuple(parts) = id else { return Err(bad("a storage without a name")) };
-    let [Value::Text(_), Value::Global(kind), Value::Text(key), ..] = &parts[..] else {
-        return Err(bad("a storage without a name"));
-    };
-    let dtype = match &**kind {
-        "torch.FloatStorage" => DType::F32,
-        "torch.HalfStorage" => DType::F16,
-        "torch.BFloat16Storage" => DType::BF16,
-        "torch.DoubleStorage" => DType::F64,
-        _ => return Ok(Value::Other), // step counters and the like
-    };
-    Ok(Value::Storage { dtype, key: key.clone() })
-}
+    /// `("storage", torch.FloatStorage, key, device, length)`: where a tensor's bytes are.
+    fn storage(&self, id: &Value) -> Result<Value, Fault> {
+        let Some([Value::Text(_), Value::Global(kind), Value::Text(key), ..]) = self.items(id) else {
+            return Err(bad("a storage without a name"));
+        };
+        let dtype = match &**kind {
+            "torch.FloatStorage" => DType::F32,
+            "torch.HalfStorage" => DType::F16,
+            "torch.BFloat16Storage" => DType::BF16,
+            "torch.DoubleStorage" => DType::F64,
+            _ => return Ok(Value::Other), // step counters and the like
+        };
+        Ok(Value::Storage { dtype, key: key.clone() })
+    }
 
-fn call(callable: &Value, arguments: &Value) -> Result<Value, Fault> {
-    let (Value::Global(name), Value::Tuple(arguments)) = (callable, arguments) else {
-        return Err(bad("a call of something that is no function"));
-    };
-    match (&**name, &arguments[..]) {
-        ("collections.OrderedDict", _) => Ok(Value::Dict(Rc::default())),
-        ("torch._utils._rebuild_parameter", [tensor, ..]) => Ok(tensor.clone()),
-        ("torch._utils._rebuild_tensor_v2", [Value::Storage { dtype, key }, offset, shape, stride, ..]) => {
-            Ok(Value::Tensor(Rc::new(Reference {
-                dtype: *dtype,
-                key: key.clone(),
-                offset: size(offset)?,
-                shape: sizes(shape)?,
-                stride: sizes(stride)?,
-            })))
+    fn call(&mut self, callable: &Value, arguments: &Value) -> Result<Value, Fault> {
+        let (Value::Global(name), Some(arguments)) = (callable, self.items(arguments)) else {
+            return Err(bad("a call of something that is no function"));
+        };
+        match (&**name, arguments) {
+            ("collections.OrderedDict", _) => Ok(self.dict()),
+            ("torch._utils._rebuild_parameter", [tensor, ..]) => Ok(tensor.clone()),
+            ("torch._utils._rebuild_tensor_v2", [Value::Storage { dtype, key }, offset, shape, stride, ..]) => {
+                Ok(Value::Tensor(Rc::new(Reference {
+                    dtype: *dtype,
+                    key: key.clone(),
+                    offset: size(offset)?,
+                    shape: self.sizes(shape)?,
+                    stride: self.sizes(stride)?,
+                })))
+            }
+            _ => Ok(Value::Other),
         }
-        _ => Ok(Value::Other),
+    }
+
+    fn sizes(&self, value: &Value) -> Result<Vec<usize>, Fault> {
+        match self.items(value) {
+            Some(items) if items.len() <= 8 => items.iter().map(size).collect(),
+            _ => Err(bad("a shape that is no tuple")),
+        }
     }
 }
 
@@ -294,9 +342,30 @@ fn size(value: &Value) -> Result<usize, Fault> {
     }
 }
 
-fn sizes(value: &Value) -> Result<Vec<usize>, Fault> {
-    match value {
-        Value::Tuple(items) if items.len() <= 8 => items.iter().map(size).collect(),
-        _ => Err(bad("a shape that is no tuple")),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `prefix`, `step` many times, `suffix`.
+    fn program(prefix: &[u8], step: &[u8], times: usize, suffix: &[u8]) -> Vec<u8> {
+        [prefix, &step.repeat(times), suffix].concat()
+    }
+
+    #[test]
+    fn what_nests_for_ever_or_in_a_circle_is_let_go_of() {
+        // Tuples in tuples; dictionaries in dictionaries, each filled after it was put away; one that holds itself.
+        let tuples = program(b")", b"\x85", 1_000_000, b".");
+        let dicts = program(b"}q\x00h\x00", b"K\x01}q\x01sh\x01", 1_000_000, b".");
+        for program in [tuples, dicts, b"}q\x00K\x01h\x00s.".to_vec()] {
+            let mut machine = Machine::default();
+            assert!(machine.run(&program).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_or_lacks_what_it_asks_for_is_refused() {
+        for program in [&b""[..], b"}", b"h\x00.", b"t.", b"\x85.", b"X\xff\xff\xff\x7fa.", b"R.", b"cos\nsystem\n."] {
+            assert!(Machine::default().run(program).is_err(), "{program:?}");
+        }
     }
 }

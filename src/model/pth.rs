@@ -16,17 +16,18 @@ use super::{
 
 const MAX_PICKLE: u64 = 256 << 20;
 
-/// An archive, and the size of the file that holds it.
+/// An archive, and how many bytes may still be unpacked from it.
 struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
-    size: u64,
+    /// PyTorch stores without compression: all entries together are not larger than the file that holds them.
+    left: u64,
 }
 
 /// Reads the backbone's tensors out of a `.pth`: of its `teacher` where it has one (a full DINO
 /// checkpoint), else of `model` or `state_dict`, else of the file itself.
 pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
     let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| Fault::Format(e.to_string()))?;
-    let mut archive = Archive { zip, size: bytes.len() as u64 };
+    let mut archive = Archive { zip, left: bytes.len() as u64 };
     let name = archive
         .zip
         .file_names()
@@ -39,18 +40,23 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
         return Err(Fault::Format("big-endian tensors are not supported".to_owned()));
     }
     let program = archive.entry(&name)?;
-    let top = Machine::default().run(&program)?;
-    let state = ["teacher", "model", "state_dict"].iter().find_map(|key| lookup(&top, key)).unwrap_or(top);
-
-    let Value::Dict(entries) = state else { return Err(Fault::Format("it does not hold a state dict".to_owned())) };
+    let mut machine = Machine::default();
+    let top = machine.run(&program)?;
+    let inner = ["teacher", "model", "state_dict"].iter().find_map(|key| lookup(machine.entries(&top)?, key));
+    let state = inner.unwrap_or(top);
+    let entries = machine.entries(&state).ok_or_else(|| Fault::Format("it does not hold a state dict".to_owned()))?;
     let mut storages: HashMap<Rc<str>, Vec<u8>> = HashMap::new();
     let mut tensors = HashMap::new();
-    for (key, value) in entries.borrow().iter() {
+    // Tensors may share their bytes; a file that makes much of little is none that was trained.
+    let mut room = 2 * bytes.len();
+    for (key, value) in entries {
         let (Value::Text(name), Value::Tensor(tensor)) = (key, value) else { continue };
         if !storages.contains_key(&tensor.key) {
             storages.insert(tensor.key.clone(), archive.entry(&format!("{root}data/{}", tensor.key))?);
         }
-        tensors.insert(name.to_string(), tensor.view(name, &storages[&tensor.key])?);
+        let view = tensor.view(name, &storages[&tensor.key], room)?;
+        room -= view.elem_count() * tensor.dtype.size_in_bytes();
+        tensors.insert(name.to_string(), view);
     }
     if tensors.is_empty() {
         return Err(Fault::Format("the state dict holds no tensors".to_owned()));
@@ -62,19 +68,17 @@ impl Archive<'_> {
     fn entry(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
         let broken = |e: &dyn std::fmt::Display| Fault::Format(format!("{name}: {e}"));
         let file = self.zip.by_name(name).map_err(|e| broken(&e))?;
-        // PyTorch stores without compression, so an entry is never larger than the file that holds it.
-        if file.size() > self.size || (name.ends_with(".pkl") && file.size() > MAX_PICKLE) {
+        if file.size() > self.left || (name.ends_with(".pkl") && file.size() > MAX_PICKLE) {
             return Err(broken(&format_args!("claims {} bytes", file.size())));
         }
         let mut data = Vec::with_capacity(file.size() as usize);
-        file.take(self.size).read_to_end(&mut data).map_err(|e| broken(&e))?;
+        file.take(self.left).read_to_end(&mut data).map_err(|e| broken(&e))?;
+        self.left -= data.len() as u64;
         Ok(data)
     }
 }
 
-fn lookup(value: &Value, key: &str) -> Option<Value> {
-    let Value::Dict(entries) = value else { return None };
-    let entries = entries.borrow();
+fn lookup(entries: &[(Value, Value)], key: &str) -> Option<Value> {
     entries.iter().find_map(|(k, v)| match (k, v) {
         (Value::Text(k), Value::Dict(_)) if &**k == key => Some(v.clone()),
         _ => None,
@@ -82,13 +86,16 @@ fn lookup(value: &Value, key: &str) -> Option<Value> {
 }
 
 impl Reference {
-    /// The tensor's elements, gathered through its strides.
-    fn view(&self, name: &str, storage: &[u8]) -> Result<Tensor, Fault> {
+    /// The tensor's elements, gathered through its strides; at most `room` bytes of them.
+    fn view(&self, name: &str, storage: &[u8], room: usize) -> Result<Tensor, Fault> {
         let width = self.dtype.size_in_bytes();
         let outside = || Fault::Format(format!("tensor {name} reaches outside its storage"));
         let count = self.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(outside)?;
         if count.checked_mul(width).is_none_or(|bytes| bytes > storage.len()) || self.shape.len() != self.stride.len() {
             return Err(outside());
+        }
+        if count * width > room {
+            return Err(Fault::Format("its tensors are larger than the file that holds them".to_owned()));
         }
         let mut data = Vec::with_capacity(count * width);
         let mut index = vec![0usize; self.shape.len()];

@@ -42,7 +42,9 @@ pub struct Vit {
     arch: Architecture,
     patch_embed: Linear,
     cls_token: Tensor,
+    /// As given: resized before it is rounded to `dtype`.
     pos_embed: Tensor,
+    dtype: DType,
     blocks: Vec<Block>,
     norm: LayerNorm,
     path: Path,
@@ -73,7 +75,8 @@ impl Vit {
             arch,
             patch_embed: Linear { weight, bias: patch_embed.bias },
             cls_token: source.get("cls_token")?,
-            pos_embed: source.get("pos_embed")?,
+            pos_embed: Source(tensors).get("pos_embed")?.to_device(device)?,
+            dtype,
             blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch)).collect::<Result<_>>()?,
             norm: LayerNorm::new(&source, "norm")?,
             path,
@@ -87,7 +90,7 @@ impl Vit {
 
     /// Position embeddings for an input of `(rows, cols)` patches, `(1, 1 + rows * cols, C)`.
     pub fn pos_embed(&self, rows: usize, cols: usize) -> Result<Tensor> {
-        resize_pos_embed(&self.pos_embed, self.arch.grid, rows, cols, self.arch.family)
+        resize_pos_embed(&self.pos_embed, self.arch.grid, rows, cols, self.arch.family)?.to_dtype(self.dtype)
     }
 
     /// Images `(B, 3, H, W)`, normalised, H and W multiples of the patch, to flattened patches `(B, N, 3 p p)`.

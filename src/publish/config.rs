@@ -100,6 +100,14 @@ impl PublishConfig {
         }
     }
 
+    /// As [`PublishConfig::validate`], and reads what `zenoh_config` names. Nothing is opened.
+    ///
+    /// # Errors
+    /// A file that is not there or that zenoh does not understand.
+    pub fn check(&self) -> Result<(), PublishError> {
+        self.to_zenoh().map(drop)
+    }
+
     /// The zenoh configuration of the daemon's session.
     pub(super) fn to_zenoh(&self) -> Result<Config, PublishError> {
         self.validate()?;
@@ -163,12 +171,17 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
     let bad = |cause: &dyn std::fmt::Display| {
         PublishError::Config(format!("zenoh_config {}: {}", path.display(), wire::one_line(cause)))
     };
-    let text = fs::read_to_string(path).map_err(|e| bad(&e))?;
+    let text = fs::read_to_string(path).map_err(|source| PublishError::File { path: path.to_owned(), source })?;
     Config::from_json5(&text).map_err(|e| bad(&cause(&e)))
 }
 
+/// An endpoint without its settings, among which keys and passwords may be.
+pub(super) fn shown(endpoint: &str) -> &str {
+    endpoint.split(['?', '#']).next().unwrap_or_default()
+}
+
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
-    let bad = |why: String| Err(PublishError::Config(format!("{field} endpoint {endpoint:?}: {why}")));
+    let bad = |why: String| Err(PublishError::Config(format!("{field} endpoint {:?}: {why}", shown(endpoint))));
     match endpoint.parse::<EndPoint>() {
         Err(_) => bad("write it as protocol/address, such as \"tcp/127.0.0.1:7447\"".to_owned()),
         Ok(e) if !["tcp", "tls", "unixsock-stream"].contains(&e.protocol().as_str()) => {

@@ -20,6 +20,8 @@ pub use reader::{Answer, Reader, Received, ask};
 pub use session::Publisher;
 pub use stream::{Published, StreamPublisher};
 
+use std::path::PathBuf;
+
 use wire::WireError;
 
 /// What can go wrong with publishing.
@@ -28,6 +30,14 @@ pub enum PublishError {
     /// The configuration is wrong.
     #[error("publish: {0}")]
     Config(String),
+    /// The file that `zenoh_config` names cannot be read.
+    #[error("publish: zenoh_config {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The session could not be opened.
     #[error("publish: cannot open zenoh ({what}): {cause}")]
     Open {

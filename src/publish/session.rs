@@ -11,6 +11,7 @@ use zenoh_ext::AdvancedPublisher;
 
 use super::{
     PublishConfig, PublishError, cause,
+    config::shown,
     desk::{self, Ask, PromptRequest},
     keys::{self, Site},
     refused,
@@ -65,7 +66,7 @@ impl Publisher {
         metrics: Metrics,
     ) -> Result<(Self, mpsc::Receiver<PromptRequest>), PublishError> {
         let zenoh_config = config.to_zenoh()?;
-        let endpoints = |key: &str| zenoh_config.get_json(key).unwrap_or_default();
+        let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
         let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
         warn_if_open(config);
         let session =
@@ -142,11 +143,25 @@ fn open_letters() -> mpsc::Sender<Letter> {
     letters
 }
 
+/// Endpoints as JSON, each as [`shown`].
+fn without_settings(json: &str) -> String {
+    json.split('"').map(shown).collect::<Vec<_>>().join("\"")
+}
+
 /// Says once that anybody on the network may look, where that is so.
 fn warn_if_open(config: &PublishConfig) {
     let local = |e: &String| ["/127.", "/[::1]", "/localhost", "unixsock-stream/"].iter().any(|l| e.contains(l));
-    let open: Vec<_> = config.listen.iter().flatten().filter(|e| !local(e)).collect();
+    let open: Vec<_> = config.listen.iter().flatten().filter(|e| !local(e)).map(|e| shown(e)).collect();
     if !open.is_empty() && config.zenoh_config.is_none() {
         tracing::warn!("listening on {open:?} without TLS or access control: anybody there can watch and send prompts");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn keys_inside_an_endpoint_are_not_shown() {
+        let json = r#"{"peer":["tls/h:1#listen_private_key_base64=c2VjcmV0","tcp/[::1]:7447?prio=1"]}"#;
+        assert_eq!(super::without_settings(json), r#"{"peer":["tls/h:1","tcp/[::1]:7447"]}"#);
     }
 }

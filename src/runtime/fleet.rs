@@ -98,6 +98,9 @@ impl Fleet {
                 let Some(stream) = self.streams.get_mut(&name) else { return };
                 stream.gone = true;
                 if stream.state != State::Down {
+                    if !stream.stop.is_set() {
+                        error!(stream = %name, "This is a bug: the camera's thread ended unasked");
+                    }
                     stream.state = State::Down;
                     stream.reason = Some("stopped".to_owned());
                     self.changed(&name, None);

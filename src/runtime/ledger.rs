@@ -60,15 +60,15 @@ pub(super) fn count(metrics: &Metrics, stream: &StreamId) -> Count {
     Count { captured: metrics.captured_count(stream), published, dropped }
 }
 
-/// Closes the books of a stream. Frames that were still on their way when `forced` (the grace time was over) are
-/// dropped for stopping; otherwise there must be none.
-pub(super) fn close(metrics: &Metrics, stream: &StreamId, forced: bool) -> Count {
+/// Closes the books of a stream. Where the end was not orderly (`lost`: the grace time was over, the engine died),
+/// frames that were still on their way are dropped for stopping; otherwise there must be none.
+pub(super) fn close(metrics: &Metrics, stream: &StreamId, lost: bool) -> Count {
     let mut count = count(metrics, stream);
     let open = count.in_flight();
-    if open != 0 && !forced {
+    if open != 0 && !lost {
         tracing::error!(%stream, frames = open, "This is a bug: frames are neither published nor dropped");
     }
-    if forced {
+    if lost {
         for _ in 0..open {
             metrics.frame_dropped(stream, Publish, Stopping);
             count.dropped += 1;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_on_their_way_are_dropped_only_when_the_grace_time_is_over() {
+    fn frames_on_their_way_are_dropped_only_where_the_end_was_not_orderly() {
         let (metrics, stream): (_, StreamId) = (Metrics::new(), "a".parse().unwrap());
         (0..5).for_each(|_| metrics.frame_captured(&stream));
         metrics.frame_published(&stream);

@@ -14,6 +14,7 @@ mod engine_thread;
 mod fleet;
 pub mod ledger;
 mod outbox;
+mod preview;
 mod rate;
 mod service;
 mod signals;
@@ -39,7 +40,7 @@ use crate::{
     mask::LabelMap,
     metrics::Metrics,
     model::WeightsError,
-    publish::Publisher,
+    publish::{PublishError, Publisher},
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
@@ -124,10 +125,10 @@ async fn live(config: Config) -> Result<Summary, RunError> {
 
     let (publisher, prompts) = Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone())
         .await
-        .map_err(|e| RunError::Unavailable(e.into()))?;
+        .map_err(refused_publisher)?;
     let mut desks = HashMap::new();
     for name in config.streams.keys() {
-        let stream = publisher.stream(name.clone()).await.map_err(|e| RunError::Unavailable(e.into()))?;
+        let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
         desks.insert(name.clone(), Desk::new(stream));
         let _known_at_zero = ledger::count(&metrics, name);
     }
@@ -169,7 +170,14 @@ async fn live(config: Config) -> Result<Summary, RunError> {
 
     // What still waits in the mailbox is dropped for stopping.
     config.streams.keys().for_each(|name| inbox.remove_stream(name));
-    let close = |name: &StreamId| (name.clone(), ledger::close(&metrics, name, forced));
+    // Whatever an engine or a task that died had in hand is lost, as is what the grace time was too short for.
+    let lost = forced || matches!(why, Why::Fatal(_));
+    let close = |name: &StreamId| {
+        let count = ledger::close(&metrics, name, lost);
+        let Count { captured, published, dropped } = count;
+        info!(stream = %name, captured, published, dropped, "stream done");
+        (name.clone(), count)
+    };
     let summary = Summary { streams: config.streams.keys().map(close).collect() };
     daemon.fleet.report();
     let fault = daemon.fleet.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
@@ -227,6 +235,14 @@ fn refused_model(error: anyhow::Error) -> RunError {
     match error.chain().any(|cause| cause.is::<WeightsError>()) {
         true => RunError::Data(error),
         false => RunError::Config(error),
+    }
+}
+
+/// What the configuration says wrong is a setting; everything else that keeps zenoh from opening may pass.
+fn refused_publisher(error: PublishError) -> RunError {
+    match error {
+        PublishError::Config(_) | PublishError::File { .. } => RunError::Config(error.into()),
+        _ => RunError::Unavailable(error.into()),
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::rate::{OncePerSecond, Rate};
+use super::{
+    preview::{self, Easel},
+    rate::{OncePerSecond, Rate},
+};
 use crate::{
     engine::FrameResult,
     frame::StreamId,
@@ -20,12 +23,13 @@ use crate::{
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
 pub(super) struct Desk {
     pub(super) publisher: StreamPublisher,
+    pub(super) easel: Easel,
     rate: Mutex<Rate>,
 }
 
 impl Desk {
     pub(super) fn new(publisher: StreamPublisher) -> Self {
-        Self { publisher, rate: Mutex::default() }
+        Self { publisher, easel: Easel::default(), rate: Mutex::default() }
     }
 
     /// Published frames a second as of now.
@@ -41,7 +45,7 @@ pub(super) type Desks = Arc<HashMap<StreamId, Desk>>;
 pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
     let mut failures = OncePerSecond::default();
     while let Some(result) = results.recv().await {
-        let FrameResult { frame, instances, events, discovered, .. } = result;
+        let FrameResult { frame, labels, instances, events, discovered } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
             warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");
@@ -72,5 +76,6 @@ pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks:
         {
             warn!(stream = %frame.stream, times, "not published: {error}");
         }
+        preview::show(&desks, frame, labels);
     }
 }

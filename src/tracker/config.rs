@@ -77,6 +77,53 @@ impl Default for TrackerConfig {
 }
 
 impl TrackerConfig {
+    /// Checks the ranges of all values.
+    ///
+    /// # Errors
+    /// The key, dotted below `tracker`, and what is wrong with its value.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let (propagate, discover, motion) = (&self.propagate, &self.discover, &self.motion);
+        let counts = [
+            ("max_instances", self.max_instances, 1..=255),
+            ("propagate.radius", propagate.radius, 0..=1000),
+            ("propagate.top_k", propagate.top_k, 1..=1000),
+            // Each is a frame's features in memory, and asked in every step.
+            ("propagate.context", propagate.context, 0..=64),
+            ("discover.max_instances", discover.max_instances, 0..=255),
+        ];
+        for (key, value, range) in counts {
+            if !range.contains(&value) {
+                return Err((key, format!("{value} is not in {} to {}", range.start(), range.end())));
+            }
+        }
+        let numbers = [
+            ("min_peak", self.min_peak, 0.0..=1.0),
+            ("scene_cut_similarity", self.scene_cut_similarity, -1.0..=1.0),
+            ("scene_cut_fraction", self.scene_cut_fraction, 0.0..=1.0),
+            ("match_iou", self.match_iou, 0.0..=1.0),
+            ("match_similarity", self.match_similarity, -1.0..=1.0),
+            ("prototype_rate", self.prototype_rate, 0.0..=1.0),
+            ("propagate.temperature", propagate.temperature, 0.001..=100.0),
+            ("discover.tau", discover.tau.unwrap_or_default(), -1.0..=1.0),
+            ("discover.min_area_fraction", discover.min_area_fraction, 0.0..=1.0),
+            ("discover.max_area_fraction", discover.max_area_fraction, 0.0..=1.0),
+            ("discover.max_border_fraction", discover.max_border_fraction, 0.0..=1.0),
+            ("discover.min_score", discover.min_score, 0.0..=1.0),
+            ("motion.distance", motion.distance, 0.0..=2.0),
+            ("motion.split_distance", motion.split_distance, 0.0..=2.0),
+            ("motion.adapt", motion.adapt, 0.0..=1.0),
+            ("motion.still_distance", motion.still_distance, 0.0..=2.0),
+            ("motion.max_changed_fraction", motion.max_changed_fraction, 0.0..=1.0),
+        ];
+        for (key, value, range) in numbers {
+            // Not a number is in no range.
+            if !range.contains(&value) {
+                return Err((key, format!("{value} is not in {} to {}", range.start(), range.end())));
+            }
+        }
+        Ok(())
+    }
+
     /// The published semi-supervised protocol for a first mask: nothing is discovered, hidden or ended.
     pub fn protocol() -> Self {
         Self { discovery: false, gating: false, min_max: true, lost_after_frames: 0, ..Self::default() }

@@ -155,7 +155,7 @@ fn an_error_names_file_line_key_and_the_key_that_was_meant() {
         ("[streams.a]\nkind = 'test'\nweigth = 2\n", "x.toml:3: streams.a.weigth: unknown field `weigth`", ""),
         ("[streams.a]\nkind = 'rstp'\n", "x.toml:2: streams.a", "did you mean `rtsp`?"),
         ("[streams.'a/b']\nkind = 'test'\n", "x.toml:1: ", "use 1 to 64 characters"),
-        ("[admin]\nlisten = '9090'\n", "x.toml:2: admin.listen: ", "127.0.0.1:9090"),
+        ("[admin]\nlisten = '9110'\n", "x.toml:2: admin.listen: ", "127.0.0.1:9110"),
         ("[log\n", "x.toml:1: ", ""),
     ];
     for (text, start, end) in cases {
@@ -175,6 +175,19 @@ fn values_out_of_range_are_refused_where_they_stand() {
         (
             "[streams.a]\nkind = 'test'\n[runtime]\ngrace_seconds = nan\n",
             "grace_seconds: NaN is not in 0 to 3600 seconds",
+        ),
+        (
+            "[streams.a]\nkind = 'test'\n[tracker.propagate]\ntemperature = 0.0\n",
+            "x.toml:4: tracker.propagate.temperature: 0 is not in 0.001 to 100",
+        ),
+        (
+            "[streams.a]\nkind = 'test'\n[tracker]\nprototype_rate = nan\n",
+            "x.toml:4: tracker.prototype_rate: NaN is not in 0 to 1",
+        ),
+        ("[streams.a]\nkind = 'test'\n[model]\nshort_side = 0\n", "x.toml:4: model.short_side: 0 is not in 1 to 4096"),
+        (
+            "[streams.a]\nkind = 'test'\n[publish]\nmax_message_bytes = 1\n",
+            "publish: max_message_bytes = 1: use 1024 to 65000",
         ),
         ("[log]\nlevel = 'info'\n", "no stream is configured; add a table [streams.NAME]"),
     ] {

@@ -85,9 +85,22 @@ fn every_fault_has_its_exit_code_and_its_line() {
     fails(&["run", "test", "--weights", &cut], 65, &["cut.safetensors"]);
     let text = write("text.pth", b"not weights");
     fails(&["run", "test", "--weights", &text], 65, &["text.pth"]);
-    fails(&["run", "test", "--weights", "/nowhere/w.pth"], 65, &["/nowhere/w.pth"]);
+    fails(&["run", "test", "--weights", "/nowhere/w.pth"], 74, &["/nowhere/w.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", &text], 65, &["first_mask", "text.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", "/nowhere/m.png"], 74, &["/nowhere/m.png"]);
+
+    let stream = "[streams.a]\nkind = 'test'\n";
+    let range = write("range.toml", format!("[tracker.propagate]\ncontext = 1000000000\n{stream}").as_bytes());
+    fails(&["check", "-c", &range, "-w", weights], 64, &["range.toml:2", "tracker.propagate.context", "0 to 64"]);
+    let level = write("level.toml", format!("[log]\nlevel = 'a=b=c'\n{stream}").as_bytes());
+    fails(&["check", "-c", &level, "-w", weights], 64, &["log.level", "a=b=c"]);
+    let tls = |path: &str| format!("[admin]\nlisten = 'off'\n[publish]\nzenoh_config = '{path}'\n{stream}");
+    let odd = write("odd.json5", b"{ lisen: 1 ");
+    for (named, code) in [(odd.as_str(), 64), ("/nowhere/z.json5", 74)] {
+        let file = write("tls.toml", tls(named).as_bytes());
+        fails(&["check", "-c", &file, "-w", weights], code, &["zenoh_config", named]);
+        fails(&["run", "-c", &file, "-w", weights], code, &["zenoh_config", named]);
+    }
 
     fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 

@@ -136,6 +136,33 @@ fn a_test_picture_flows_and_takes_properties() {
 }
 
 #[test]
+fn a_panic_in_a_cameras_thread_is_told_and_the_camera_comes_back() {
+    let site = Site::new();
+    let id: StreamId = "drawn".parse().unwrap();
+    let outlet = site.inbox.add_stream(&id);
+    let camera = Camera::new(id.clone(), SourceConfig::of(Kind::Test), NETWORK, outlet, site.metrics.clone()).unwrap();
+    let (stop, mut seen) = (Stop::new(), Vec::new());
+    camera.run(&stop, &mut |event| {
+        let ups = seen.iter().filter(|e| matches!(e, CameraEvent::Up { .. })).count();
+        let up = matches!(event, CameraEvent::Up { .. });
+        seen.push(event);
+        match (up, ups) {
+            (true, 0) => panic!("what nobody thought of"),
+            (true, _) => stop.set(),
+            _ => {}
+        }
+    });
+    let [CameraEvent::Up { epoch: 0, .. }, CameraEvent::Down { fault, .. }, CameraEvent::Up { epoch: 1, .. }] =
+        &seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    assert!(fault.detail.contains("This is a bug") && fault.detail.contains("what nobody thought of"), "{fault}");
+    assert_eq!(site.reconnects("drawn", Cause::Error), 1);
+    site.assert_accounted(&id, site.inbox.take_batch(1).len() as u64);
+}
+
+#[test]
 fn missing_corrupt_and_soundless_files_say_so_and_are_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let corrupt = folder.path().join("corrupt.mp4");

@@ -18,5 +18,6 @@ mod publish;
 mod shared;
 mod support;
 mod tracking;
+mod viewers;
 mod weights_fetch;
 mod wire;

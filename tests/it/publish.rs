@@ -333,23 +333,6 @@ async fn liveliness_comes_and_goes_with_daemon_and_stream() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn previews_are_wanted_only_while_somebody_looks() {
-    let (publisher, _prompts, _, at) = open(config()).await;
-    let gate = publisher.stream(stream("gate")).await.unwrap();
-    assert!(!gate.wants_preview());
-    let viewer = asker(&at).await;
-    let subscriber = viewer.declare_subscriber("maskd/v1/*/gate/preview").await.unwrap();
-    eventually(|| gate.wants_preview()).await;
-    gate.publish_preview(vec![0xff, 0xd8, 0xff]).await.unwrap();
-    let sample = timeout(WITHIN, subscriber.recv_async()).await.unwrap().unwrap();
-    assert_eq!((&*sample.payload().to_bytes(), sample.encoding()), (&[0xff, 0xd8, 0xff][..], &Encoding::IMAGE_JPEG));
-    subscriber.undeclare().await.unwrap();
-    eventually(|| !gate.wants_preview()).await;
-    viewer.close().await.unwrap();
-    publisher.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn masks_may_be_dropped_and_events_may_not() {
     let (publisher, _prompts, _, at) = open(PublishConfig { encoding: Format::Cbor, ..config() }).await;
     let gate = publisher.stream(stream("gate")).await.unwrap();

@@ -22,7 +22,8 @@ pub fn until<T>(awaited: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(start.elapsed() < PATIENCE, "gave up waiting for {awaited}");
-        std::thread::yield_now();
+        // Not a core's worth of asking: the awaited needs one too.
+        std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 

@@ -1,0 +1,55 @@
+//! Previews: pictures over zenoh for as long as somebody looks, and no longer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a panic is how a test fails; clippy.toml misses helpers and async tests"
+)]
+
+use maskd::frame::Size;
+use tokio::time::timeout;
+use zenoh::bytes::Encoding;
+
+use crate::{
+    publish::{WITHIN, asker, config, eventually, open, stream},
+    support::{process::Daemon, weights::TinyVit},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn previews_are_wanted_only_while_somebody_looks() {
+    let (publisher, _prompts, _, at) = open(config()).await;
+    let gate = publisher.stream(stream("gate")).await.unwrap();
+    assert!(!gate.wants_preview());
+    let viewer = asker(&at).await;
+    let subscriber = viewer.declare_subscriber("maskd/v1/*/gate/preview").await.unwrap();
+    eventually(|| gate.wants_preview()).await;
+    gate.publish_preview(vec![0xff, 0xd8, 0xff]).await.unwrap();
+    let sample = timeout(WITHIN, subscriber.recv_async()).await.unwrap().unwrap();
+    assert_eq!((&*sample.payload().to_bytes(), sample.encoding()), (&[0xff, 0xd8, 0xff][..], &Encoding::IMAGE_JPEG));
+    subscriber.undeclare().await.unwrap();
+    eventually(|| !gate.wants_preview()).await;
+    viewer.close().await.unwrap();
+    publisher.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_of_a_running_daemon_sees_its_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("tiny.safetensors");
+    TinyVit::default().write(&weights, 7);
+    let mut daemon = Daemon::start(folder.path(), &weights, "[streams.pic]\nkind = 'test'\n", &[]);
+    daemon.wait_for_log("stream up");
+    let viewer = asker(&[daemon.endpoint()]).await;
+    let subscriber = viewer.declare_subscriber("maskd/v1/local/pic/preview").await.unwrap();
+    for _ in 0..3 {
+        let sample = timeout(WITHIN, subscriber.recv_async()).await.expect("no picture in time").unwrap();
+        assert_eq!(sample.encoding(), &Encoding::IMAGE_JPEG);
+        let picture = image::load_from_memory(&sample.payload().to_bytes()).unwrap();
+        let size = Size::new(picture.width(), picture.height());
+        // 640x480 as the network sees it: 64 lines, or as many whole patches as fit.
+        assert!(size.height <= 64 && size.height > 32 && size.width > size.height, "{size}");
+    }
+    viewer.close().await.unwrap();
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    assert!(!daemon.log().contains("This is a bug"), "{}", daemon.log());
+}
