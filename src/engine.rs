@@ -74,20 +74,10 @@ impl Engine {
         Self { backbone, config, trackers: HashMap::new() }
     }
 
-    /// The network.
-    pub fn backbone(&self) -> &Backbone {
-        &self.backbone
-    }
-
     /// Takes up a stream; a stream that is already there keeps its memory.
     pub fn add_stream(&mut self, stream: &StreamId) -> &mut Tracker {
         let (config, patch) = (&self.config, self.backbone.architecture().patch);
         self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(config.clone(), patch))
-    }
-
-    /// Forgets a stream and its instances.
-    pub fn remove_stream(&mut self, stream: &StreamId) {
-        self.trackers.remove(stream);
     }
 
     /// Has `stream` start from a mask: palette indices become instance ids.

@@ -48,7 +48,7 @@ Exit codes:
   0   done
   2   wrong usage of the command line
   64  bad configuration: the line names the file, the line and the key
-  65  bad input: weights, a mask or a video cannot be used
+  65  bad input: weights, a mask, a video or a prompt cannot be used
   69  unavailable: a port is taken, nobody answers, no network
   70  internal: the engine failed, or a fault of maskd itself
   74  a file could not be read or written

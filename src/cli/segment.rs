@@ -91,14 +91,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     }
     let by_protocol = if first_mask.is_some() { BlockChoice::Last } else { BlockChoice::Auto };
     let backbone = Backbone::load(&BackboneConfig {
-        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Data)?),
+        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.propagation_block.unwrap_or(by_protocol),
         ..BackboneConfig::default()
     })
-    .or_exit(Exit::Data)?;
+    .or_exit(Exit::Config)?;
     prepare_out(&args.out, args.overwrite).or_exit(Exit::Config)?;
 
     eprintln!(

@@ -30,7 +30,7 @@ pub struct DiscoverConfig {
     /// Cosine above which two patches are alike, -1..1. Unset: what suits the weights, [`TAU_DINOV2_TOKENS`] or, set by
     /// the caller who knows that it has them, [`TAU_DINO_KEYS`].
     pub tau: Option<f32>,
-    /// Most instances from one frame.
+    /// Most instances from one frame, 0..=255.
     pub max_instances: usize,
     /// Smallest instance, as a share of all patches; never less than two patches.
     pub min_area_fraction: f32,

@@ -21,13 +21,13 @@ use crate::{backbone::Features, mask::SoftLabels};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PropagateConfig {
-    /// A patch looks this many patches far in each direction.
+    /// A patch looks this many patches far in each direction, 0..=1000.
     pub radius: usize,
-    /// How many patches answer, over all contexts together; equals of the last one answer too.
+    /// How many patches answer, over all contexts together, 1..=1000; equals of the last one answer too.
     pub top_k: usize,
-    /// Similarities are divided by this before the exponential; above 0.
+    /// Similarities are divided by this before the exponential, 0.001..=100.
     pub temperature: f32,
-    /// How many previous frames are asked beside the anchor.
+    /// How many previous frames are asked beside the anchor, 0..=64.
     pub context: usize,
 }
 

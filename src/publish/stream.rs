@@ -226,11 +226,6 @@ impl StreamPublisher {
     pub async fn publish_preview(&self, jpeg: Vec<u8>) -> Result<(), PublishError> {
         self.preview.put(jpeg).await.map_err(refused("preview"))
     }
-
-    /// Whose it is.
-    pub fn id(&self) -> &StreamId {
-        &self.stream
-    }
 }
 
 fn encoding_of(format: Format) -> Encoding {
