@@ -97,7 +97,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => check::run(args),
         Command::Segment(args) => quietly(|| segment::run(args)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
-        Command::Prompt(args) => quietly(|| prompt::run(args).or_exit(Exit::Unavailable)),
+        Command::Prompt(args) => quietly(|| prompt::run(args)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),
     }
 }
