@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use clap::Args;
 
 use super::{Exit, Failure, OrExit as _};
@@ -55,40 +55,37 @@ fn numbers<const N: usize>(text: &str) -> Result<[u32; N], String> {
     numbers.ok_or_else(|| format!("use {N} whole numbers with commas between them, none below 0"))
 }
 
-/// Runs `maskd prompt`: prints `accepted`, or fails with the refusal.
+/// Runs `maskd prompt`: prints `accepted`, or fails with the refusal ([`Exit::Data`]).
 ///
 /// # Errors
-/// A mask that cannot be read or a prompt that the daemon refuses is [`Exit::Data`]; nobody there [`Exit::Unavailable`].
+/// A mask that cannot be used, a prompt that was refused, and ([`Exit::Unavailable`]) nobody who answers.
 pub fn run(args: PromptArgs) -> Result<(), Failure> {
     let prompt = args.prompt().or_exit(Exit::Data)?;
-    let answer = send(&args, &prompt).or_exit(Exit::Unavailable)?;
-    let exit = if matches!(answer, Answer::Refused(_)) { Exit::Data } else { Exit::Unavailable };
-    tell(&args, answer).or_exit(exit)
-}
-
-fn send(args: &PromptArgs, prompt: &Prompt) -> anyhow::Result<Answer> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.or_exit(Exit::Internal)?;
     let asked =
-        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, prompt, args.timeout);
-    Ok(runtime.block_on(asked)?)
-}
-
-fn tell(args: &PromptArgs, answer: Answer) -> anyhow::Result<()> {
-    match answer {
+        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, &prompt, args.timeout);
+    let failed = |exit, error| Err(Failure::new(exit, error));
+    match runtime.block_on(asked).or_exit(Exit::Unavailable)? {
         Answer::Accepted => {
             println!("accepted");
             Ok(())
         }
-        Answer::Refused(why) => bail!("{why}"),
-        Answer::Nobody => bail!(
-            "stream {} did not answer at {} in {} s: check that maskd runs there, the stream's name, and --connect",
-            args.stream,
-            args.connect.join(", "),
-            args.timeout.as_secs_f64()
+        Answer::Refused(why) => failed(Exit::Data, anyhow!("{why}")),
+        Answer::Nobody => failed(
+            Exit::Unavailable,
+            anyhow!(
+                "stream {} did not answer at {} in {} s: check that maskd runs there, the stream's name, and --connect",
+                args.stream,
+                args.connect.join(", "),
+                args.timeout.as_secs_f64()
+            ),
         ),
         Answer::Several(sites) => {
             let sites: Vec<_> = sites.iter().map(ToString::to_string).collect();
-            bail!("several sites have a stream {}: say which with --site ({})", args.stream, sites.join(", "))
+            let several =
+                anyhow!("several sites have a stream {}: say which with --site ({})", args.stream, sites.join(", "));
+            failed(Exit::Unavailable, several)
         }
     }
 }

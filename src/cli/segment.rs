@@ -15,7 +15,7 @@ use super::{Exit, Failure, OrExit as _, default_weights};
 use crate::{
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
     engine::{Engine, FrameResult},
-    frame::{Frame, StreamId},
+    frame::{Frame, Size, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
     instance::InstanceId,
     mask::{LabelMap, overlay},
@@ -114,13 +114,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let Some(mask) = first_mask {
         engine.first_mask(&stream, mask);
     }
+    let size = first.size;
     let fps = clip.fps().unwrap_or((args.fps.max(1), 1));
     let total = match (clip.len_hint(), args.max_frames) {
         (Some(all), Some(most)) => Some(all.min(most)),
         (all, most) => all.or(most),
     };
     let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
-    let mut sink = Sink::new(&args, total, fps);
+    let mut sink = Sink::new(&args, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = to_frame(&stream, &clip_frame, sequence as u64);
@@ -178,7 +179,6 @@ fn to_frame(stream: &StreamId, clip: &ClipFrame, sequence: u64) -> Frame {
 struct Sink<'a> {
     args: &'a Args,
     bar: ProgressBar,
-    fps: (u32, u32),
     overlay: Option<Mp4Writer>,
     frames: u64,
     ids: BTreeSet<InstanceId>,
@@ -186,7 +186,10 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(args: &'a Args, total: Option<usize>, fps: (u32, u32)) -> Self {
+    /// Starts the overlay, so that one that cannot be written is known before the first mask is.
+    fn new(args: &'a Args, total: Option<usize>, size: Size, fps: (u32, u32)) -> Result<Self, Failure> {
+        let overlay = args.overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps)).transpose();
+        let overlay = overlay.or_exit(Exit::Io)?;
         let template = "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}";
         let open = "{spinner} {pos} frames  {per_sec}  {msg}";
         let (bar, template) = match total {
@@ -196,21 +199,15 @@ impl<'a> Sink<'a> {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { args, bar, fps, overlay: None, frames: 0, ids: BTreeSet::new(), started: Instant::now() }
+        Ok(Self { args, bar, overlay, frames: 0, ids: BTreeSet::new(), started: Instant::now() })
     }
 
     fn write(&mut self, name: &str, result: &FrameResult) -> Result<(), Failure> {
         result.labels.write_png(&self.args.out.join(format!("{name}.png"))).or_exit(Exit::Io)?;
-        if let Some(path) = &self.args.overlay {
+        if let Some(writer) = &mut self.overlay {
             let mut rgb = result.frame.rgb.to_vec();
             overlay(&mut rgb, &result.labels);
-            if self.overlay.is_none() {
-                let writer = Mp4Writer::create(path, result.frame.size, self.fps).or_exit(Exit::Io)?;
-                self.overlay = Some(writer);
-            }
-            if let Some(writer) = &mut self.overlay {
-                writer.push(&rgb).or_exit(Exit::Io)?;
-            }
+            writer.push(&rgb).or_exit(Exit::Io)?;
         }
         self.frames += 1;
         self.ids.extend(result.instances.iter().map(|i| i.id));

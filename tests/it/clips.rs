@@ -7,9 +7,9 @@ use maskd::{
     ingest::{Clip, Mp4Writer},
 };
 
-use crate::support::{
-    scene::{Scene, film},
-    shared,
+use crate::{
+    shared::shared,
+    support::scene::{Scene, film},
 };
 
 #[test]
