@@ -107,12 +107,18 @@ impl Daemon {
                 let _ = joined(outbox).await;
             }
         };
-        let forced = tokio::select! {
-            () = orderly => false,
-            () = sleep(grace) => true,
-            signal = signals.next() => {
-                warn!("{} again: ending at once", signal.name);
-                std::process::exit(128 + signal.number);
+        let forced = if grace.is_zero() {
+            // No grace at all: no race between what is quick enough and what is not.
+            drop(orderly);
+            true
+        } else {
+            tokio::select! {
+                () = orderly => false,
+                () = sleep(grace) => true,
+                signal = signals.next() => {
+                    warn!("{} again: ending at once", signal.name);
+                    std::process::exit(128 + signal.number);
+                }
             }
         };
         if forced {
