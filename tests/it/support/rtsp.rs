@@ -1,6 +1,7 @@
 //! An RTSP server in this process that can be killed and started again on the same port.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         atomic::{AtomicU64, Ordering},
         mpsc,
@@ -15,19 +16,32 @@ use gstreamer_rtsp_server::{RTSPFilterResult, RTSPMediaFactory, RTSPServer, gio,
 
 use super::scene::Scene;
 
-/// One camera of the server: the path it is mounted at and the scene it plays over and over, live.
+/// One camera of the server: the path it is mounted at and what it shows.
 #[derive(Clone)]
 pub struct Mount {
     path: &'static str,
-    scene: Scene,
-    /// Frames after which a connection gets nothing more, though it stays open.
+    shows: Shows,
+    /// Frames after which a connection gets nothing more of a scene, though it stays open.
     falls_silent_after: Option<u64>,
+}
+
+#[derive(Clone)]
+enum Shows {
+    /// A drawn scene, live, over and over.
+    Scene(Scene),
+    /// A video file, at its own pace, once.
+    Film(PathBuf),
 }
 
 impl Mount {
     /// A camera at `path` (`/name`) that plays `scene` for ever.
     pub fn new(path: &'static str, scene: Scene) -> Self {
-        Self { path, scene, falls_silent_after: None }
+        Self { path, shows: Shows::Scene(scene), falls_silent_after: None }
+    }
+
+    /// A camera at `path` that plays the video file `film` from its start and closes at its end.
+    pub fn film(path: &'static str, film: &Path) -> Self {
+        Self { path, shows: Shows::Film(film.to_owned()), falls_silent_after: None }
     }
 
     /// The camera stops sending after `frames` frames, without closing the connection.
@@ -38,14 +52,20 @@ impl Mount {
 
     fn factory(&self) -> RTSPMediaFactory {
         let factory = RTSPMediaFactory::new();
-        factory.set_launch(
-            "( appsrc name=draw format=time is-live=true max-buffers=2 ! identity sync=true ! videoconvert \
-             ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast quantizer=20 pass=quant \
-             key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
-        );
+        let source = match &self.shows {
+            Shows::Scene(_) => {
+                "appsrc name=draw format=time is-live=true max-buffers=2 ! identity sync=true".to_owned()
+            }
+            Shows::Film(film) => format!("filesrc location=\"{}\" ! decodebin", film.display()),
+        };
+        factory.set_launch(&format!(
+            "( {source} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast \
+             quantizer=20 pass=quant key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
+        ));
         // Several clients see the same film; the last one to leave ends it, whatever state it was in.
         factory.set_shared(true);
-        let (scene, limit) = (self.scene, self.falls_silent_after.unwrap_or(u64::MAX));
+        let Shows::Scene(scene) = self.shows else { return factory };
+        let limit = self.falls_silent_after.unwrap_or(u64::MAX);
         factory.connect_media_configure(move |_, media| {
             let bin = media.element().downcast::<gst::Bin>().unwrap();
             let draw = bin.by_name("draw").unwrap().downcast::<AppSrc>().unwrap();
