@@ -10,13 +10,11 @@ use crate::{shared::shared, support::process::maskd};
 const FRAMES: usize = 25;
 
 /// A sequence, our mean J when it was last looked at, and the reference's (`golden/README.md`), all in per cent.
-const SEQUENCES: [(&str, f64, f64); 3] =
-    [("blackswan", 88.33, 87.5), ("car-shadow", 89.67, 90.1), ("libby", 76.0, 77.9)];
-
-/// Measured, but without a bound, and only where `MASKD_FULL_QUALITY` is set: not shown to agree with the reference.
-/// Between the dog and its shadow the score hangs on details: 53 by the protocol, 56 with a cubic resize, 48 to 82 with
-/// other windows and memories.
-const UNSTABLE: [(&str, f64, f64); 1] = [("dog", 53.25, 72.4)];
+///
+/// The reference floored 480 x 854 to 476 x 854 (34 x 61 patches), which is what `--short-side 480` gives at patch 14.
+/// At 476 x 840 (`--short-side 476`) the same protocol has dog at 53: between the dog and the grass it is unstable.
+const SEQUENCES: [(&str, f64, f64); 4] =
+    [("blackswan", 87.50, 87.5), ("car-shadow", 90.03, 90.1), ("dog", 72.48, 72.4), ("libby", 77.79, 77.9)];
 
 /// How far a mean J may be from what it is compared with, in points.
 const TOLERANCE: f64 = 0.5;
@@ -35,17 +33,12 @@ fn the_protocol_scores_as_the_reference_does() {
         say(name, j, pinned, reference);
         scores.push(j);
     }
-    if std::env::var_os("MASKD_FULL_QUALITY").is_some() {
-        for (name, pinned, reference) in UNSTABLE {
-            say(name, mean_j(name, &data, &weights), pinned, reference);
-        }
-    }
     for ((name, pinned, _), j) in SEQUENCES.iter().zip(&scores) {
         assert!((j - pinned).abs() < TOLERANCE, "{name}: {j:.2} is not the {pinned} it was");
     }
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / SEQUENCES.len() as f64;
     let (ours, reference) = (mean(&mut scores.iter().copied()), mean(&mut SEQUENCES.iter().map(|s| s.2)));
-    say("all three, mean", ours, mean(&mut SEQUENCES.iter().map(|s| s.1)), reference);
+    say("all four, mean", ours, mean(&mut SEQUENCES.iter().map(|s| s.1)), reference);
     assert!((ours - reference).abs() < TOLERANCE, "mean J {ours:.2}, the reference has {reference:.2}");
 }
 
@@ -68,7 +61,7 @@ fn mean_j(name: &str, data: &Path, weights: &Path) -> f64 {
         "--out",
         &folder,
         "--short-side",
-        "476",
+        "480",
         "--max-frames",
         &count,
         "--device",

@@ -212,7 +212,7 @@ fn what_is_wrong_is_named_and_nothing_is_written() {
     picture.save(home.path("photo.jpg")).unwrap();
 
     for (what, more, code, words) in [
-        ("no weights", &["--weights", "@gone.safetensors"][..], 65, &["gone.safetensors"][..]),
+        ("no weights", &["--weights", "@gone.safetensors"][..], 74, &["gone.safetensors"][..]),
         ("cut weights", &["--weights", "@cut.safetensors"], 65, &["cut.safetensors"]),
         ("noise for weights", &["--weights", "@noise.safetensors"], 65, &["noise.safetensors"]),
         ("noise for a checkpoint", &["--weights", "@noise.pth"], 65, &["noise.pth"]),
