@@ -92,6 +92,9 @@ impl fmt::Display for Size {
 /// How large the network sees a frame: the short side is given, the long side keeps the aspect
 /// ratio, and both are floored to a multiple of the patch size (the protocol of DINO's DAVIS script,
 /// whose multiple is 64 for patches of 8 and 16).
+///
+/// A short side within a patch of the frame's own means the frame's own size: both of its sides are
+/// floored then, since shrinking by a per cent only blurs. (DAVIS, 854x480, at 476 or 480 and patch 14: 854x476.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resolution {
     /// Pixels of the shorter side.
@@ -106,7 +109,11 @@ impl Resolution {
         let floor =
             |v: u64| ((v / u64::from(self.multiple)) * u64::from(self.multiple)).max(u64::from(self.multiple)) as u32;
         let short = floor(u64::from(self.short_side));
-        let long = |long: u32, side: u32| floor(u64::from(self.short_side) * u64::from(long) / u64::from(side.max(1)));
+        let native = floor(u64::from(source.width.min(source.height))) == short;
+        let long = |long: u32, side: u32| match native {
+            true => floor(u64::from(long)),
+            false => floor(u64::from(self.short_side) * u64::from(long) / u64::from(side.max(1))),
+        };
         if source.height <= source.width {
             Size::new(long(source.width, source.height), short)
         } else {
@@ -159,7 +166,9 @@ mod tests {
     #[test]
     fn the_davis_frame_becomes_the_protocols_sizes() {
         let davis = Size::new(854, 480);
-        assert_eq!(Resolution { short_side: 476, multiple: 14 }.fit(davis), Size::new(840, 476));
+        assert_eq!(Resolution { short_side: 476, multiple: 14 }.fit(davis), Size::new(854, 476));
+        assert_eq!(Resolution { short_side: 480, multiple: 14 }.fit(davis), Size::new(854, 476));
+        assert_eq!(Resolution { short_side: 462, multiple: 14 }.fit(davis), Size::new(812, 462));
         assert_eq!(Resolution { short_side: 280, multiple: 14 }.fit(davis), Size::new(490, 280));
         assert_eq!(Resolution { short_side: 480, multiple: 8 }.fit(Size::new(480, 854)), Size::new(480, 848));
     }

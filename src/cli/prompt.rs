@@ -37,7 +37,7 @@ pub struct PromptArgs {
     /// Where the daemon or a zenoh router listens; may be given several times.
     #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
     connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS and user names.
+    /// A zenoh configuration file (JSON5) to build on, for TLS.
     #[arg(long, value_name = "FILE")]
     zenoh_config: Option<PathBuf>,
     /// The daemon's site, where several have a stream of this name.

@@ -55,7 +55,7 @@ pub struct PublishConfig {
     /// The most bytes of a masks message, 1024 to 65000; larger ones are coarsened. zenoh drops parts of messages
     /// above one batch (65,535 bytes) under congestion. Default 60000.
     pub max_message_bytes: usize,
-    /// A zenoh configuration file (JSON5) to build on: the place for TLS certificates, user names and access control.
+    /// A zenoh configuration file (JSON5) to build on: the place for TLS certificates and access control.
     /// `mode`, `connect`, `multicast` and (where given) `listen` above win over it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zenoh_config: Option<PathBuf>,
