@@ -49,8 +49,6 @@ pub struct Features {
     /// What instances are discovered from, L2-normalised, `(N, C)`: keys of the last block for DINO,
     /// tokens of the last block for DINOv2. Computed only for key frames (`None` otherwise).
     pub discovery: Option<Vec<f32>>,
-    /// Attention of `[CLS]` to the patches in the last block, mean over heads, `(N)`, sums to at most 1.
-    pub cls_attention: Option<Vec<f32>>,
 }
 
 /// Where the network runs.
@@ -308,17 +306,16 @@ impl Backbone {
         if discovery && !by_keys && self.block != last {
             blocks.push(last);
         }
-        let want = Want { tokens: blocks, keys: discovery && by_keys, cls_attention: discovery, ..Want::default() };
+        let want = Want { tokens: blocks, keys: if discovery && by_keys { vec![last] } else { vec![] }, ..Want::default() };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
 
         let tokens = rows_of(&output.tokens[0])?;
-        let discovered = match (discovery, output.keys, output.tokens.get(1)) {
+        let discovered = match (discovery, output.keys.first(), output.tokens.get(1)) {
             (false, ..) => None,
-            (true, Some(keys), _) => Some(rows_of(&keys)?),
+            (true, Some(keys), _) => Some(rows_of(keys)?),
             (true, None, Some(last)) => Some(rows_of(last)?),
             (true, None, None) => Some(tokens.clone()),
         };
-        let attention = output.cls_attention.as_ref().map(cls_rows).transpose()?;
         let pick = |all: &Option<Vec<Vec<f32>>>, i: usize| all.as_ref().map(|images| images[i].clone());
         Ok((0..batch)
             .map(|i| Features {
@@ -326,7 +323,6 @@ impl Backbone {
                 dim: arch.dim,
                 tokens: tokens[i].clone(),
                 discovery: pick(&discovered, i),
-                cls_attention: pick(&attention, i),
             })
             .collect())
     }
@@ -346,12 +342,6 @@ fn rows_of(tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
             image
         })
         .collect())
-}
-
-/// `(B, heads, 1 + N)` to the patches' share, mean over heads, per image.
-fn cls_rows(attention: &Tensor) -> Result<Vec<Vec<f32>>> {
-    let n = attention.dim(2)?;
-    Ok(attention.narrow(2, 1, n - 1)?.to_dtype(DType::F32)?.mean(1)?.to_vec2()?)
 }
 
 fn choose_device(choice: DeviceChoice) -> Result<Device> {

@@ -24,6 +24,7 @@ pub mod propagate;
 pub mod tracker;
 
 pub mod engine;
+pub mod preset;
 
 pub mod admin;
 pub mod publish;

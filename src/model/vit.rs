@@ -16,12 +16,12 @@ use crate::kernels::{self, Path};
 pub struct Want {
     /// Tokens after these blocks (0-based, rising), each through the final norm.
     pub tokens: Vec<usize>,
-    /// Keys of the last block.
-    pub keys: bool,
-    /// Attention of the last block, all of it.
-    pub attention: bool,
-    /// Attention of `[CLS]` alone to all tokens in the last block.
-    pub cls_attention: bool,
+    /// Keys of these blocks (0-based, rising).
+    pub keys: Vec<usize>,
+    /// Attention of this block (0-based), all of it.
+    pub attention: Option<usize>,
+    /// Attention of `[CLS]` alone to all tokens, in this block (0-based).
+    pub cls_attention: Option<usize>,
 }
 
 /// What a forward pass gives.
@@ -29,8 +29,8 @@ pub struct Want {
 pub struct Output {
     /// For each asked block, `(B, 1 + N, C)`: `[CLS]`, then the patches row by row.
     pub tokens: Vec<Tensor>,
-    /// `(B, 1 + N, C)`, heads side by side.
-    pub keys: Option<Tensor>,
+    /// For each asked block, `(B, 1 + N, C)`, heads side by side.
+    pub keys: Vec<Tensor>,
     /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: for people to look at.
     pub attention: Option<Tensor>,
     /// `(B, heads, 1 + N)`.
@@ -114,11 +114,12 @@ impl Vit {
     /// Sides that are no multiples of the patch, blocks that do not exist.
     pub fn forward(&self, images: &Tensor, want: &Want) -> Result<Output> {
         let last = self.arch.depth - 1;
-        if want.tokens.iter().any(|&block| block > last) || !want.tokens.is_sorted() {
-            bail!("blocks {:?}: the network has blocks 0 to {last}, asked in rising order", want.tokens);
+        let looks = [want.attention, want.cls_attention];
+        let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
+        if wanted().any(|block| block > last) || !want.tokens.is_sorted() || !want.keys.is_sorted() {
+            bail!("{want:?}: the network has blocks 0 to {last}, asked in rising order");
         }
-        let of_last = want.keys || want.attention || want.cls_attention;
-        let stop = if of_last { last } else { want.tokens.last().copied().unwrap_or(last) };
+        let stop = wanted().max().unwrap_or(last);
 
         let (patches, rows, cols) = self.patches(images)?;
         let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
@@ -127,24 +128,22 @@ impl Vit {
         let mut x = Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)?; // (B, 1 + N, C)
 
         let mut tokens = Vec::with_capacity(want.tokens.len());
-        let mut seen: Option<Seen> = None;
+        let mut keys = Vec::with_capacity(want.keys.len());
+        let (mut attention, mut cls_attention) = (None, None);
         for (i, block) in self.blocks.iter().enumerate().take(stop + 1) {
-            let (y, s) = block.forward(&x, self.path)?;
-            (x, seen) = (y, Some(s));
+            let (y, Seen { qkv }) = block.forward(&x, self.path)?;
+            x = y;
             if want.tokens.contains(&i) {
                 tokens.push(self.norm.forward(&x, self.path)?);
             }
-        }
-        let (mut keys, mut attention, mut cls_attention) = (None, None, None);
-        if let (true, Some(seen)) = (of_last, seen) {
-            if want.keys {
-                keys = Some(seen.qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
+            if want.keys.contains(&i) {
+                keys.push(qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
             }
-            if want.attention {
-                attention = Some(kernels::attention_plain(&seen.qkv, self.arch.heads, self.path)?.1);
+            if want.attention == Some(i) {
+                attention = Some(kernels::attention_plain(&qkv, self.arch.heads, self.path)?.1);
             }
-            if want.cls_attention {
-                cls_attention = Some(kernels::cls_attention(&seen.qkv, self.arch.heads)?);
+            if want.cls_attention == Some(i) {
+                cls_attention = Some(kernels::cls_attention(&qkv, self.arch.heads)?);
             }
         }
         Ok(Output { tokens, keys, attention, cls_attention })

@@ -4,7 +4,7 @@ use super::*;
 use crate::{backbone::Grid, frame::Size, mask::LabelMap};
 
 fn features(grid: Grid, dim: usize, tokens: Vec<f32>) -> Features {
-    Features { grid, dim, tokens, discovery: None, cls_attention: None }
+    Features { grid, dim, tokens, discovery: None }
 }
 
 /// Numbers in 0..1 that a test can repeat.

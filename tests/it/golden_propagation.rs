@@ -42,7 +42,7 @@ fn propagation_is_that_of_the_public_code() {
     }
     let frames: Vec<Arc<Features>> = all
         .chunks_exact(grid.len() * dim)
-        .map(|tokens| Arc::new(Features { grid, dim, tokens: tokens.to_vec(), discovery: None, cls_attention: None }))
+        .map(|tokens| Arc::new(Features { grid, dim, tokens: tokens.to_vec(), discovery: None }))
         .collect();
     assert_eq!(frames.len(), 10);
 

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 9] = [
     &["preprocess", "backbone", "ingest", "publish", "admin"],
     &["discover", "propagate"],
     &["tracker"],
-    &["engine"],
+    &["engine", "preset"],
     &["config", "davis"],
     &["runtime"],
     &["cli"],
