@@ -80,6 +80,11 @@ impl Engine {
         self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(config.clone(), patch))
     }
 
+    /// Forgets a stream and all that it held.
+    pub fn remove_stream(&mut self, stream: &StreamId) {
+        self.trackers.remove(stream);
+    }
+
     /// Has `stream` start from a mask: palette indices become instance ids.
     pub fn first_mask(&mut self, stream: &StreamId, mask: LabelMap) {
         self.add_stream(stream).first_mask(mask);

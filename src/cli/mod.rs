@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the one place that maps errors to exit codes.
 
 mod check;
+mod eval;
 mod exit;
 mod log;
 pub mod prompt;
@@ -63,6 +64,9 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Segment(segment::Args),
+    /// Measure mask quality as the field does
+    #[command(subcommand)]
+    Eval(eval::Command),
     #[command(after_help = WATCH_EXAMPLES)]
     Watch(watch::WatchArgs),
     #[command(after_help = PROMPT_EXAMPLES)]
@@ -96,6 +100,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Segment(args) => quietly(|| segment::run(args)),
+        Command::Eval(command) => quietly(|| eval::run(command)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
         Command::Prompt(args) => quietly(|| prompt::run(args)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),

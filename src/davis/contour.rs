@@ -11,8 +11,7 @@ const TOLERANCE: f64 = 0.008;
 pub fn contour(segmentation: &[bool], truth: &[bool], size: Size, void: Option<&[bool]>) -> f64 {
     let found = Contour::of(segmentation, size, void);
     let wanted = Contour::of(truth, size, void);
-    let diagonal = f64::from(size.width).hypot(f64::from(size.height));
-    let radius = (TOLERANCE * diagonal).ceil() as i64;
+    let radius = radius(size);
     let (precision, recall) = match (found.pixels.len(), wanted.pixels.len()) {
         (0, 0) => (1.0, 1.0),
         (0, _) => (1.0, 0.0),
@@ -23,6 +22,11 @@ pub fn contour(segmentation: &[bool], truth: &[bool], size: Size, void: Option<&
         ),
     };
     if precision + recall == 0.0 { 0.0 } else { 2.0 * precision * recall / (precision + recall) }
+}
+
+/// How far contours may lie apart, in pixels.
+pub(super) fn radius(size: Size) -> i64 {
+    (TOLERANCE * f64::from(size.width).hypot(f64::from(size.height))).ceil() as i64
 }
 
 /// The contour pixels of one mask.

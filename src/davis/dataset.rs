@@ -1,14 +1,58 @@
-//! The dataset on disk: which sequences a split holds, and where their frames and annotations lie.
+//! The dataset on disk: which sequences a set holds, and where their frames and annotations lie.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
 
-use crate::mask::LabelMap;
+use crate::{frame::Size, mask::LabelMap};
 
-/// A DAVIS folder and one of its splits.
+/// Which of DAVIS's tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// The objects are given in the first frame.
+    #[default]
+    SemiSupervised,
+    /// Nothing is given.
+    Unsupervised,
+}
+
+impl FromStr for Task {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "semi-supervised" => Ok(Self::SemiSupervised),
+            "unsupervised" => Ok(Self::Unsupervised),
+            other => Err(format!("{other:?} is not semi-supervised or unsupervised")),
+        }
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::SemiSupervised => "semi-supervised",
+            Self::Unsupervised => "unsupervised",
+        })
+    }
+}
+
+/// A DAVIS folder and one of its sets.
 #[derive(Clone, Debug)]
 pub struct Dataset {
+    /// The set's name, as it stands in the names of the result files.
+    pub set: String,
+    /// What is done with it.
+    pub task: Task,
+    /// The folder of its annotations.
+    pub annotations: PathBuf,
     /// The sequences in the order of the list.
     pub sequences: Vec<Sequence>,
 }
@@ -18,56 +62,120 @@ pub struct Dataset {
 pub struct Sequence {
     /// Its name, a plain folder name.
     pub name: String,
+    /// The folder of its frames.
+    pub folder: PathBuf,
     /// Frames (`.jpg`) in order.
     pub frames: Vec<PathBuf>,
-    /// Annotations (`.png`) in order; the test splits have one for the first frame only.
+    /// Annotations (`.png`) in order: one for each frame, for the first frame only, or none (the test sets).
     pub annotations: Vec<PathBuf>,
     /// DAVIS 2016: whatever is not background is one object, though files say 255 or several labels.
     pub single_object: bool,
 }
 
 impl Dataset {
-    /// Opens the DAVIS folder `root` (the one that holds `JPEGImages`) at 480p and lists the split
-    /// (`train`, `val`, ...) of DAVIS 2017 (`ImageSets/2017/SPLIT.txt`) or else 2016 (`ImageSets/2016`,
-    /// or `ImageSets/480p` as first published, which lists files in place of sequences).
+    /// Opens the DAVIS folder `root` (the one that holds `JPEGImages`) at 480p and lists the set
+    /// (`train`, `val`, ...) of DAVIS 2017 (`ImageSets/2017/SET.txt`) or else 2016 (`ImageSets/2016`,
+    /// or `ImageSets/480p` as first published, which lists files in place of sequences). A set with `/` or `.txt`
+    /// in it is the path of such a list.
+    ///
+    /// Annotations are those in `Annotations_unsupervised` for the unsupervised task where there are any, else those
+    /// in `Annotations`.
     ///
     /// # Errors
-    /// A missing list, a name in it that is not a folder name, a sequence without frames.
-    pub fn open(root: &Path, split: &str) -> Result<Self> {
-        let list = |kind: &str| root.join("ImageSets").join(kind).join(format!("{split}.txt"));
-        let Some(kind) = ["2017", "2016", "480p"].into_iter().find(|kind| list(kind).is_file()) else {
-            bail!(
-                "{}: no such list; is {} a DAVIS folder with a split {split:?}?",
-                list("2017").display(),
-                root.display()
-            );
-        };
-        let path = list(kind);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    /// A missing list, a name in it that is not a folder name, a sequence without frames, a frame without annotation
+    /// or the reverse.
+    pub fn open(root: &Path, set: &str, task: Task) -> Result<Self> {
+        let (list, named_2017) = find_list(root, set)?;
+        let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;
         let mut names: Vec<&str> = Vec::new();
+        let mut files = false;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             // 2016: `/JPEGImages/480p/NAME/00000.jpg /Annotations/480p/NAME/00000.png`.
-            let name = if kind == "480p" { line.split('/').nth(3).unwrap_or(line) } else { line };
+            let of_files = line.starts_with('/');
+            files |= of_files;
+            let name = if of_files { line.split('/').nth(3).unwrap_or(line) } else { line };
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-            ensure!(name.chars().all(plain), "{}: {name:?} is not the name of a sequence", path.display());
+            ensure!(name.chars().all(plain), "{}: {name:?} is not the name of a sequence", list.display());
             if names.last() != Some(&name) {
                 names.push(name);
             }
         }
-        ensure!(!names.is_empty(), "{}: it lists no sequence", path.display());
-        let sequences = names.into_iter().map(|name| Sequence::open(root, name, kind != "2017"));
-        Ok(Self { sequences: sequences.collect::<Result<_>>()? })
+        ensure!(!names.is_empty(), "{}: it lists no sequence", list.display());
+        let own = root.join("Annotations_unsupervised/480p");
+        let unsupervised = task == Task::Unsupervised && own.is_dir();
+        let annotations = if unsupervised { own } else { root.join("Annotations/480p") };
+        let single_object = (files || !named_2017) && !unsupervised;
+        let sequences = names.into_iter().map(|name| Sequence::open(root, &annotations, name, single_object));
+        let sequences = sequences.collect::<Result<_>>()?;
+        let set = list.file_stem().and_then(OsStr::to_str).unwrap_or(set).to_owned();
+        Ok(Self { set, task, annotations, sequences })
+    }
+
+    /// Keeps the sequences of these names, in the order of the list.
+    ///
+    /// # Errors
+    /// A name that is not in the list.
+    pub fn select(&mut self, names: &[String]) -> Result<()> {
+        if let Some(unknown) = names.iter().find(|name| self.sequences.iter().all(|s| s.name != **name)) {
+            let all: Vec<&str> = self.sequences.iter().map(|s| s.name.as_str()).collect();
+            bail!("there is no sequence {unknown:?} in the set {}: it holds {}", self.set, all.join(", "));
+        }
+        self.sequences.retain(|s| names.contains(&s.name));
+        Ok(())
+    }
+
+    /// Forgets all but the first `most` frames of each sequence.
+    pub fn truncate(&mut self, most: usize) {
+        for sequence in &mut self.sequences {
+            sequence.frames.truncate(most);
+            sequence.annotations.truncate(most);
+        }
+    }
+
+    /// Whether every frame has its annotation, so that results can be judged.
+    pub fn is_annotated(&self) -> bool {
+        self.sequences.iter().all(|s| s.annotations.len() == s.frames.len())
     }
 }
 
+/// The list of a set, and whether it is one of DAVIS 2017.
+fn find_list(root: &Path, set: &str) -> Result<(PathBuf, bool)> {
+    if set.contains('/') || set.ends_with(".txt") {
+        let path = PathBuf::from(set);
+        ensure!(path.is_file(), "{}: no such list of sequences", path.display());
+        let year = path.parent().and_then(Path::file_name);
+        let old = year.is_some_and(|year| year == "2016" || year == "480p");
+        return Ok((path, !old));
+    }
+    let list = |kind: &str| root.join("ImageSets").join(kind).join(format!("{set}.txt"));
+    let Some(kind) = ["2017", "2016", "480p"].into_iter().find(|kind| list(kind).is_file()) else {
+        bail!("{}: no such list; is {} a DAVIS folder with a set {set:?}?", list("2017").display(), root.display());
+    };
+    Ok((list(kind), kind == "2017"))
+}
+
 impl Sequence {
-    fn open(root: &Path, name: &str, single_object: bool) -> Result<Self> {
+    fn open(root: &Path, annotations: &Path, name: &str, single_object: bool) -> Result<Self> {
         let folder = root.join("JPEGImages/480p").join(name);
+        ensure!(folder.is_dir(), "{}: there is no such folder of frames", folder.display());
         let frames = files(&folder, "jpg")?;
         ensure!(!frames.is_empty(), "{}: it holds no .jpg frame", folder.display());
-        let annotations = root.join("Annotations/480p").join(name);
-        let annotations = if annotations.is_dir() { files(&annotations, "png")? } else { Vec::new() };
-        Ok(Self { name: name.to_owned(), frames, annotations, single_object })
+        let own = annotations.join(name);
+        let annotations = if own.is_dir() { files(&own, "png")? } else { Vec::new() };
+        // The test sets give away the first one, or none.
+        let first_only = annotations.len() == 1 && stem(&annotations[0]) == stem(&frames[0]);
+        if !annotations.is_empty() && !first_only {
+            let lacks = |there: &[PathBuf], path: &Path| there.iter().all(|other| stem(other) != stem(path));
+            if let Some(frame) = frames.iter().find(|frame| lacks(&annotations, frame)) {
+                let missing = own.join(stem(frame)).with_extension("png");
+                bail!("{}: missing, though there is {}", missing.display(), frame.display());
+            }
+            if let Some(annotation) = annotations.iter().find(|annotation| lacks(&frames, annotation)) {
+                let missing = folder.join(stem(annotation)).with_extension("jpg");
+                bail!("{}: missing, though there is {}", missing.display(), annotation.display());
+            }
+        }
+        Ok(Self { name: name.to_owned(), folder, frames, annotations, single_object })
     }
 
     /// Reads an annotation of this sequence; void becomes background.
@@ -75,16 +183,53 @@ impl Sequence {
     /// # Errors
     /// A file that is not a mask.
     pub fn annotation(&self, index: usize) -> Result<LabelMap> {
+        let mut map = self.annotation_with_void(index)?;
+        map.labels.iter_mut().filter(|label| **label == 255).for_each(|label| *label = 0);
+        Ok(map)
+    }
+
+    /// Reads an annotation with void as 255. DAVIS 2016 has no void.
+    ///
+    /// # Errors
+    /// A file that is not a mask.
+    pub fn annotation_with_void(&self, index: usize) -> Result<LabelMap> {
         let Some(path) = self.annotations.get(index) else {
             bail!("sequence {}: it has no annotation of frame {index}", self.name);
         };
-        if !self.single_object {
-            return Ok(LabelMap::read_png(path)?);
-        }
         let mut map = LabelMap::read_png_with_void(path)?;
-        map.labels.iter_mut().for_each(|label| *label = u8::from(*label > 0));
+        if self.single_object {
+            map.labels.iter_mut().for_each(|label| *label = u8::from(*label > 0));
+        }
         Ok(map)
     }
+
+    /// Reads a method's mask of a frame from `results/NAME/`, where files are named as the annotations are. `size` is
+    /// the annotation's.
+    ///
+    /// # Errors
+    /// A file that is missing, no indexed PNG or of another size: the error names it.
+    pub fn result(&self, results: &Path, index: usize, size: Size) -> Result<LabelMap> {
+        let path = self.result_path(results, index);
+        ensure!(path.is_file(), "{}: missing, the results are not complete", path.display());
+        let mut map = LabelMap::read_indexed_png(&path)?;
+        ensure!(map.size == size, "{}: it is {}, the annotation is {size}", path.display(), map.size);
+        if self.single_object {
+            map.labels.iter_mut().for_each(|label| *label = u8::from(*label > 0));
+        }
+        Ok(map)
+    }
+
+    /// Where a method's mask of a frame lies.
+    pub fn result_path(&self, results: &Path, index: usize) -> PathBuf {
+        let name = self.frames.get(index).map(|frame| stem(frame)).unwrap_or_default();
+        let mut file = name.to_owned();
+        file.push(".png");
+        results.join(&self.name).join(file)
+    }
+}
+
+fn stem(path: &Path) -> &OsStr {
+    path.file_stem().unwrap_or_default()
 }
 
 /// The files of a folder with an extension, in the order of their names.
@@ -102,8 +247,6 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::frame::Size;
-
     /// A dataset of two sequences of two frames, listed by `list`.
     fn folder(kind: &str, list: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -133,7 +276,7 @@ mod tests {
             ("480p", files, [0, 1, 1, 1]),
         ] {
             let root = folder(kind, list);
-            let dataset = Dataset::open(root.path(), "val").unwrap();
+            let dataset = Dataset::open(root.path(), "val", Task::SemiSupervised).unwrap();
             let names: Vec<&str> = dataset.sequences.iter().map(|s| s.name.as_str()).collect();
             assert_eq!(names, ["dog", "car-shadow"], "{kind}");
             let dog = &dataset.sequences[0];
@@ -147,7 +290,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let open = |list: &str, split: &str| {
             let root = folder("2017", list);
-            format!("{:#}", Dataset::open(root.path(), split).unwrap_err())
+            format!("{:#}", Dataset::open(root.path(), split, Task::SemiSupervised).unwrap_err())
         };
         assert!(open("dog", "train").contains("2017/train.txt"));
         assert!(open("../../etc", "val").contains("is not the name"));

@@ -1,14 +1,27 @@
-//! DAVIS: the dataset on disk, its two metrics (region similarity J, contour accuracy F), and the
-//! semi-supervised figures that papers quote.
+//! DAVIS: the dataset on disk, its two metrics (region similarity J, contour accuracy F), the figures of the
+//! semi-supervised and the unsupervised task that papers quote, and the engine run over a whole set.
 
 mod contour;
 mod dataset;
+mod proposals;
 mod region;
+mod report;
+mod run;
+mod score;
 mod semi_supervised;
+mod shape;
 mod statistics;
+mod tables;
+mod unsupervised;
 
 pub use contour::contour;
-pub use dataset::{Dataset, Sequence};
+pub use dataset::{Dataset, Sequence, Task};
 pub use region::region;
-pub use semi_supervised::{ObjectScore, Report, objects, semi_supervised};
+pub use report::{Milliseconds, Summary, now};
+pub use run::{EngineFailed, Marker, Plan, Timing, check, write_whole};
+pub use score::{ObjectScore, Report};
+pub use semi_supervised::{objects, semi_supervised};
+pub use shape::Shape;
 pub use statistics::Statistics;
+pub use tables::{Row, for_people, global_csv, global_csv_name, per_sequence_csv, per_sequence_csv_name};
+pub use unsupervised::{MAX_PROPOSALS, Proposals, unsupervised};

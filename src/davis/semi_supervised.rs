@@ -6,52 +6,18 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{Dataset, Sequence, Statistics, contour, region};
+use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics};
 use crate::mask::LabelMap;
-
-/// The score of one object of one sequence.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ObjectScore {
-    /// The sequence.
-    pub sequence: String,
-    /// The object's label.
-    pub object: u8,
-    /// Region similarity over the judged frames.
-    pub j: Statistics,
-    /// Contour accuracy over the judged frames.
-    pub f: Statistics,
-}
-
-/// The scores of a whole dataset: the mean over its objects, not over its sequences.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Report {
-    /// Each object, in the order of sequences and labels.
-    pub objects: Vec<ObjectScore>,
-    /// Region similarity.
-    pub j: Statistics,
-    /// Contour accuracy.
-    pub f: Statistics,
-}
-
-impl Report {
-    /// The figure that methods are ranked by.
-    pub fn j_and_f(&self) -> f64 {
-        (self.j.mean + self.f.mean) / 2.0
-    }
-}
 
 /// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are.
 ///
 /// # Errors
-/// A file that is missing, is not a mask, has another size than its annotation, or names an object
+/// A file that is missing, is not an indexed PNG, has another size than its annotation, or names an object
 /// that the first annotation lacks; a sequence of fewer than three annotations; a dataset without objects.
 pub fn semi_supervised(dataset: &Dataset, results: &Path) -> Result<Report> {
     let objects: Vec<Vec<ObjectScore>> =
         dataset.sequences.par_iter().map(|sequence| judge(sequence, results)).collect::<Result<_>>()?;
-    let objects = objects.concat();
-    ensure!(!objects.is_empty(), "the first annotations hold no object: there is nothing to judge");
-    let mean = |of: fn(&ObjectScore) -> Statistics| Statistics::mean(&objects.iter().map(of).collect::<Vec<_>>());
-    Ok(Report { j: mean(|object| object.j), f: mean(|object| object.f), objects })
+    Report::of(objects.concat())
 }
 
 /// J and F of each of `count` objects (labels `1..=count`) in one frame; an object that is missing
@@ -62,29 +28,30 @@ pub fn semi_supervised(dataset: &Dataset, results: &Path) -> Result<Report> {
 pub fn objects(prediction: &LabelMap, truth: &LabelMap, count: u8) -> Result<Vec<(f64, f64)>> {
     let size = truth.size;
     ensure!(prediction.size == size, "the prediction is {} pixels, the annotation {size}", prediction.size);
-    let most = prediction.labels.iter().max().copied().unwrap_or(0);
+    let most = prediction.labels.iter().fold(0, |most, label| most.max(*label));
     ensure!(most <= count, "the prediction has label {most}, but the first annotation has {count} objects");
-    let score = |object: u8| {
-        let mask = |map: &LabelMap| map.labels.iter().map(|label| *label == object).collect::<Vec<_>>();
-        let (s, g) = (mask(prediction), mask(truth));
-        (region(&s, &g, None), contour(&s, &g, size, None))
+    let count = usize::from(count);
+    let pairs = Shape::split(prediction, count, None).into_iter().zip(Shape::split(truth, count, None));
+    let empty = Shape::empty(size);
+    let score = |(found, wanted): (Option<Shape>, Option<Shape>)| {
+        let (found, wanted) = (found.as_ref().unwrap_or(&empty), wanted.as_ref().unwrap_or(&empty));
+        (found.region(wanted), found.contour(wanted))
     };
-    Ok((1..=count).map(score).collect())
+    Ok(pairs.map(score).collect())
 }
 
 fn judge(sequence: &Sequence, results: &Path) -> Result<Vec<ObjectScore>> {
     let frames = sequence.annotations.len();
     ensure!(frames >= 3, "sequence {}: {frames} annotations, at least 3 are needed", sequence.name);
-    let count = sequence.annotation(0)?.labels.into_iter().max().unwrap_or(0);
+    let count = sequence.annotation(0)?.labels.into_iter().fold(0, u8::max);
     // (frames, objects)
     let scores: Vec<Vec<(f64, f64)>> = (1..frames - 1)
         .into_par_iter()
         .map(|index| {
             let truth = sequence.annotation(index)?;
-            let name = sequence.annotations[index].file_name().unwrap_or_default();
-            let path = results.join(&sequence.name).join(name);
             // Void is no label of a prediction: 255 is an error like any other unknown object.
-            objects(&LabelMap::read_png_with_void(&path)?, &truth, count).with_context(|| path.display().to_string())
+            let result = sequence.result(results, index, truth.size)?;
+            objects(&result, &truth, count).with_context(|| sequence.result_path(results, index).display().to_string())
         })
         .collect::<Result<_>>()?;
     let over_frames = |object: u8, of: fn(&(f64, f64)) -> f64| {
@@ -93,6 +60,8 @@ fn judge(sequence: &Sequence, results: &Path) -> Result<Vec<ObjectScore>> {
     let score = |object: u8| ObjectScore {
         sequence: sequence.name.clone(),
         object,
+        proposal: object,
+        annotated: object,
         j: over_frames(object, |score| score.0),
         f: over_frames(object, |score| score.1),
     };

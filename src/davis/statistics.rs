@@ -1,7 +1,9 @@
 //! What is said about a metric over the frames of a sequence.
 
+use serde::Serialize;
+
 /// Mean, recall and decay of a metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Statistics {
     /// The mean.
     pub mean: f64,

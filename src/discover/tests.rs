@@ -40,8 +40,7 @@ fn too_small_too_large_and_nothing() {
     assert!(discover(&field(GRID, 0, 0, &[Thing::new(1, (5, 5), (1, 3))], 0), &config, &[]).is_empty());
     let wall = [Thing::new(1, (0, 0), (16, 15))];
     assert!(discover(&field(GRID, 0, 0, &wall, 0), &config, &[]).iter().all(|p| region::count(&p.patches) < 160));
-    let tiny =
-        Features { grid: Grid { rows: 0, cols: 0 }, dim: 4, tokens: vec![], discovery: None };
+    let tiny = Features { grid: Grid { rows: 0, cols: 0 }, dim: 4, tokens: vec![], discovery: None };
     assert!(discover(&tiny, &config, &[]).is_empty());
     for (rows, cols) in [(1, 1), (1, 3), (2, 2)] {
         let grid = Grid { rows, cols };

@@ -83,7 +83,7 @@ pub enum MaskError {
     #[error("mask: {0} pixels; from 1 to {MAX_AREA} pixels in all can be used")]
     BadSize(Size),
     /// A picture that is not a palette PNG.
-    #[error("{}: {reason}; a mask is an indexed or 8-bit grey PNG", path.display())]
+    #[error("{}: {reason}; a mask is an indexed PNG", path.display())]
     BadPng {
         /// The file.
         path: PathBuf,

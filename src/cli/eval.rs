@@ -1,0 +1,211 @@
+//! `maskd eval`: mask quality, measured as the field does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, json};
+
+use super::{Exit, Failure, OrExit as _, default_weights, segment::parse_device};
+use crate::{
+    backbone::{Backbone, BackboneConfig, DeviceChoice},
+    davis::{self, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task},
+    engine::Engine,
+    preset::{Preset, Start},
+};
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    Davis(Davis),
+}
+
+/// Segment a DAVIS set and judge the masks by J and F, as davis2017-evaluation does
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  maskd eval davis --root DAVIS --out paper --preset paper
+  maskd eval davis --root DAVIS --out found --task unsupervised --sequences dog,libby --max-frames 25
+  maskd eval davis --root DAVIS --results their-masks         judge masks that are there; runs nothing
+
+OUT/SEQUENCE/00000.png are indexed masks at frame size, OUT/SEQUENCE.json says how they were made; beside them stand
+global_results-SET.csv and per-sequence_results-SET.csv, as the official evaluator writes them, and report.json.
+Sequences that are finished are not run again.")]
+pub(super) struct Davis {
+    /// The DAVIS folder: it holds JPEGImages, Annotations and ImageSets
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// A list in ImageSets (2017, else 2016), or the path of one
+    #[arg(long, alias = "split", value_name = "NAME", default_value = "val")]
+    set: String,
+    /// semi-supervised: the first annotation is followed. unsupervised: up to 20 objects are discovered
+    #[arg(long, default_value_t, value_name = "TASK")]
+    task: Task,
+    /// Only these, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    sequences: Vec<String>,
+    /// Only the first frames of each sequence; the rest is not judged either
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_frames: Option<u32>,
+    /// paper: the published protocol. best: what the daemon does
+    #[arg(long, default_value_t, value_name = "PRESET")]
+    preset: Preset,
+    /// The network's weights (.safetensors or .pth)
+    #[arg(short, long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Pixels of the short side as the network sees it
+    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
+    short_side: u32,
+    /// Attention heads, where the weights do not tell
+    #[arg(long, value_name = "N")]
+    heads: Option<usize>,
+    /// auto, cpu or cuda
+    #[arg(long, default_value = "auto", value_parser = parse_device)]
+    device: DeviceChoice,
+    /// Where masks, tables and report go; made if absent
+    #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
+    out: Option<PathBuf>,
+    /// Run finished sequences again, and write over masks of other settings
+    #[arg(long)]
+    again: bool,
+    /// Judge the masks in DIR/SEQUENCE/, of whatever method, and run nothing. Tables go to OUT, or to DIR
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["again", "weights", "preset"])]
+    results: Option<PathBuf>,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    let Command::Davis(args) = command;
+    let mut dataset = Dataset::open(&args.root, &args.set, args.task).or_exit(Exit::Data)?;
+    if !args.sequences.is_empty() {
+        dataset.select(&args.sequences).or_exit(Exit::Config)?;
+    }
+    if let Some(most) = args.max_frames {
+        dataset.truncate(most as usize);
+    }
+    match (&args.results, &args.out) {
+        (Some(results), out) => {
+            if !results.is_dir() {
+                let error = anyhow::anyhow!("{}: there is no such folder of results", results.display());
+                return Err(Failure::new(Exit::Data, error));
+            }
+            let summary = Summary::new(&dataset, results, &[]);
+            judge(&dataset, results, out.as_ref().unwrap_or(results), summary)
+        }
+        (None, Some(out)) => {
+            let summary = segment(&args, &dataset, out)?;
+            judge(&dataset, out, out, summary)
+        }
+        (None, None) => Err(Failure::new(Exit::Internal, anyhow::anyhow!("neither --out nor --results"))),
+    }
+}
+
+/// Runs the sequences that are not finished.
+fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Summary, Failure> {
+    let start = match args.task {
+        Task::SemiSupervised => Start::FirstMask,
+        Task::Unsupervised => Start::Discovery,
+    };
+    let all: Vec<_> = dataset.sequences.iter().collect();
+    davis::check(&all, args.task).or_exit(Exit::Data)?;
+    let mut tracker = args.preset.tracker(start);
+    if args.task == Task::Unsupervised {
+        tracker.max_instances = usize::from(davis::MAX_PROPOSALS);
+    }
+    let backbone = Backbone::load(&BackboneConfig {
+        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
+        device: args.device,
+        short_side: args.short_side,
+        heads: args.heads,
+        propagation_block: args.preset.block(),
+        ..BackboneConfig::default()
+    })
+    .or_exit(Exit::Config)?;
+    let device = backbone.device();
+    let settings = Map::from_iter([
+        ("task".to_owned(), json!(args.task)),
+        ("preset".to_owned(), json!(args.preset.to_string())),
+        ("model".to_owned(), json!(backbone.model_id())),
+        ("weights".to_owned(), json!(args.weights)),
+        ("short_side".to_owned(), json!(args.short_side)),
+        ("block".to_owned(), json!(args.preset.block())),
+        ("tracker".to_owned(), json!(tracker)),
+    ]);
+    let mut fingerprint = settings.clone();
+    // The model says what is in the file, whatever the file is called.
+    fingerprint.remove("weights");
+    let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.again };
+    let remaining = plan.remaining(dataset).or_exit(Exit::Config)?;
+    std::fs::create_dir_all(out).or_exit(Exit::Io)?;
+    eprintln!(
+        "{} on {device}, preset {}; {} of {} sequences to run, {} finished",
+        backbone.model_id(),
+        args.preset,
+        remaining.len(),
+        dataset.sequences.len(),
+        dataset.sequences.len() - remaining.len()
+    );
+
+    let frames: usize = remaining.iter().map(|sequence| sequence.frames.len()).sum();
+    let bar = ProgressBar::new(frames as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}") {
+        bar.set_style(style);
+    }
+    let mut engine = Engine::new(backbone, tracker);
+    for sequence in &remaining {
+        bar.set_message(sequence.name.clone());
+        plan.run(&mut engine, args.task, sequence, &mut || bar.inc(1)).map_err(failed)?;
+    }
+    bar.finish_and_clear();
+    let markers = dataset.sequences.iter().map(|sequence| plan.marker(sequence));
+    let markers: Vec<Marker> = markers.collect::<Result<_, _>>().or_exit(Exit::Data)?;
+    let mut summary = Summary::new(dataset, out, &markers);
+    (summary.settings, summary.device) = (Some(settings), Some(device));
+    Ok(summary)
+}
+
+/// What the engine fails of is not the data's fault.
+fn failed(error: anyhow::Error) -> Failure {
+    let exit = if error.is::<EngineFailed>() { Exit::Internal } else { Exit::Data };
+    Err::<(), _>(error).or_exit(exit).err().unwrap_or_else(|| Failure::new(exit, anyhow::anyhow!("failed")))
+}
+
+/// Judges the masks in `results`, prints the table and writes tables and report to `out`.
+fn judge(
+    dataset: &Dataset,
+    results: &std::path::Path,
+    out: &std::path::Path,
+    mut summary: Summary,
+) -> Result<(), Failure> {
+    let write = |name: &str, text: String| davis::write_whole(&out.join(name), &text).or_exit(Exit::Io);
+    std::fs::create_dir_all(out).or_exit(Exit::Io)?;
+    if !dataset.is_annotated() {
+        println!("{}: not every frame has its annotation, so nothing is judged", dataset.annotations.display());
+        return write("report.json", pretty(&summary)?);
+    }
+    let report = match dataset.task {
+        Task::SemiSupervised => davis::semi_supervised(dataset, results),
+        Task::Unsupervised => davis::unsupervised(dataset, results, Proposals::All),
+    }
+    .or_exit(Exit::Data)?;
+    println!("{} task on {}, annotations in {}\n", dataset.task, dataset.set, dataset.annotations.display());
+    let total = summary.milliseconds.map(|ms| (ms.backbone, ms.track));
+    print!("{}", davis::for_people(&report, &summary.rows(), total));
+    summary.scores = Some((&report).into());
+    if dataset.task == Task::Unsupervised {
+        let salient: Report = davis::unsupervised(dataset, results, Proposals::First).or_exit(Exit::Data)?;
+        println!(
+            "label 1 alone (the most salient, where maskd wrote the masks): J {:.1}, F {:.1}, J&F {:.1}",
+            100.0 * salient.j.mean,
+            100.0 * salient.f.mean,
+            100.0 * salient.j_and_f()
+        );
+        summary.most_salient = Some((&salient).into());
+    }
+    write(&davis::global_csv_name(&dataset.set), davis::global_csv(&report))?;
+    write(&davis::per_sequence_csv_name(&dataset.set), davis::per_sequence_csv(&report))?;
+    write("report.json", pretty(&summary)?)?;
+    println!("\ntables and report in {}", out.display());
+    Ok(())
+}
+
+fn pretty(summary: &Summary) -> Result<String, Failure> {
+    serde_json::to_string_pretty(summary).or_exit(Exit::Internal)
+}
