@@ -51,6 +51,15 @@ pub struct Features {
     pub discovery: Option<Vec<f32>>,
 }
 
+/// Where `[CLS]` looks in one picture.
+#[derive(Clone, Debug)]
+pub struct Attention {
+    /// The patch grid, N = rows x cols.
+    pub grid: Grid,
+    /// For each head, the attention to each patch `(N)`, 0..1; what is missing to a sum of 1 goes to `[CLS]` itself.
+    pub heads: Vec<Vec<f32>>,
+}
+
 /// Where the network runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -321,6 +330,21 @@ impl Backbone {
         Ok((0..batch)
             .map(|i| Features { grid, dim: arch.dim, tokens: tokens[i].clone(), discovery: pick(&discovered, i) })
             .collect())
+    }
+
+    /// The attention of `[CLS]` to the patches in `block`, for each image of a prepared batch.
+    ///
+    /// # Errors
+    /// A block that the network has not, out of memory, a broken device.
+    pub fn attention(&self, input: &Tensor, block: BlockChoice) -> Result<Vec<Attention>> {
+        let patch = self.architecture().patch;
+        let (_, _, height, width) = input.dims4()?;
+        let grid = Grid { rows: height / patch, cols: width / patch };
+        let want = Want { cls_attention: Some(block.index(self.architecture())?), ..Want::default() };
+        let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
+        let all = output.cls_attention.context("no attention was computed. This is a bug.")?; // (B, heads, 1 + N)
+        let all = all.narrow(2, 1, grid.len())?.to_dtype(DType::F32)?.to_vec3()?;
+        Ok(all.into_iter().map(|heads| Attention { grid, heads }).collect())
     }
 }
 

@@ -18,6 +18,7 @@ pub mod model;
 pub mod ingest;
 pub mod preprocess;
 
+pub mod attention;
 pub mod backbone;
 pub mod discover;
 pub mod propagate;

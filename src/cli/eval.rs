@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, OrExit as _, default_weights, segment::parse_device};
 use crate::{
@@ -119,6 +119,9 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
     })
     .or_exit(Exit::Config)?;
     let device = backbone.device();
+    // By way of text, numbers of 32 bits keep the digits that people gave them.
+    let tracker_settings: Value =
+        serde_json::to_string(&tracker).and_then(|text| serde_json::from_str(&text)).or_exit(Exit::Internal)?;
     let settings = Map::from_iter([
         ("task".to_owned(), json!(args.task)),
         ("preset".to_owned(), json!(args.preset.to_string())),
@@ -126,7 +129,7 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
         ("weights".to_owned(), json!(args.weights)),
         ("short_side".to_owned(), json!(args.short_side)),
         ("block".to_owned(), json!(args.preset.block())),
-        ("tracker".to_owned(), json!(tracker)),
+        ("tracker".to_owned(), tracker_settings),
     ]);
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.

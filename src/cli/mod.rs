@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, and the one place that maps errors to exit codes.
 
+mod attention;
 mod check;
 mod eval;
 mod exit;
@@ -64,6 +65,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Segment(segment::Args),
+    Attention(attention::Args),
     /// Measure mask quality as the field does
     #[command(subcommand)]
     Eval(eval::Command),
@@ -100,6 +102,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Segment(args) => quietly(|| segment::run(args)),
+        Command::Attention(args) => quietly(|| attention::run(args)),
         Command::Eval(command) => quietly(|| eval::run(command)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
         Command::Prompt(args) => quietly(|| prompt::run(args)),

@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +14,7 @@ use super::{Exit, Failure, OrExit as _, default_weights};
 use crate::{
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
     engine::{Engine, FrameResult},
-    frame::{Frame, Size, StreamId},
+    frame::{Size, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
     instance::InstanceId,
     mask::{LabelMap, overlay},
@@ -124,7 +123,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut sink = Sink::new(&args, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
-        let frame = to_frame(&stream, &clip_frame, sequence as u64);
+        let frame = clip_frame.to_frame(&stream, sequence as u64);
         for result in engine.step(vec![frame], &mut |_| ()) {
             let result =
                 result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
@@ -158,21 +157,6 @@ fn prepare_out(out: &Path, overwrite: bool) -> Result<()> {
         bail!("{} already holds masks: give another --out, or --overwrite", out.display());
     }
     Ok(())
-}
-
-fn to_frame(stream: &StreamId, clip: &ClipFrame, sequence: u64) -> Frame {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Frame {
-        stream: stream.clone(),
-        rgb: Arc::clone(&clip.rgb),
-        size: clip.size,
-        source: clip.size,
-        pts_ns: clip.pts_ns,
-        captured_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-        captured: Instant::now(),
-        sequence,
-        epoch: 0,
-    }
 }
 
 /// Where results go: PNGs, the overlay, the progress bar, and what the summary counts.

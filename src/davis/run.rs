@@ -1,15 +1,15 @@
 //! The engine over a set: indexed PNGs for each sequence, and a marker beside them that says how they were made.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use super::{Dataset, Sequence, Task, proposals::Collection};
 use crate::{
     engine::{Engine, FrameResult},
     frame::{Frame, Size, StreamId},
-    ingest::{Clip, ClipFrame},
+    ingest::Clip,
     mask::LabelMap,
     metrics::Stage,
 };
@@ -107,16 +107,13 @@ impl Plan {
         }
         let marker = read_marker(&path)?;
         let ours = self.settings_for(sequence);
-        let keys = ours.keys().chain(marker.settings.keys());
-        if let Some(key) = keys.into_iter().find(|key| ours.get(*key) != marker.settings.get(*key)) {
-            let said = |settings: &Map<String, Value>| settings.get(key).map_or("unset".to_owned(), Value::to_string);
-            bail!(
-                "{}: these masks were made with another {key} ({}, now {}): give another --out, or --again",
-                path.display(),
-                brief(said(&marker.settings)),
-                brief(said(&ours))
-            );
-        }
+        let others = differences(&marker.settings, &ours);
+        ensure!(
+            others.is_empty(),
+            "{}: these masks were made by other settings ({}): give another --out, or --again",
+            path.display(),
+            others.join(", ")
+        );
         let written = |index| sequence.result_path(&self.out, index).is_file();
         Ok(marker.finished && (0..sequence.frames.len()).all(written))
     }
@@ -155,8 +152,8 @@ impl Plan {
             let clip_frame = clip_frame?;
             let expected = path.file_stem().unwrap_or_default();
             ensure!(*clip_frame.name == *expected, "{}: the folder holds other pictures too", path.display());
-            let (result, timing) = step(engine, to_frame(&stream, &clip_frame, index as u64))
-                .with_context(|| path.display().to_string())?;
+            let (result, timing) =
+                step(engine, clip_frame.to_frame(&stream, index as u64)).with_context(|| path.display().to_string())?;
             marker.timings.push(timing);
             identities = identities.max(result.instances.len());
             match &first {
@@ -200,9 +197,7 @@ impl Plan {
     }
 
     fn write_marker(&self, sequence: &Sequence, marker: &Marker) -> Result<()> {
-        // Through a value: numbers of 32 bits are then written as they will be compared.
-        let text = serde_json::to_string(&serde_json::to_value(marker)?)?;
-        write_whole(&self.marker_path(sequence), &text)
+        write_whole(&self.marker_path(sequence), &serde_json::to_string(marker)?)
     }
 }
 
@@ -232,9 +227,20 @@ fn read_marker(path: &Path) -> Result<Marker> {
     })
 }
 
-/// The start of a long value.
-fn brief(text: String) -> String {
-    if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
+/// What is not the same in two settings, in words: `preset "paper", now "best"`.
+fn differences(before: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
+    let said = |value: Option<&Value>| match value {
+        Some(Value::Object(_)) => None,
+        Some(value) => Some(value.to_string()),
+        None => Some("unset".to_owned()),
+    };
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let differs = |key: &&&String| before.get(**key) != now.get(**key);
+    let words = |key: &String| match (said(before.get(key)), said(now.get(key))) {
+        (Some(before), Some(now)) => format!("{key} {before}, now {now}"),
+        _ => key.clone(),
+    };
+    keys.iter().filter(differs).map(|key| words(key)).collect()
 }
 
 fn first_mask(sequence: &Sequence, size: Size) -> Result<LabelMap> {
@@ -267,20 +273,5 @@ fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Timing)> {
         }
         Some(Err(failure)) => Err(EngineFailed(format!("{:#}", failure.cause)).into()),
         None => Err(EngineFailed("no result. This is a bug.".into()).into()),
-    }
-}
-
-fn to_frame(stream: &StreamId, clip: &ClipFrame, sequence: u64) -> Frame {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Frame {
-        stream: stream.clone(),
-        rgb: Arc::clone(&clip.rgb),
-        size: clip.size,
-        source: clip.size,
-        pts_ns: clip.pts_ns,
-        captured_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-        captured: Instant::now(),
-        sequence,
-        epoch: 0,
     }
 }

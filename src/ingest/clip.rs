@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ use gstreamer_video::VideoInfo;
 use image::ImageReader;
 
 use super::{fault::Fault, intake::pixels};
-use crate::frame::Size;
+use crate::frame::{Frame, Size, StreamId};
 
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,7 +37,25 @@ pub struct ClipFrame {
     pub pts_ns: Option<u64>,
 }
 
-/// A video file or a folder of `.jpg` and `.png` pictures. Iterating yields its frames; after an error, nothing more.
+impl ClipFrame {
+    /// The frame for the engine, as if captured now.
+    pub fn to_frame(&self, stream: &StreamId, sequence: u64) -> Frame {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Frame {
+            stream: stream.clone(),
+            rgb: Arc::clone(&self.rgb),
+            size: self.size,
+            source: self.size,
+            pts_ns: self.pts_ns,
+            captured_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            captured: Instant::now(),
+            sequence,
+            epoch: 0,
+        }
+    }
+}
+
+/// A picture, a video file or a folder of `.jpg` and `.png` pictures. Iterating yields its frames; after an error, nothing more.
 pub struct Clip {
     source: Source,
     size: Size,
@@ -56,16 +74,17 @@ impl Clip {
     /// no video in the file, a file that is no video.
     pub fn open(path: &Path) -> Result<Self> {
         let kind = fs::metadata(path).with_context(|| path.display().to_string())?;
-        if kind.is_dir() { Self::folder(path) } else { Self::video(path) }
+        if kind.is_dir() {
+            return Self::folder(path);
+        }
+        if is_picture(path) { Self::pictures(vec![path.to_owned()]) } else { Self::video(path) }
     }
 
     fn folder(folder: &Path) -> Result<Self> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
             let path = entry.with_context(|| folder.display().to_string())?.path();
-            let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-            let hidden = stem(&path).starts_with('.');
-            if matches!(ending.as_str(), "jpg" | "jpeg" | "png") && !hidden {
+            if is_picture(&path) && !stem(&path).starts_with('.') {
                 files.push(path);
             }
         }
@@ -74,9 +93,12 @@ impl Clip {
         if let Some(pair) = files.windows(2).find(|pair| stem(&pair[0]) == stem(&pair[1])) {
             bail!("{} and {} have one name: keep one of them", pair[0].display(), pair[1].display());
         }
-        let first =
-            files.first().with_context(|| format!("{}: no .jpg or .png files in this folder", folder.display()))?;
-        let size = dimensions(first)?;
+        ensure!(!files.is_empty(), "{}: no .jpg or .png files in this folder", folder.display());
+        Self::pictures(files)
+    }
+
+    fn pictures(files: Vec<PathBuf>) -> Result<Self> {
+        let size = files.first().map_or(Ok(Size::new(0, 0)), |first| dimensions(first))?;
         // Headers only, but of all of them: better now than after an hour's work.
         for file in &files {
             let other = dimensions(file)?;
@@ -95,6 +117,11 @@ impl Clip {
     /// Size of every frame.
     pub fn size(&self) -> Size {
         self.size
+    }
+
+    /// Whether it is a video and not pictures in files of their own.
+    pub fn is_video(&self) -> bool {
+        matches!(self.source, Source::Video(_))
     }
 
     /// How many frames there are, for a progress bar: exact for a folder, an estimate for a video.
@@ -122,6 +149,11 @@ impl Iterator for Clip {
         }
         next
     }
+}
+
+fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    matches!(ending.as_str(), "jpg" | "jpeg" | "png")
 }
 
 fn stem(path: &Path) -> String {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attention;
 mod cameras;
 mod clips;
 mod coarsening;
@@ -9,6 +10,7 @@ mod config;
 mod daemon;
 mod davis_metrics;
 mod end_to_end;
+mod eval;
 mod footage;
 mod golden_model;
 mod golden_propagation;
