@@ -199,7 +199,13 @@ fn results_of_any_method_get_the_official_figures() {
 
     let Some(golden) = shared("golden/davis_eval") else { return };
     let expected: Value = serde_json::from_str(&fs::read_to_string(golden.join("expected.json")).unwrap()).unwrap();
-    for name in ["single", "multi", "unsupervised"] {
+    // The figures of expected.json by Python's `%.3f`, as text: one recall there is a hair below 0.3875, and serde_json
+    // reads it as 0.3875.
+    for (name, figures) in [
+        ("single", "0.863,0.863,0.907,0.133,0.863,0.981,0.106"),
+        ("multi", "0.610,0.624,0.794,0.073,0.595,0.711,0.157"),
+        ("unsupervised", "0.418,0.342,0.387,-0.058,0.494,0.525,0.032"),
+    ] {
         let (root, expected, out) = (golden.join(name), &expected[name], tree.path(name));
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let output = maskd(&[
@@ -215,10 +221,8 @@ fn results_of_any_method_get_the_official_figures() {
             &text(&out),
         ]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let columns = ["J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay"];
-        let figures = columns.map(|column| format!("{:.3}", expected[column].as_f64().unwrap()));
         let csv = fs::read_to_string(out.join("global_results-val.csv")).unwrap();
-        assert_eq!(csv, format!("{}\n{}\n", columns.join(","), figures.join(",")));
+        assert_eq!(csv, format!("J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay\n{figures}\n"));
         let csv = fs::read_to_string(out.join("per-sequence_results-val.csv")).unwrap();
         let mut lines: Vec<&str> = csv.lines().skip(1).collect();
         let mut objects: Vec<String> = (expected["objects"].as_object().unwrap().iter())
