@@ -73,7 +73,7 @@ pub fn heat_map(values: &[f32], grid: Grid, size: Size) -> RgbImage {
 /// Matplotlib's colour map "inferno" at 0..=1, brighter by equal steps: the polynomial of degree 6 that Matt Zucker
 /// fitted to it and gave to the public domain (shadertoy.com/view/WlfXRN).
 fn inferno(at: f32) -> [u8; 3] {
-    const POWERS: [[f32; 3]; 7] = [
+    const POWERS: [[f64; 3]; 7] = [
         [0.000_218_94, 0.001_651, -0.019_480_9],
         [0.106_513_42, 0.563_956_44, 3.932_712_4],
         [11.602_493, -3.972_854, -15.942_394],
@@ -82,7 +82,7 @@ fn inferno(at: f32) -> [u8; 3] {
         [-71.319_428, 32.626_064, 73.209_52],
         [25.131_126, -12.242_669, -23.070_325],
     ];
-    let at = at.clamp(0.0, 1.0);
+    let at = f64::from(at.clamp(0.0, 1.0));
     let channel = |c: usize| POWERS.iter().rev().fold(0.0, |sum, power| sum * at + power[c]);
     [0, 1, 2].map(|c| (255.0 * channel(c)).round().clamp(0.0, 255.0) as u8)
 }

@@ -287,6 +287,55 @@ mod tests {
     }
 
     #[test]
+    fn a_set_is_restricted_by_name_and_by_length() {
+        let root = folder("2017", "dog\ncar-shadow\n");
+        let list = root.path().join("some-list.txt");
+        fs::write(&list, "car-shadow\n").unwrap();
+        let own = Dataset::open(root.path(), list.to_str().unwrap(), Task::SemiSupervised).unwrap();
+        assert_eq!((own.set.as_str(), own.sequences.len(), own.sequences[0].single_object), ("some-list", 1, false));
+
+        let mut dataset = Dataset::open(root.path(), "val", Task::SemiSupervised).unwrap();
+        let error = dataset.select(&["dog".into(), "cat".into()]).unwrap_err().to_string();
+        assert!(error.contains("\"cat\"") && error.contains("dog, car-shadow"), "{error}");
+        dataset.select(&["car-shadow".into()]).unwrap();
+        dataset.truncate(1);
+        let sequence = &dataset.sequences[0];
+        assert_eq!((dataset.sequences.len(), sequence.frames.len(), sequence.annotations.len()), (1, 1, 1));
+        assert!(sequence.result_path(Path::new("out"), 0).ends_with("out/car-shadow/00000.png"));
+    }
+
+    #[test]
+    fn the_unsupervised_task_has_annotations_of_its_own_and_void_where_there_are_any() {
+        let root = folder("2016", "dog\n");
+        let open = || Dataset::open(root.path(), "val", Task::Unsupervised).unwrap();
+        assert!(open().annotations.ends_with("Annotations/480p") && open().sequences[0].single_object);
+        let own = root.path().join("Annotations_unsupervised/480p");
+        fs::create_dir_all(&own).unwrap();
+        fs::rename(root.path().join("Annotations/480p/dog"), own.join("dog")).unwrap();
+        assert_eq!(open().annotations, own);
+        let dog = &open().sequences[0];
+        assert_eq!(dog.annotation_with_void(1).unwrap().labels, [0, 1, 2, 255]);
+        assert_eq!(dog.annotation(1).unwrap().labels, [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn frames_and_annotations_go_in_pairs_but_the_test_sets_give_the_first_only() {
+        let root = folder("2017", "dog\n");
+        let open = || Dataset::open(root.path(), "val", Task::SemiSupervised);
+        let mask = |frame: &str| root.path().join("Annotations/480p/dog").join(frame);
+        fs::remove_file(mask("00001.png")).unwrap();
+        assert!(!open().unwrap().is_annotated());
+        fs::write(mask("00007.png"), "").unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("dog/00001.png: missing"), "{error}");
+        fs::rename(mask("00007.png"), mask("00001.png")).unwrap();
+        assert!(open().unwrap().is_annotated());
+        fs::write(mask("00002.png"), "").unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("dog/00002.jpg: missing"), "{error}");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let open = |list: &str, split: &str| {
             let root = folder("2017", list);

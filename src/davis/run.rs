@@ -133,6 +133,10 @@ impl Plan {
         let clip = Clip::open(&sequence.folder)?;
         let folder = self.out.join(&sequence.name);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        if self.marker_path(sequence).exists() {
+            // Ours, and perhaps more of them than will be now.
+            remove_masks(&folder)?;
+        }
         let settings = self.settings_for(sequence);
         let mut marker = Marker { finished: false, settings, identities: 0, timings: Vec::new() };
         self.write_marker(sequence, &marker)?;
@@ -218,6 +222,16 @@ pub fn write_whole(path: &Path, text: &str) -> Result<()> {
         Ok(())
     };
     write().with_context(|| path.display().to_string())
+}
+
+fn remove_masks(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "png") {
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn read_marker(path: &Path) -> Result<Marker> {

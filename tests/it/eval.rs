@@ -161,6 +161,9 @@ fn a_set_is_run_judged_and_not_run_again() {
     }
     assert_eq!(tree.times(), before);
     assert!(tree.run(&["--preset", "best", "--again", "--sequences", "second"]).contains("1 of 1 sequences to run"));
+    // A shorter run leaves no mask of the longer one behind.
+    tree.run(&["--preset", "best", "--again", "--sequences", "second", "--max-frames", "3"]);
+    assert!(tree.path("out/second/00002.png").exists() && !tree.path("out/second/00003.png").exists());
     fs::create_dir_all(tree.path("others/first")).unwrap();
     fs::write(tree.path("others/first/00000.png"), "theirs").unwrap();
     tree.refuses_to_run(&["--out", "@others"], 64, &["others/first", "unknown making"]);
