@@ -187,8 +187,8 @@ mod tests {
     #[test]
     fn a_sheet_shows_the_frame_every_head_the_mean_and_the_masks() {
         let grid = Grid { rows: 1, cols: 2 };
-        let attention = Attention { grid, heads: vec![vec![0.9, 0.1], vec![0.2, 0.8]] };
-        assert_eq!(mean(&attention), [0.55, 0.45]);
+        let attention = Attention { grid, heads: vec![vec![0.875, 0.125], vec![0.25, 0.75]] };
+        assert_eq!(mean(&attention), [0.5625, 0.4375]);
         let frame = RgbImage::from_pixel(40, 20, Rgb([200, 100, 50]));
         let sheet = sheet(&frame, &attention, 0.6);
         assert_eq!(sheet.dimensions(), (3 * 44 - 4, 44));
