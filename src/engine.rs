@@ -16,6 +16,7 @@ use crate::{
     mask::LabelMap,
     metrics::Stage,
     model::Family,
+    refine::Colours,
     tracker::{PromptError, Tracked, Tracker, TrackerConfig},
 };
 
@@ -142,8 +143,11 @@ impl Engine {
             Ok(features) => {
                 for ((i, frame), features) in batch.into_iter().zip(features) {
                     let (source, epoch) = (frame.source, frame.epoch);
+                    let refine = self.config.refine.enabled;
+                    let patch = self.backbone.architecture().patch;
+                    let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
                     let Tracked { labels, instances, events, discovered } =
-                        self.add_stream(&frame.stream).step(Arc::new(features), source, epoch);
+                        self.add_stream(&frame.stream).step_in_colour(Arc::new(features), colours, source, epoch);
                     results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered }));
                 }
                 on_stage(Stage::Track);

@@ -22,6 +22,7 @@ pub mod attention;
 pub mod backbone;
 pub mod discover;
 pub mod propagate;
+pub mod refine;
 pub mod tracker;
 
 pub mod engine;

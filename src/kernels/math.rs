@@ -39,9 +39,9 @@ pub(super) fn erf(x: f32) -> f32 {
 
 /// Defines `$name`, which runs `$body` compiled for AVX-512, AVX2 + FMA or the baseline, as the machine allows.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $body:ident) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = $body:ident) => {
         $(#[$doc])*
-        pub(super) fn $name($($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx2,fma")]
@@ -63,8 +63,18 @@ macro_rules! dispatch {
 }
 
 dispatch! {
+    /// e^x of each value in place, relative error below 3e-7 for x <= 88; 0 below -87.
+    pub fn exp_all(values: &mut [f32]) = exp_all_body
+}
+
+#[inline(always)]
+fn exp_all_body(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = exp(*v));
+}
+
+dispatch! {
     /// Softmax of one row of scores times `scale`, in place; returns nothing that is not finite for finite scores.
-    fn softmax_row(row: &mut [f32], scale: f32) = softmax_row_body
+    pub(super) fn softmax_row(row: &mut [f32], scale: f32) = softmax_row_body
 }
 
 #[inline(always)]
@@ -100,7 +110,7 @@ fn softmax_row_body(row: &mut [f32], scale: f32) {
 
 dispatch! {
     /// x = gelu(x + bias) for one row, the exact (erf) GELU.
-    fn bias_gelu_row(row: &mut [f32], bias: &[f32]) = bias_gelu_row_body
+    pub(super) fn bias_gelu_row(row: &mut [f32], bias: &[f32]) = bias_gelu_row_body
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ mod math;
 
 pub use attention::{attention, attention_plain, cls_attention};
 pub use gelu::{bias_gelu, bias_gelu_plain};
+pub use math::exp_all as exp;
 
 use candle_core::{Device, Result, Tensor};
 

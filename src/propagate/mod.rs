@@ -13,11 +13,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use plain::propagate_plain;
-pub use tiled::propagate;
+pub use tiled::{propagate, propagate_answers};
 
 use crate::{backbone::Features, mask::SoftLabels};
 
-/// How labels are propagated. The defaults are the published protocol.
+/// How labels are propagated. The defaults are what was measured to be best; [`Self::protocol`] is as published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PropagateConfig {
@@ -33,7 +33,63 @@ pub struct PropagateConfig {
 
 impl Default for PropagateConfig {
     fn default() -> Self {
+        Self { radius: 12, top_k: 10, temperature: 0.05, context: 7 }
+    }
+}
+
+impl PropagateConfig {
+    /// The published protocol.
+    pub fn protocol() -> Self {
         Self { radius: 12, top_k: 5, temperature: 0.1, context: 7 }
+    }
+}
+
+/// Who answered for a patch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// Its frame: the position in the contexts that were given.
+    pub context: u32,
+    /// The patch.
+    pub source: u32,
+    /// Its share of the result; the answers of a patch sum to 1.
+    pub weight: f32,
+}
+
+/// Who answered for each patch of a frame.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// For each patch where its answers begin, and at the end where the last ones end: N + 1 positions.
+    starts: Vec<u32>,
+    all: Vec<Answer>,
+}
+
+impl Answers {
+    /// Number of patches, N.
+    pub fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Whether there is no patch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The answers for one patch; none when nothing could be asked.
+    pub fn of_patch(&self, patch: usize) -> &[Answer] {
+        match self.starts.get(patch..patch + 2) {
+            Some(&[start, end]) => &self.all[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    /// From the answers of each patch, in order.
+    pub fn from_patches(patches: impl IntoIterator<Item = Vec<Answer>>) -> Self {
+        let mut answers = Self { starts: vec![0], all: Vec::new() };
+        for patch in patches {
+            answers.all.extend(patch);
+            answers.starts.push(answers.all.len() as u32);
+        }
+        answers
     }
 }
 
@@ -58,12 +114,13 @@ impl Memory {
     }
 }
 
-/// The contexts that `query` can be compared with, and the channels of the result: as many as the
+/// The contexts that `query` can be compared with, each with its position, and the channels of the result: as many as the
 /// richest of them has. A frame of another grid or width cannot answer and is left out.
-fn comparable<'a>(query: &Features, contexts: &[&'a Memory]) -> (Vec<&'a Memory>, usize) {
+fn comparable<'a>(query: &Features, contexts: &[&'a Memory]) -> (Vec<(usize, &'a Memory)>, usize) {
     let whole = query.tokens.len() == query.grid.len() * query.dim && query.dim > 0;
-    let contexts: Vec<&Memory> = contexts.iter().copied().filter(|memory| whole && memory.fits(query)).collect();
-    let channels = contexts.iter().map(|memory| memory.labels.channels).max().unwrap_or(1);
+    let contexts: Vec<(usize, &Memory)> =
+        contexts.iter().copied().enumerate().filter(|(_, memory)| whole && memory.fits(query)).collect();
+    let channels = contexts.iter().map(|(_, memory)| memory.labels.channels).max().unwrap_or(1);
     (contexts, channels)
 }
 

@@ -15,7 +15,7 @@ pub fn propagate_plain(query: &Features, contexts: &[&Memory], config: &Propagat
     for (target, out) in values.chunks_exact_mut(channels).enumerate() {
         let token = &query.tokens[target * dim..][..dim];
         let mut affinity = Vec::with_capacity(contexts.len() * n);
-        for memory in &contexts {
+        for (_, memory) in &contexts {
             affinity.extend(memory.features.tokens.chunks_exact(dim).enumerate().map(|(source, other)| {
                 let near = (target / cols).abs_diff(source / cols) <= config.radius
                     && (target % cols).abs_diff(source % cols) <= config.radius;
@@ -28,7 +28,7 @@ pub fn propagate_plain(query: &Features, contexts: &[&Memory], config: &Propagat
         let least = ranked[config.top_k.clamp(1, ranked.len()) - 1];
         affinity.iter_mut().filter(|a| **a < least).for_each(|a| *a = 0.0);
         let sum: f32 = affinity.iter().sum();
-        for (memory, affinity) in contexts.iter().zip(affinity.chunks_exact(n)) {
+        for ((_, memory), affinity) in contexts.iter().zip(affinity.chunks_exact(n)) {
             for (weight, labels) in affinity.iter().zip(memory.labels.values.chunks_exact(memory.labels.channels)) {
                 out.iter_mut().zip(labels).for_each(|(out, label)| *out += weight / sum * label);
             }

@@ -2,12 +2,12 @@
 //! matrix product at a time, with a strip of a context's rows that its windows can reach. Only the
 //! scores of one strip and the few best of each patch are ever kept, whatever the size of the grid.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{Memory, PropagateConfig, comparable};
+use super::{Answer, Answers, Memory, PropagateConfig, comparable};
 use crate::{
     backbone::{Features, Grid},
     mask::SoftLabels,
@@ -20,26 +20,39 @@ const TILE: usize = 4;
 /// The soft labels `(N, K)` of `query`, from the labels of `contexts`; K is the largest number of
 /// channels among them. Contexts of another grid are left out; a patch that nothing answers is all zero.
 pub fn propagate(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {
+    propagate_answers(query, contexts, config).0
+}
+
+/// As [`propagate`], and who answered.
+pub fn propagate_answers(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> (SoftLabels, Answers) {
     let (contexts, channels) = comparable(query, contexts);
     let mut values = vec![0.0; query.grid.len() * channels];
+    let mut answers = vec![Vec::new(); query.grid.len()];
     if contexts.is_empty() {
-        return SoftLabels { channels, values };
+        return (SoftLabels { channels, values }, Answers::from_patches(answers));
     }
     let cols = query.grid.cols;
-    let finished: Vec<(Tile, Vec<f32>)> = tiles(query.grid)
+    let finished: Vec<(Tile, Vec<Vec<Answer>>)> = tiles(query.grid)
         .into_par_iter()
         .map_init(Scratch::default, |scratch, tile| {
-            let labels = scratch.propagate(&tile, query, &contexts, channels, config);
-            (tile, labels)
+            let answers = scratch.answers(&tile, query, &contexts, config);
+            (tile, answers)
         })
         .collect();
-    for (tile, labels) in finished {
-        let width = tile.cols.len() * channels;
-        for (row, labels) in tile.rows.zip(labels.chunks_exact(width)) {
-            values[(row * cols + tile.cols.start) * channels..][..width].copy_from_slice(labels);
+    let place_of: HashMap<u32, &Memory> = contexts.iter().map(|(place, memory)| (*place as u32, *memory)).collect();
+    for (tile, found) in finished {
+        let patches = tile.rows.flat_map(|row| tile.cols.clone().map(move |col| row * cols + col));
+        for (patch, found) in patches.zip(found) {
+            let out = &mut values[patch * channels..][..channels];
+            for answer in &found {
+                let Some(Memory { labels, .. }) = place_of.get(&answer.context) else { continue };
+                let labels = &labels.values[answer.source as usize * labels.channels..][..labels.channels];
+                out.iter_mut().zip(labels).for_each(|(out, label)| *out += answer.weight * label);
+            }
+            answers[patch] = found;
         }
     }
-    SoftLabels { channels, values }
+    (SoftLabels { channels, values }, Answers::from_patches(answers))
 }
 
 /// Neighbouring patches that are worked on together.
@@ -105,20 +118,19 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// The soft labels of a tile's patches, `(T, K)`.
-    fn propagate(
+    /// Who answers for each of a tile's patches.
+    fn answers(
         &mut self,
         tile: &Tile,
         query: &Features,
-        contexts: &[&Memory],
-        channels: usize,
+        contexts: &[(usize, &Memory)],
         config: &PropagateConfig,
-    ) -> Vec<f32> {
+    ) -> Vec<Vec<Answer>> {
         self.take(tile, query);
         let grid = query.grid;
         let top_k = config.top_k.clamp(1, contexts.len() * grid.len());
         let window = reach(&tile.cols, config.radius, grid.cols);
-        for (index, memory) in contexts.iter().enumerate() {
+        for &(place, memory) in contexts {
             for row in reach(&tile.rows, config.radius, grid.rows) {
                 let first = row * grid.cols + window.start;
                 self.score(&memory.features.tokens[first * query.dim..][..window.len() * query.dim], query.dim);
@@ -130,12 +142,12 @@ impl Scratch {
                     let cols = cols.start.max(tile.cols.start)..cols.end.min(tile.cols.end);
                     for target_row in rows.clone() {
                         let from = (target_row - tile.rows.start) * tile.cols.len() + cols.start - tile.cols.start;
-                        self.select(nth, from..from + cols.len(), index, first + nth, top_k);
+                        self.select(nth, from..from + cols.len(), place, first + nth, top_k);
                     }
                 }
             }
         }
-        self.labels(contexts, channels, config.temperature)
+        self.weighed(config.temperature)
     }
 
     /// Lays out the tile's tokens and forgets the tile before.
@@ -205,26 +217,22 @@ impl Scratch {
         }
     }
 
-    /// Weighs the labels of the best.
-    fn labels(&self, contexts: &[&Memory], channels: usize, temperature: f32) -> Vec<f32> {
-        let mut values = vec![0.0; self.best.len() * channels];
-        for ((out, best), &least) in values.chunks_exact_mut(channels).zip(&self.best).zip(&self.least) {
+    /// Weighs the best.
+    fn weighed(&self, temperature: f32) -> Vec<Vec<Answer>> {
+        let weighed = |(best, &least): (&Best, &f32)| {
             // The largest exponent is 0: no temperature overflows.
-            let Some(&highest) = best.top.first() else { continue };
+            let Some(&highest) = best.top.first() else { return Vec::new() };
             let weigh = |score: f32| ((score - highest) / temperature).exp();
             let kept = || best.candidates.iter().filter(|candidate| candidate.score >= least);
             let sum: f32 = kept().map(|candidate| weigh(candidate.score)).sum();
             // Not so for scores that are infinite: nothing can be said then.
             if sum.is_nan() {
-                continue;
+                return Vec::new();
             }
-            for candidate in kept() {
-                let weight = weigh(candidate.score) / sum;
-                let labels = &contexts[candidate.context as usize].labels;
-                let labels = &labels.values[candidate.source as usize * labels.channels..][..labels.channels];
-                out.iter_mut().zip(labels).for_each(|(out, label)| *out += weight * label);
-            }
-        }
-        values
+            kept()
+                .map(|&Candidate { score, context, source }| Answer { context, source, weight: weigh(score) / sum })
+                .collect()
+        };
+        self.best.iter().zip(&self.least).map(weighed).collect()
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     discover::{DiscoverConfig, motion::MotionConfig},
     propagate::PropagateConfig,
+    refine::RefineConfig,
 };
 
 /// How one stream's instances are found, followed and given up. "Frames" are frames of the stream that were processed.
@@ -13,6 +14,8 @@ use crate::{
 pub struct TrackerConfig {
     /// How labels go from frame to frame.
     pub propagate: PropagateConfig,
+    /// How masks get finer than patches.
+    pub refine: RefineConfig,
     /// How instances are cut out of one frame.
     pub discover: DiscoverConfig,
     /// How moving things are noticed before a fixed camera.
@@ -55,6 +58,7 @@ impl Default for TrackerConfig {
     fn default() -> Self {
         Self {
             propagate: PropagateConfig::default(),
+            refine: RefineConfig::default(),
             discover: DiscoverConfig::default(),
             motion: MotionConfig::default(),
             discovery: true,
@@ -82,13 +86,14 @@ impl TrackerConfig {
     /// # Errors
     /// The key, dotted below `tracker`, and what is wrong with its value.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
-        let (propagate, discover, motion) = (&self.propagate, &self.discover, &self.motion);
+        let (propagate, refine, discover, motion) = (&self.propagate, &self.refine, &self.discover, &self.motion);
         let counts = [
             ("max_instances", self.max_instances, 1..=255),
             ("propagate.radius", propagate.radius, 0..=1000),
             ("propagate.top_k", propagate.top_k, 1..=1000),
             // Each is a frame's features in memory, and asked in every step.
             ("propagate.context", propagate.context, 0..=64),
+            ("refine.guided_radius", refine.guided_radius, 0..=64),
             ("discover.max_instances", discover.max_instances, 0..=255),
         ];
         for (key, value, range) in counts {
@@ -104,6 +109,10 @@ impl TrackerConfig {
             ("match_similarity", self.match_similarity, -1.0..=1.0),
             ("prototype_rate", self.prototype_rate, 0.0..=1.0),
             ("propagate.temperature", propagate.temperature, 0.001..=100.0),
+            ("refine.colour_sigma", refine.colour_sigma, 0.001..=10.0),
+            ("refine.place_sigma", refine.place_sigma, 0.1..=1000.0),
+            ("refine.band", refine.band, 0.0..=0.5),
+            ("refine.guided_epsilon", refine.guided_epsilon, 1e-6..=1.0),
             ("discover.tau", discover.tau.unwrap_or_default(), -1.0..=1.0),
             ("discover.min_area_fraction", discover.min_area_fraction, 0.0..=1.0),
             ("discover.max_area_fraction", discover.max_area_fraction, 0.0..=1.0),
@@ -126,6 +135,14 @@ impl TrackerConfig {
 
     /// The published semi-supervised protocol for a first mask: nothing is discovered, hidden or ended.
     pub fn protocol() -> Self {
-        Self { discovery: false, gating: false, min_max: true, lost_after_frames: 0, ..Self::default() }
+        Self {
+            propagate: PropagateConfig::protocol(),
+            refine: RefineConfig { enabled: false, ..RefineConfig::default() },
+            discovery: false,
+            gating: false,
+            min_max: true,
+            lost_after_frames: 0,
+            ..Self::default()
+        }
     }
 }

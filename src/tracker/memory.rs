@@ -6,18 +6,25 @@ use super::channels;
 use crate::{
     backbone::Features,
     mask::SoftLabels,
-    propagate::{Memory, PropagateConfig, propagate},
+    propagate::{Answers, Memory, PropagateConfig, propagate, propagate_answers},
+    refine::{Cells, Colours, Earlier},
 };
+
+/// A remembered frame: its labels by patches and, where its pixels were seen, by cells.
+pub struct Remembered {
+    pub memory: Memory,
+    pub detail: Option<(Arc<Colours>, Cells)>,
+}
 
 /// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
 #[derive(Default)]
 pub struct Memories {
     /// The frame in which the first of the instances appeared; it stays while any of them lives.
-    anchor: Option<Memory>,
+    anchor: Option<Remembered>,
     /// The last frame in which an instance was added or corrected.
-    edited: Option<Memory>,
+    edited: Option<Remembered>,
     /// The newest frames, oldest first; the other two are never among them.
-    recent: VecDeque<Memory>,
+    recent: VecDeque<Remembered>,
 }
 
 impl Memories {
@@ -26,23 +33,34 @@ impl Memories {
         *self = Self::default();
     }
 
-    /// Labels of a new frame with `instances` channels beside background.
-    pub fn propagate(&self, features: &Features, instances: usize, config: &PropagateConfig) -> SoftLabels {
-        let contexts: Vec<&Memory> = self.anchor.iter().chain(&self.edited).chain(&self.recent).collect();
+    /// All of them, in the order in which answers number them.
+    fn all(&self) -> impl Iterator<Item = &Remembered> {
+        self.anchor.iter().chain(&self.edited).chain(&self.recent)
+    }
+
+    /// Labels of a new frame with `instances` channels beside background, and who answered for its patches.
+    pub fn propagate(&self, features: &Features, instances: usize, config: &PropagateConfig) -> (SoftLabels, Answers) {
+        let contexts: Vec<&Memory> = self.all().map(|remembered| &remembered.memory).collect();
+        let nothing = || (channels::background(features.grid.len(), instances), Answers::default());
         if instances == 0 || contexts.is_empty() {
-            return channels::background(features.grid.len(), instances);
+            return nothing();
         }
-        let mut soft = propagate(features, &contexts, config);
+        let (mut soft, answers) = propagate_answers(features, &contexts, config);
         channels::widen(&mut soft, instances + 1);
-        if channels::fits(&soft, features.grid, instances + 1) {
-            soft
-        } else {
-            channels::background(features.grid.len(), instances)
+        if channels::fits(&soft, features.grid, instances + 1) { (soft, answers) } else { nothing() }
+    }
+
+    /// What each of them can lend, in the order in which answers number them.
+    pub fn earlier(&self) -> Vec<Option<Earlier<'_>>> {
+        let mut all = Vec::new();
+        for Remembered { memory, detail } in self.all() {
+            all.push(detail.as_ref().map(|(colours, cells)| Earlier { labels: &memory.labels, cells, colours }));
         }
+        all
     }
 
     /// Keeps a frame; `edited` says that its labels hold more than propagation found.
-    pub fn keep(&mut self, memory: Memory, edited: bool, context: usize) {
+    pub fn keep(&mut self, memory: Remembered, edited: bool, context: usize) {
         if self.anchor.is_none() {
             self.anchor = Some(memory);
         } else if edited {
@@ -63,8 +81,9 @@ impl Memories {
     /// Removes a track's channel. An anchor in which nothing is left gives its place up.
     pub fn remove_channel(&mut self, channel: usize) {
         self.each(|labels| channels::remove(labels, channel));
-        let hollow =
-            |m: &Memory| m.labels.values.chunks_exact(m.labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0));
+        let hollow = |Remembered { memory: Memory { labels, .. }, .. }: &Remembered| {
+            labels.values.chunks_exact(labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0))
+        };
         if self.anchor.as_ref().is_some_and(hollow) {
             self.anchor = self.edited.take();
         }
@@ -74,7 +93,7 @@ impl Memories {
     /// remember them as background would outvote the one that knows better.
     pub fn label_back(&mut self, from: &Memory, new_channels: &[usize], config: &PropagateConfig) {
         let features = from.features.clone();
-        for memory in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+        for Remembered { memory, detail } in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
             if Arc::ptr_eq(&memory.features, &features) {
                 continue;
             }
@@ -83,10 +102,13 @@ impl Memories {
                 continue;
             }
             let rows = memory.labels.values.chunks_exact_mut(back.channels);
-            for (row, found) in rows.zip(back.values.chunks_exact(back.channels)) {
+            for (patch, (row, found)) in rows.zip(back.values.chunks_exact(back.channels)).enumerate() {
                 for &channel in new_channels {
                     // Only unnamed ground changes hands: other instances keep what they had.
                     let moved = found[channel].min(row[0]);
+                    if let (true, Some((_, cells))) = (moved > 0.0, detail.as_mut()) {
+                        cells.forget(patch);
+                    }
                     row[0] -= moved;
                     row[channel] += moved;
                 }
@@ -95,14 +117,17 @@ impl Memories {
     }
 
     fn each(&mut self, mut edit: impl FnMut(&mut SoftLabels)) {
-        for memory in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+        for Remembered { memory, detail } in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
             edit(&mut memory.labels);
+            if let Some((_, cells)) = detail {
+                cells.edit_channels(&mut edit);
+            }
         }
     }
 
     /// Number of channels of each remembered frame, for tests.
     #[cfg(test)]
     pub fn channels(&self) -> Vec<usize> {
-        self.anchor.iter().chain(&self.edited).chain(&self.recent).map(|m| m.labels.channels).collect()
+        self.all().map(|m| m.memory.labels.channels).collect()
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     frame::Size,
     instance::{Instance, InstanceId, Origin, Prompt, TrackEvent},
     mask::LabelMap,
+    refine::Colours,
 };
 use memory::Memories;
 use step::Step;
@@ -135,6 +136,18 @@ impl Tracker {
     /// Takes the next frame's features; `source` is the frame's size, `epoch` its epoch. Never fails: features that
     /// do not fit their own grid give an empty result and are otherwise ignored.
     pub fn step(&mut self, features: Arc<Features>, source: Size, epoch: u32) -> Tracked {
+        self.step_in_colour(features, None, source, epoch)
+    }
+
+    /// As [`Self::step`], for a frame whose pixels are known: masks are then finer than patches, see
+    /// [`crate::refine`].
+    pub fn step_in_colour(
+        &mut self,
+        features: Arc<Features>,
+        colours: Option<Colours>,
+        source: Size,
+        epoch: u32,
+    ) -> Tracked {
         let n = features.grid.len();
         if n == 0 || features.dim == 0 || features.tokens.len() != n * features.dim {
             tracing::error!(grid = ?features.grid, dim = features.dim, "features do not fit their grid. This is a bug.");
@@ -144,11 +157,11 @@ impl Tracker {
         self.source = Some(source);
         let search = self.due && self.config.discovery;
         self.due = false;
-        let mut step = Step::new(features.clone(), source);
+        let mut step = Step::new(features.clone(), colours.filter(|_| self.config.refine.enabled), source);
         self.tracks.iter_mut().for_each(|track| track.age += 1);
 
         self.carry_over_cut(&mut step);
-        step.extend(self.memories.propagate(&features, self.tracks.len(), &self.config.propagate));
+        self.carry(&mut step);
         self.restore_found(&mut step);
         self.observe(&mut step);
         self.apply_first_mask(&mut step);

@@ -96,8 +96,9 @@ impl Tracker {
                 self.next_id = InstanceId::from(label);
             }
             let patches: Vec<bool> = small.labels.iter().map(|&l| l == label).collect();
-            let id = self.start(&patches, Origin::FirstMask, false, Some(label), step);
-            step.draw(id, map.labels.iter().map(|&l| l == label));
+            let mask: Vec<bool> = map.labels.iter().map(|&l| l == label).collect();
+            let id = self.give(&patches, &mask, Origin::FirstMask, Some(label), step);
+            step.draw(id, mask.into_iter());
         }
     }
 
@@ -129,9 +130,11 @@ impl Tracker {
                 tracing::warn!("a prompt found as many given instances as may live: dropped");
                 continue;
             }
-            let id = self.start(&patches, Origin::Prompt, false, None, step);
             if let Some(mask) = exact {
+                let id = self.give(&patches, &mask, Origin::Prompt, None, step);
                 step.draw(id, mask.into_iter());
+            } else {
+                self.start(&patches, Origin::Prompt, false, None, step);
             }
         }
     }
@@ -245,6 +248,25 @@ impl Tracker {
             .filter(|(like, _)| *like >= self.config.match_similarity)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, k)| k)
+    }
+
+    /// A new identity whose mask is known to the pixel; `patches` are its own by the nearest pixel.
+    fn give(
+        &mut self,
+        patches: &[bool],
+        mask: &[bool],
+        origin: Origin,
+        palette: Option<u8>,
+        step: &mut Step,
+    ) -> InstanceId {
+        if step.colours.is_none() {
+            return self.start(patches, origin, false, palette, step);
+        }
+        let id = self.start(&vec![false; patches.len()], origin, false, palette, step);
+        let k = self.tracks.len() - 1;
+        self.tracks[k].learn(&step.features, patches, 1.0);
+        step.paint(k + 1, mask);
+        id
     }
 
     /// A new identity that holds `patches`.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Tracked, Tracker, channels};
+use super::{Tracked, Tracker, channels, memory::Remembered};
 use crate::{
     backbone::{Features, Grid},
     discover::{motion::Motion, region},
@@ -10,6 +10,7 @@ use crate::{
     instance::{EndCause, Instance, InstanceId, TrackEvent},
     mask::{LabelMap, ReadoutConfig, Rle, SoftLabels, readout},
     propagate::Memory,
+    refine::{self, Cells, Colours},
 };
 
 /// A frame on its way through the tracker.
@@ -18,6 +19,12 @@ pub struct Step {
     pub source: Size,
     /// Labels of the frame so far; one channel for each track and the background.
     pub soft: SoftLabels,
+    /// The frame's colours, where its pixels are known and masks are refined.
+    pub colours: Option<Arc<Colours>>,
+    /// Labels of its cells, where patches are shared.
+    pub cells: Cells,
+    /// `soft` as it was when `cells` were decided.
+    settled: SoftLabels,
     pub motion: Option<Motion>,
     pub events: Vec<TrackEvent>,
     /// The scene was cut before this frame.
@@ -36,9 +43,13 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn new(features: Arc<Features>, source: Size) -> Self {
+    pub fn new(features: Arc<Features>, colours: Option<Colours>, source: Size) -> Self {
         let soft = channels::background(features.grid.len(), 0);
+        let colours = colours.filter(|colours| colours.grid == features.grid).map(Arc::new);
         Self {
+            cells: Cells::new(features.grid.len(), colours.as_ref().map_or(1, |colours| colours.side), 1),
+            settled: soft.clone(),
+            colours,
             features,
             source,
             soft,
@@ -54,8 +65,26 @@ impl Step {
         }
     }
 
-    pub fn extend(&mut self, soft: SoftLabels) {
-        self.soft = soft;
+    /// Forgets the cells of patches whose labels were edited since they were decided.
+    pub fn settle(&mut self) {
+        self.cells.forget_changed(&self.settled, &self.soft);
+        let channels = self.soft.channels;
+        self.cells.edit_channels(|labels| channels::widen(labels, channels));
+        self.settled = self.soft.clone();
+    }
+
+    /// Removes a channel; what it held becomes background.
+    pub fn remove_channel(&mut self, channel: usize) {
+        channels::remove(&mut self.soft, channel);
+        channels::remove(&mut self.settled, channel);
+        self.cells.edit_channels(|labels| channels::remove(labels, channel));
+    }
+
+    /// Gives a channel exactly the pixels of `mask` `(height, width)` of the source frame, as far as cells can tell.
+    pub fn paint(&mut self, channel: usize, mask: &[bool]) {
+        self.settle();
+        self.cells.paint(&mut self.soft, self.features.grid, mask, self.source, channel);
+        self.settled = self.soft.clone();
     }
 
     /// Gives an instance exactly these pixels in this frame.
@@ -81,6 +110,17 @@ impl Step {
 }
 
 impl Tracker {
+    /// Carries the labels of earlier frames over, to patches and, where those are shared, to cells.
+    pub(super) fn carry(&self, step: &mut Step) {
+        let (soft, answers) = self.memories.propagate(&step.features, self.tracks.len(), &self.config.propagate);
+        step.soft = soft;
+        if let Some(colours) = &step.colours {
+            let earlier = self.memories.earlier();
+            step.cells = refine::transfer(colours, &mut step.soft, &answers, &earlier, &self.config.refine);
+        }
+        step.settled = step.soft.clone();
+    }
+
     /// Which instances are in sight, and what each looks like now.
     pub(super) fn observe(&mut self, step: &mut Step) {
         if self.config.discovery {
@@ -124,7 +164,7 @@ impl Tracker {
     /// Ends one instance and frees its channel.
     pub(super) fn end(&mut self, k: usize, cause: EndCause, step: &mut Step) {
         let track = self.tracks.remove(k);
-        channels::remove(&mut step.soft, k + 1);
+        step.remove_channel(k + 1);
         self.memories.remove_channel(k + 1);
         step.new.retain(|&id| id != track.id);
         step.events.push(TrackEvent::Ended { id: track.id, cause });
@@ -137,13 +177,15 @@ impl Tracker {
             self.memories.clear();
             return;
         }
+        step.settle();
         let memory = Memory { features: step.features.clone(), labels: step.soft.clone() };
         let new: Vec<usize> =
             (0..self.tracks.len()).filter(|&k| step.new.contains(&self.tracks[k].id)).map(|k| k + 1).collect();
         if !new.is_empty() {
             self.memories.label_back(&memory, &new, &self.config.propagate);
         }
-        self.memories.keep(memory, step.edited, self.config.propagate.context);
+        let detail = step.colours.clone().map(|colours| (colours, step.cells.clone()));
+        self.memories.keep(Remembered { memory, detail }, step.edited, self.config.propagate.context);
     }
 
     /// Masks at the size of the source frame.
@@ -152,8 +194,15 @@ impl Tracker {
         let mut map = LabelMap::new(step.source);
         if !self.tracks.is_empty() {
             let visible: Vec<bool> = std::iter::once(true).chain(self.tracks.iter().map(|t| t.visible())).collect();
-            let config = ReadoutConfig { min_max: self.config.min_max };
-            map = readout(&step.soft, (grid.rows, grid.cols), self.patch, step.source, config, &visible);
+            map = match &step.colours {
+                Some(colours) => {
+                    refine::render(&step.soft, &step.cells, colours, step.source, &self.config.refine, &visible)
+                }
+                None => {
+                    let config = ReadoutConfig { min_max: self.config.min_max };
+                    readout(&step.soft, (grid.rows, grid.cols), self.patch, step.source, config, &visible)
+                }
+            };
         }
         let channel_of = |id: InstanceId| self.tracks.iter().position(|t| t.id == id).map(|k| (k + 1) as u8);
         let drawn: Vec<u8> = step.drawn.iter().filter_map(|&id| channel_of(id)).collect();

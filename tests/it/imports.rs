@@ -16,7 +16,7 @@ mod code;
 const FLOORS: [&[&str]; 9] = [
     &["frame", "instance", "mask", "metrics", "model", "kernels"],
     &["preprocess", "backbone", "ingest", "publish", "admin"],
-    &["discover", "propagate", "attention"],
+    &["discover", "propagate", "refine", "attention"],
     &["tracker"],
     &["engine", "preset"],
     &["config", "davis"],
