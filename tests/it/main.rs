@@ -12,6 +12,7 @@ mod end_to_end;
 mod footage;
 mod golden_model;
 mod golden_propagation;
+mod identity;
 mod imports;
 mod ingest;
 mod prompting;
