@@ -64,7 +64,12 @@ pub const HIDING: Play = Play {
     frames: 60,
     pan: 0.0,
     actors: [
-        actor(1, Look::Ball, (32.0, 32.0), &[(0, 40.0, 120.0), (24, 158.0, 124.0), (36, 162.0, 124.0), (60, 280.0, 116.0)]),
+        actor(
+            1,
+            Look::Ball,
+            (32.0, 32.0),
+            &[(0, 40.0, 120.0), (24, 158.0, 124.0), (36, 162.0, 124.0), (60, 280.0, 116.0)],
+        ),
         actor(3, Look::Fish, (44.0, 28.0), &[(0, 60.0, 206.0), (60, 250.0, 208.0)]),
         actor(2, Look::Crate, (46.0, 54.0), &[(0, 166.0, 116.0), (60, 154.0, 118.0)]),
     ],
@@ -76,9 +81,14 @@ pub const LEAVING: Play = Play {
     frames: 60,
     pan: 0.0,
     actors: [
-        actor(3, Look::Fish, (46.0, 30.0), &[(0, 150.0, 60.0), (60, 230.0, 50.0)]),
+        actor(3, Look::Fish, (46.0, 30.0), &[(0, 190.0, 60.0), (60, 250.0, 50.0)]),
         actor(2, Look::Crate, (34.0, 44.0), &[(0, 250.0, 168.0), (60, 176.0, 176.0)]),
-        actor(1, Look::Ball, (38.0, 38.0), &[(0, 66.0, 56.0), (14, -40.0, 62.0), (32, -40.0, 182.0), (48, 60.0, 180.0), (60, 84.0, 178.0)]),
+        actor(
+            1,
+            Look::Ball,
+            (38.0, 38.0),
+            &[(0, 66.0, 56.0), (14, -40.0, 62.0), (32, -40.0, 182.0), (48, 60.0, 180.0), (60, 84.0, 178.0)],
+        ),
     ],
 };
 
@@ -122,7 +132,16 @@ impl Actor {
             Look::Crate => {
                 let frame = a.abs() > 0.8 || b.abs() > 0.84 || (a - b).abs() < 0.14;
                 let gap = (b * 5.0).rem_euclid(1.0) < 0.12;
-                (if gap && !frame { [70.0, 44.0, 22.0] } else if frame { [126.0, 84.0, 44.0] } else { [178.0, 126.0, 70.0] }, 1.0)
+                (
+                    if gap && !frame {
+                        [70.0, 44.0, 22.0]
+                    } else if frame {
+                        [126.0, 84.0, 44.0]
+                    } else {
+                        [178.0, 126.0, 70.0]
+                    },
+                    1.0,
+                )
             }
             Look::Fish => {
                 let (x, y) = ((u / 14.0).rem_euclid(1.0) - 0.5, (v / 14.0).rem_euclid(1.0) - 0.5);
@@ -141,9 +160,12 @@ impl Play {
         for y in 0..SIZE.height {
             for x in 0..SIZE.width {
                 let (x, y) = (f64::from(x) + 0.5 + pan, f64::from(y) + 0.5);
-                let seen = self.actors.iter().zip(&centres).rev().find_map(|(actor, &(cx, cy))| {
-                    actor.covers(x - cx, y - cy).then_some((actor, x - cx, y - cy))
-                });
+                let seen = self
+                    .actors
+                    .iter()
+                    .zip(&centres)
+                    .rev()
+                    .find_map(|(actor, &(cx, cy))| actor.covers(x - cx, y - cy).then_some((actor, x - cx, y - cy)));
                 paint(seen, x, y);
             }
         }
