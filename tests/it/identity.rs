@@ -16,7 +16,7 @@ use maskd::{
 
 use crate::{
     shared::shared,
-    support::play::{CROSSING, HIDING, LEAVING, Play, SIZE, TURNING},
+    support::play::{ACTORS, CROSSING, HIDING, LEAVING, Play, SIZE, TURNING},
 };
 
 /// The network's short side.
@@ -63,35 +63,22 @@ fn run(play: &Play, given: bool) -> Option<Run> {
     Some(run)
 }
 
-/// Judges a run from `from` on, says so, and draws it where pictures are wanted.
-fn judge(play: &Play, start: &str, run: &Run, from: usize) -> IdentityReport {
-    let report = identity(&run.truth[from..], &run.found[from..]).unwrap();
+/// Judges a run, says so, and draws it where pictures are wanted.
+fn judge(play: &Play, start: &str, run: &Run) -> IdentityReport {
+    let report = identity(&run.truth, &run.found).unwrap();
     // Past the harness's capture: the figures are what these tests are for.
     let _ = writeln!(
         std::io::stderr(),
         "{} from {start}: {} switches, IDF1 {:.3}, HOTA {:.3} (DetA {:.3}, AssA {:.3}), {} of {} names",
-        play.name, report.switches, report.idf1, report.hota, report.deta, report.assa, report.found, report.truths
+        play.name,
+        report.switches,
+        report.idf1,
+        report.hota,
+        report.deta,
+        report.assa,
+        report.found,
+        report.truths
     );
-    if std::env::var_os("MASKD_VERBOSE").is_some() {
-        let _ = writeln!(std::io::stderr(), "  {:?}", run.events);
-        for (i, (t, f)) in run.truth.iter().zip(&run.found).enumerate() {
-            let mut line = String::new();
-            for label in 1..=3u8 {
-                let mut names: Vec<(u8, usize)> = (0..=255u8)
-                    .map(|n| (n, t.labels.iter().zip(&f.labels).filter(|(t, f)| **t == label && **f == n).count()))
-                    .filter(|(_, c)| *c > 0)
-                    .collect();
-                names.sort_by_key(|n| std::cmp::Reverse(n.1));
-                line += &format!("  {label}: {names:?}");
-            }
-            let mut spill: Vec<(u8, usize)> = (1..=255u8)
-                .map(|n| (n, t.labels.iter().zip(&f.labels).filter(|(t, f)| **t == 0 && **f == n).count()))
-                .filter(|(_, c)| *c > 0)
-                .collect();
-            spill.sort();
-            let _ = writeln!(std::io::stderr(), "  {i}{line} ground {spill:?}");
-        }
-    }
     if let Some(folder) = std::env::var_os("MASKD_PICTURES") {
         sheet(play, run).save(Path::new(&folder).join(format!("{}-{start}.png", play.name))).unwrap();
     }
@@ -111,54 +98,64 @@ fn sheet(play: &Play, run: &Run) -> image::RgbImage {
     sheet
 }
 
-fn given(play: &Play) {
-    let Some(run) = run(play, true) else { return };
-    let report = judge(play, "masks", &run, 0);
-    assert_eq!(report.switches, 0, "{report:?}");
+/// The label that most of what is seen of a true instance has in a frame; 0 is none.
+fn name(run: &Run, frame: usize, label: u8) -> u8 {
+    let mut counts = [0_usize; 256];
+    let pairs = run.truth[frame].labels.iter().zip(&run.found[frame].labels);
+    pairs.filter(|(truth, _)| **truth == label).for_each(|(_, found)| counts[usize::from(*found)] += 1);
+    (0..=255).max_by_key(|name| counts[usize::from(*name)]).unwrap_or_default()
 }
 
-fn found(play: &Play) {
+/// A play whose first masks are given. The bounds are a little under what was measured.
+fn given(play: &Play, idf1: f64, hota: f64) {
+    let Some(run) = run(play, true) else { return };
+    let report = judge(play, "masks", &run);
+    assert_eq!((report.switches, report.found), (0, 3), "{report:?} {:?}", run.events);
+    assert!(report.idf1 > idf1 && report.hota > hota, "{report:?}");
+    for label in 1..=ACTORS {
+        assert_eq!(name(&run, run.found.len() - 1, label), label, "at the end");
+    }
+}
+
+/// A play of which nothing is known; `actor` is found in frame `early` and has that name in the end.
+fn found(play: &Play, actor: u8, early: usize) {
     let Some(run) = run(play, false) else { return };
-    let report = judge(play, "nothing", &run, 0);
-    assert_eq!(report.switches, 0, "{report:?}");
+    let report = judge(play, "nothing", &run);
+    assert_eq!(report.switches, 0, "{report:?} {:?}", run.events);
+    let (before, after) = (name(&run, early, actor), name(&run, run.found.len() - 1, actor));
+    assert!(before > 0 && before == after, "{before} became {after}");
 }
 
 #[test]
 fn given_actors_who_cross_keep_their_names() {
-    given(&CROSSING);
+    given(&CROSSING, 0.85, 0.62);
 }
 
 #[test]
 fn a_given_actor_who_was_hidden_has_its_name_again() {
-    given(&HIDING);
+    given(&HIDING, 0.93, 0.7);
 }
 
 #[test]
 fn a_given_actor_who_left_has_its_name_again() {
-    given(&LEAVING);
-}
-
-#[test]
-fn given_actors_keep_their_names_as_the_camera_turns() {
-    given(&TURNING);
-}
-
-#[test]
-fn found_actors_who_cross_keep_their_names() {
-    found(&CROSSING);
-}
-
-#[test]
-fn a_found_actor_who_was_hidden_has_its_name_again() {
-    found(&HIDING);
+    given(&LEAVING, 0.94, 0.67);
 }
 
 #[test]
 fn a_found_actor_who_left_has_its_name_again() {
-    found(&LEAVING);
+    found(&LEAVING, 1, 5);
 }
 
 #[test]
-fn found_actors_keep_their_names_as_the_camera_turns() {
-    found(&TURNING);
+#[ignore = "a minute more of the network: --include-ignored"]
+fn given_actors_keep_their_names_as_the_camera_turns() {
+    given(&TURNING, 0.94, 0.68);
+}
+
+#[test]
+#[ignore = "a minute more of the network: --include-ignored"]
+fn found_actors_keep_their_names_in_the_other_plays() {
+    found(&CROSSING, 1, 5);
+    found(&HIDING, 1, 5);
+    found(&TURNING, 1, 5);
 }

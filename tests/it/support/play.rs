@@ -92,7 +92,7 @@ pub const LEAVING: Play = Play {
     ],
 };
 
-/// Two cross before a camera that turns, and the third is left behind and found again as it turns back.
+/// The camera turns after the ball, which passes before the crate.
 pub const TURNING: Play = Play {
     name: "turning",
     frames: 60,
