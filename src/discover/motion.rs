@@ -175,7 +175,7 @@ impl Background {
         }
         let dim = features.dim;
         for p in 0..changed.len() {
-            changed[p] &= !self.covered[p] || owned[p];
+            changed[p] &= !self.covered[p];
             if self.covered[p] && !near[p] {
                 self.mean[p * dim..][..dim].copy_from_slice(&features.tokens[p * dim..][..dim]);
                 self.covered[p] = false;
