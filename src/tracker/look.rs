@@ -76,7 +76,7 @@ impl Tracker {
             .filter(|&k| {
                 let track = &self.tracks[k];
                 // Before a fixed camera, motion knows better: people look alike.
-                !track.by_motion && !(track.visible() && track.portrait.whole(counts[k]))
+                !track.by_motion && (!track.visible() || !track.portrait.whole(counts[k]))
             })
             .collect();
         if wanted.is_empty() {
