@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check-cuda bench-davis demo clean
+.PHONY: help setup build test lint check-cuda bench-davis ablation demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI w
 
 bench-davis: setup ## How fast DAVIS results are judged, beside the official evaluator's times (wants ../shared)
 	cargo bench --bench davis
+
+ablation: setup ## What each choice of the best preset is worth, on DAVIS (wants ../shared; about 20 minutes)
+	cargo bench --bench ablation
 
 demo: build ## The main job on a sample clip: daemon, subscriber, overlay (SOURCE=, WEIGHTS=, SECONDS_MAX=60)
 	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo

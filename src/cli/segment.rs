@@ -18,14 +18,14 @@ use crate::{
     ingest::{Clip, ClipFrame, Mp4Writer},
     instance::InstanceId,
     mask::{LabelMap, overlay},
-    tracker::TrackerConfig,
+    preset::{Preset, Start},
 };
 
 /// Segment a video file or a folder of frames: one indexed PNG a frame
 #[derive(ClapArgs, Debug)]
 #[command(after_help = "Examples:
   maskd segment street.mp4 --out masks --overlay street-masks.mp4
-  maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks (DAVIS protocol)
+  maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks
   maskd segment street.mp4 --out masks --short-side 224 --max-frames 50      a quick look
 
 Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.")]
@@ -35,8 +35,8 @@ pub(super) struct Args {
     /// Where the masks go; made if absent
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// An indexed PNG for the first frame; its instances are followed by the published protocol. Without it
-    /// instances are discovered
+    /// An indexed PNG for the first frame; its instances are followed, and no others. Without it instances are
+    /// discovered
     #[arg(short = 'm', long, value_name = "PNG")]
     first_mask: Option<PathBuf>,
     /// The network's weights (.safetensors or .pth)
@@ -45,8 +45,10 @@ pub(super) struct Args {
     /// Pixels of the short side as the network sees it; quality and time grow with it
     #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
     short_side: u32,
-    /// Propagate by the tokens of this block: a number, 'last' (the default with --first-mask, as published) or
-    /// 'auto' (the default otherwise)
+    /// How: 'best' as the daemon does, 'paper' by the published protocol
+    #[arg(short, long, default_value_t)]
+    preset: Preset,
+    /// Propagate by the tokens of this block: a number, 'last' (as published) or 'auto'; the preset knows
     #[arg(long, value_name = "BLOCK")]
     propagation_block: Option<BlockChoice>,
     /// Attention heads, where the weights do not tell
@@ -88,13 +90,12 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let (Some(mask), Some(path)) = (&first_mask, &args.first_mask) {
         check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
     }
-    let by_protocol = if first_mask.is_some() { BlockChoice::Last } else { BlockChoice::Auto };
     let backbone = Backbone::load(&BackboneConfig {
         weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,
-        propagation_block: args.propagation_block.unwrap_or(by_protocol),
+        propagation_block: args.propagation_block.unwrap_or(args.preset.block()),
         ..BackboneConfig::default()
     })
     .or_exit(Exit::Config)?;
@@ -107,8 +108,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         first.size,
         backbone.input_size(first.size)
     );
-    let config = if first_mask.is_some() { TrackerConfig::protocol() } else { TrackerConfig::default() };
-    let mut engine = Engine::new(backbone, config);
+    let start = if first_mask.is_some() { Start::FirstMask } else { Start::Discovery };
+    let mut engine = Engine::new(backbone, args.preset.tracker(start));
     let stream: StreamId = "segment".parse().or_exit(Exit::Internal)?;
     if let Some(mask) = first_mask {
         engine.first_mask(&stream, mask);

@@ -1,8 +1,10 @@
 //! DAVIS: the dataset on disk, its two metrics (region similarity J, contour accuracy F), the figures of the
-//! semi-supervised and the unsupervised task that papers quote, and the engine run over a whole set.
+//! semi-supervised and the unsupervised task that papers quote, how well identities are kept, and the engine run over
+//! a whole set.
 
 mod contour;
 mod dataset;
+mod identity;
 mod proposals;
 mod region;
 mod report;
@@ -16,6 +18,7 @@ mod unsupervised;
 
 pub use contour::contour;
 pub use dataset::{Dataset, Sequence, Task};
+pub use identity::{IdentityReport, identity, identity_of};
 pub use region::region;
 pub use report::{Milliseconds, Summary, now};
 pub use run::{EngineFailed, Marker, Plan, Timing, check, write_whole};

@@ -94,6 +94,8 @@ pub struct Background {
     steady: Vec<u32>,
     /// Patches whose place in `mean` was replaced by ground that something uncovered, `(N)`.
     uncovered: Vec<bool>,
+    /// Patches that were never seen empty: an instance stood on or beside them while the scene was learnt, `(N)`.
+    covered: Vec<bool>,
     /// Frames in `mean`.
     seen: u32,
 }
@@ -108,6 +110,7 @@ impl Background {
             last: Vec::new(),
             steady: Vec::new(),
             uncovered: Vec::new(),
+            covered: Vec::new(),
             seen: 0,
         }
     }
@@ -138,6 +141,7 @@ impl Background {
             self.restart(features);
             return Motion { distance, ..still };
         }
+        self.uncover(features, owned, &mut changed, config.warm_up_frames);
         self.forget_ghosts(features, &distance, &mut changed);
         self.absorb_furniture(features, &distance, &mut changed, config.absorb_after_frames);
         self.learn(features, &distance, &changed, owned, config);
@@ -155,7 +159,28 @@ impl Background {
         self.last = vec![0.0; features.grid.len()];
         self.steady = vec![0; features.grid.len()];
         self.uncovered = vec![false; features.grid.len()];
+        self.covered = vec![false; features.grid.len()];
         self.seen = 1;
+    }
+
+    /// Where a followed instance stood while the scene was learnt, the scene is first seen when it has moved on.
+    fn uncover(&mut self, features: &Features, owned: &[bool], changed: &mut [bool], warm_up: u32) {
+        if owned.len() != changed.len() {
+            return;
+        }
+        // Features see around a thing: beside it the ground looks different too.
+        let near = region::dilate(features.grid, owned, 1);
+        if self.seen <= warm_up {
+            region::unite(&mut self.covered, &near);
+        }
+        let dim = features.dim;
+        for p in 0..changed.len() {
+            changed[p] &= !self.covered[p];
+            if self.covered[p] && !near[p] {
+                self.mean[p * dim..][..dim].copy_from_slice(&features.tokens[p * dim..][..dim]);
+                self.covered[p] = false;
+            }
+        }
     }
 
     /// Something that was there from the start and left uncovers ground that the scene never held: such a patch

@@ -126,9 +126,11 @@ fn features_that_are_not_numbers_answer_nothing() {
 }
 
 #[test]
-fn a_strict_config_has_the_published_defaults() {
+fn a_strict_config_has_defaults_and_the_protocol_is_as_published() {
     let config: PropagateConfig = toml::from_str("radius = 6").unwrap();
-    assert_eq!(config, PropagateConfig { radius: 6, top_k: 5, temperature: 0.1, context: 7 });
+    assert_eq!(config, PropagateConfig { radius: 6, ..PropagateConfig::default() });
+    let protocol = PropagateConfig { radius: 12, top_k: 5, temperature: 0.1, context: 7 };
+    assert_eq!(PropagateConfig::protocol(), protocol);
     assert!(toml::from_str::<PropagateConfig>("radios = 6").is_err());
 }
 

@@ -57,8 +57,9 @@ impl Guide {
         let used = || plane[top * self.width..(bottom + 1) * self.width].chunks_exact(self.width);
         let left = used().filter_map(|row| row.iter().position(held)).min()?;
         let right = used().filter_map(|row| row.iter().rposition(held)).max()?;
-        // A window that touches the held part, and the windows that touch those.
-        let far = 2 * self.radius + 1;
+        // Models differ from 0 up to a radius away from what is held, the output up to two, and its windows, none of
+        // which may be cut off, reach a third.
+        let far = 3 * self.radius;
         Some(Part {
             rows: top.saturating_sub(far)..(bottom + 1 + far).min(self.height),
             cols: left.saturating_sub(far)..(right + 1 + far).min(self.width),

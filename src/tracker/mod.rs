@@ -1,11 +1,12 @@
 //! One stream's memory and identities: when to discover, when to propagate, when an instance ends.
 //!
 //! ```text
-//! features -> scene cut? -> propagate labels -> in sight? -> prompts -> discover, match -> end the lost -> masks
+//! features -> scene cut? -> propagate labels -> who is who? -> in sight? -> prompts -> discover, match -> end the lost -> masks
 //! ```
 
 mod channels;
 mod config;
+mod look;
 mod memory;
 mod prompt;
 mod scene;
@@ -53,6 +54,8 @@ pub struct Tracker {
     tracks: Vec<Track>,
     memories: Memories,
     background: Background,
+    /// What the ground looked like in the last calm frame: tokens of some of its patches.
+    ground: Vec<f32>,
     /// The frame before, to see what is replaced.
     previous: Option<Arc<Features>>,
     /// Patches that had changed in the frame before and their neighbours: noise does not stay.
@@ -78,6 +81,7 @@ impl Tracker {
             tracks: Vec::new(),
             memories: Memories::default(),
             background: Background::new(),
+            ground: Vec::new(),
             previous: None,
             previous_changed: Vec::new(),
             waiting: VecDeque::new(),
@@ -163,11 +167,13 @@ impl Tracker {
         self.carry_over_cut(&mut step);
         self.carry(&mut step);
         self.restore_found(&mut step);
+        self.reclaim(&mut step);
         self.observe(&mut step);
         self.apply_first_mask(&mut step);
         self.apply_prompts(&mut step);
         self.discover(&mut step, search);
         self.end_lost(&mut step);
+        self.portray(&step);
         self.remember(&mut step);
         self.decide(&step, reconnected);
         self.previous = Some(features);

@@ -1,6 +1,6 @@
 //! How instances come into a frame other than by propagation: carried over a cut, given, asked for, discovered.
 
-use super::{Tracker, channels, prompt, select, step::Step, track, track::Track};
+use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track, track::Track};
 use crate::{
     discover::{
         DiscoverConfig, Proposal, discover,
@@ -19,6 +19,8 @@ const KNOWN: f32 = 0.5;
 
 /// Most patches of a fragment.
 const FRAGMENT: usize = 3;
+/// How far features see around a thing, in patches.
+const FRINGE: usize = 2;
 /// Before a fixed camera, a cut must hold at least this share of changed patches.
 const MOVED: f32 = 0.3;
 
@@ -50,6 +52,7 @@ impl Tracker {
         step.cut = true;
         self.memories.clear();
         self.background = Background::new();
+        self.ground.clear();
         self.previous_changed.clear();
         self.uncovered_frames = 0;
         let mut taken = vec![false; features.grid.len()];
@@ -148,7 +151,7 @@ impl Tracker {
             moving = motion::proposals(motion, grid, &step.owned(), &self.config.motion);
             moving.retain(|p| region::overlap(&p.patches, &self.previous_changed) > 0);
             self.previous_changed = region::dilate(grid, &motion.changed, 1);
-            moving.retain(|p| !self.belongs_to_neighbour(&p.patches, step));
+            moving.retain(|p| !self.belongs_to_neighbour(&p.patches, step) && !self.is_fringe(&p.patches, step));
         } else {
             self.previous_changed.clear();
         }
@@ -196,6 +199,17 @@ impl Tracker {
         let Some(k) = larger.filter(|_| size <= FRAGMENT) else { return false };
         channels::assign(&mut step.soft, patches, k + 1, 0.6);
         true
+    }
+
+    /// Whether changed patches are the fringe of an instance that was given or cut out: features see around a thing,
+    /// so the ground beside it changes with it.
+    fn is_fringe(&self, patches: &[bool], step: &Step) -> bool {
+        let size = region::count(patches);
+        (0..self.tracks.len()).filter(|&k| !self.tracks[k].by_motion && self.tracks[k].visible()).any(|k| {
+            let held = step.patches_of(k + 1);
+            let near = region::dilate(step.grid(), &held, FRINGE);
+            region::count(&held) > size && 2 * region::overlap(patches, &near) >= size
+        })
     }
 
     /// Corrects the instance in sight that a proposal overlaps; false when there is none.
@@ -285,7 +299,8 @@ impl Tracker {
         let palette =
             palette.or_else(|| (0..255).map(|i| (1 + (wanted - 1 + i) % 255) as u8).find(free)).unwrap_or(u8::MAX);
         let (prototype, held, centre) = (Vec::new(), Vec::new(), (0.0, 0.0));
-        let mut track = Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, held, centre };
+        let portrait = Portrait::new(&step.features, patches);
+        let mut track = Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, portrait, held, centre };
         track.learn(&step.features, patches, 1.0);
         self.tracks.push(track);
         let channel = self.tracks.len();

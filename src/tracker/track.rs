@@ -1,5 +1,6 @@
 //! One identity: what is known about it beside its labels.
 
+use super::look::Portrait;
 use crate::{
     backbone::Features,
     discover::{
@@ -26,6 +27,8 @@ pub struct Track {
     pub unseen: u32,
     /// Mean feature of its patches over time `(C)`; empty before it has any.
     pub prototype: Vec<f32>,
+    /// What it looks like, patch by patch.
+    pub portrait: Portrait,
     /// Where it was last in sight, `(row, column)` in patches.
     pub centre: (f32, f32),
     /// The patches that it held when last in sight `(N)`.
