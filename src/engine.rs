@@ -137,7 +137,7 @@ impl Engine {
             Ok(features) => {
                 for ((i, frame), features) in batch.into_iter().zip(features) {
                     let (source, epoch) = (frame.source, frame.epoch);
-                    let Tracked { labels, instances, events, discovered } =
+                    let Tracked { labels, instances, events, discovered, .. } =
                         self.add_stream(&frame.stream).step(Arc::new(features), source, epoch);
                     results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered }));
                 }

@@ -1,11 +1,12 @@
 //! How instances come into a frame other than by propagation: carried over a cut, given, asked for, discovered.
 
-use super::{Tracker, channels, prompt, select, step::Step, track, track::Track};
+use super::{REVISITS, Tracker, channels, prompt, select, step::Step, track, track::Track};
 use crate::{
+    backbone::Features,
     discover::{
-        DiscoverConfig, Proposal, discover,
+        Proposal, discover,
         motion::{self, Background, cosine},
-        region,
+        parallax, region,
     },
     instance::{EndCause, InstanceId, Origin, Prompt, TrackEvent},
 };
@@ -22,10 +23,16 @@ const FRAGMENT: usize = 3;
 /// Before a fixed camera, a cut must hold at least this share of changed patches.
 const MOVED: f32 = 0.3;
 
+/// Frames back that motion is measured over.
+const LAGS: [usize; 2] = [2, 4];
+/// Least weight of a search's mask against what is carried.
+const LEAST_WEIGHT: f32 = 0.25;
+
 /// A proposal, and whether it was found because it moved.
 struct Candidate {
     patches: Vec<bool>,
     by_motion: bool,
+    salience: f32,
 }
 
 impl Tracker {
@@ -52,6 +59,7 @@ impl Tracker {
         self.background = Background::new();
         self.previous_changed.clear();
         self.uncovered_frames = 0;
+        self.forget_history();
         let mut taken = vec![false; features.grid.len()];
         let mut k = 0;
         while k < self.tracks.len() {
@@ -158,18 +166,13 @@ impl Tracker {
         let mut cuts = Vec::new();
         if search {
             self.since_discovery = 0;
-            cuts = discover(&step.features, &self.config.discover, &vec![false; grid.len()]);
-            cuts.retain(|cut| !self.refresh(&cut.patches, step));
-            // The more is covered, the less of what is left is an object: cuts go as deep as configured, no deeper.
-            let cut_before = self.tracks.iter().filter(|t| t.origin == Origin::Discovered && !t.by_motion).count();
-            let config = &self.config.discover;
-            let config =
-                DiscoverConfig { max_instances: config.max_instances.saturating_sub(cut_before), ..config.clone() };
-            let owned = step.owned();
-            if region::count(&owned) > 0 {
-                cuts.extend(discover(&step.features, &config, &owned));
-            }
-            cuts.truncate(config.max_instances);
+            let residual = self.own_motion(&step.features);
+            cuts = discover(&step.features, &residual, &self.config.discover, &[]);
+            let top = cuts.first().map_or(0.0, |cut| cut.salience).max(f32::MIN_POSITIVE);
+            cuts.iter_mut().for_each(|cut| cut.salience /= top);
+            self.matched.clear();
+            cuts.retain(|cut| !self.refresh(cut, step));
+            self.take_over(&mut cuts, step);
             if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
                 // Before a fixed camera the cut sees hedges and houses: what is worth following has moved.
                 let moved = |p: &Proposal| region::overlap(&p.patches, &motion.changed) as f32;
@@ -195,20 +198,72 @@ impl Tracker {
         true
     }
 
-    /// Corrects the instance in sight that a proposal overlaps; false when there is none.
-    fn refresh(&mut self, patches: &[bool], step: &mut Step) -> bool {
-        let overlap = |k: usize| region::iou(patches, &step.patches_of(k + 1));
-        let best = (0..self.tracks.len()).map(|k| (overlap(k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
+    /// Motion of its own for each patch, over the remembered frames; empty while there are none.
+    fn own_motion(&self, features: &Features) -> Vec<f32> {
+        let seen = self.history.len();
+        let before = LAGS.iter().filter_map(|lag| self.history.get(seen.checked_sub(*lag)?));
+        let all: Vec<Vec<f32>> = before.filter_map(|before| parallax::residual(features, before)).collect();
+        let mut sum = all.first().cloned().unwrap_or_default();
+        for other in all.iter().skip(1) {
+            sum.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+        }
+        sum
+    }
+
+    /// Corrects the instance in sight that a proposal overlaps; false when there is none. A discovered instance is
+    /// the mean of what the searches since its first said.
+    fn refresh(&mut self, cut: &Proposal, step: &mut Step) -> bool {
+        let open = |k: &usize| !self.matched.contains(&self.tracks[*k].id);
+        let overlap = |k: usize| region::iou(&cut.patches, &step.patches_of(k + 1));
+        let best = (0..self.tracks.len()).filter(open).map(|k| (overlap(k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
         let Some((_, k)) = best.filter(|(iou, _)| *iou >= self.config.match_iou) else { return false };
+        self.matched.push(self.tracks[k].id);
         if self.tracks[k].origin == Origin::Discovered {
-            let mut open = patches.to_vec();
-            let mut others = step.owned();
-            region::subtract(&mut others, &step.patches_of(k + 1));
-            region::subtract(&mut open, &others);
-            channels::assign(&mut step.soft, &open, k + 1, 0.5);
+            let given: Vec<bool> = (0..self.tracks.len())
+                .filter(|&other| self.tracks[other].origin != Origin::Discovered)
+                .fold(vec![false; cut.patches.len()], |mut all, other| {
+                    region::unite(&mut all, &step.patches_of(other + 1));
+                    all
+                });
+            let mut patches = cut.patches.clone();
+            region::subtract(&mut patches, &given);
+            let track = &mut self.tracks[k];
+            track.salience += cut.salience;
+            track.searches += 1;
+            let weight = (1.0 / track.searches as f32).max(LEAST_WEIGHT);
+            channels::fade(&mut step.soft, k + 1, 1.0 - weight, |p| !patches[p]);
+            channels::assign(&mut step.soft, &patches, k + 1, weight);
             step.edited = true;
         }
         true
+    }
+
+    /// While a scene is new, a proposal that is more salient than the instances that hold its patches takes them.
+    fn take_over(&mut self, cuts: &mut Vec<Proposal>, step: &mut Step) {
+        if self.since_start > REVISITS[REVISITS.len() - 1] {
+            return;
+        }
+        cuts.retain(|cut| {
+            let held = |k: usize| region::overlap(&cut.patches, &step.patches_of(k + 1));
+            let owner = (0..self.tracks.len()).map(|k| (held(k), k)).max_by_key(|&(held, k)| (held, std::cmp::Reverse(k)));
+            let Some((held, k)) = owner else { return true };
+            let owner = &self.tracks[k];
+            let weaker = owner.origin == Origin::Discovered
+                && cut.salience > owner.salience / owner.searches.max(1) as f32
+                && self.tracks.len() < self.max_instances();
+            if 2 * held < region::count(&cut.patches) || !weaker {
+                return true;
+            }
+            let id = self.start(&cut.patches, Origin::Discovered, false, None, step);
+            self.credit(id, cut.salience);
+            false
+        });
+    }
+
+    fn credit(&mut self, id: InstanceId, salience: f32) {
+        if let Some(track) = self.tracks.iter_mut().find(|t| t.id == id) {
+            track.salience += salience;
+        }
     }
 
     /// A proposal becomes an instance found again, a new one, or nothing.
@@ -227,7 +282,8 @@ impl Tracker {
             step.new.push(self.tracks[k].id);
             step.edited = true;
         } else if self.tracks.len() < self.max_instances() {
-            self.start(&open, Origin::Discovered, candidate.by_motion, None, step);
+            let id = self.start(&open, Origin::Discovered, candidate.by_motion, None, step);
+            self.credit(id, candidate.salience);
         }
     }
 
@@ -263,7 +319,19 @@ impl Tracker {
         let palette =
             palette.or_else(|| (0..255).map(|i| (1 + (wanted - 1 + i) % 255) as u8).find(free)).unwrap_or(u8::MAX);
         let (prototype, held, centre) = (Vec::new(), Vec::new(), (0.0, 0.0));
-        let mut track = Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, held, centre };
+        let mut track = Track {
+            id,
+            palette,
+            origin,
+            by_motion,
+            age: 0,
+            unseen: 0,
+            salience: 0.0,
+            searches: 1,
+            prototype,
+            held,
+            centre,
+        };
         track.learn(&step.features, patches, 1.0);
         self.tracks.push(track);
         let channel = self.tracks.len();
@@ -311,12 +379,12 @@ impl Tracker {
 /// What moved and what was cut out, as one list: a cut that is mostly one moving group is that group, drawn better.
 fn merge(moving: Vec<Proposal>, cuts: Vec<Proposal>) -> Vec<Candidate> {
     let mut all: Vec<Candidate> =
-        moving.into_iter().map(|p| Candidate { patches: p.patches, by_motion: true }).collect();
+        moving.into_iter().map(|p| Candidate { patches: p.patches, by_motion: true, salience: 0.0 }).collect();
     for cut in cuts {
         let same = all.iter_mut().find(|c| c.by_motion && region::iou(&c.patches, &cut.patches) >= 0.3);
         match same {
             Some(candidate) => region::unite(&mut candidate.patches, &cut.patches),
-            None => all.push(Candidate { patches: cut.patches, by_motion: false }),
+            None => all.push(Candidate { patches: cut.patches, by_motion: false, salience: cut.salience }),
         }
     }
     all
