@@ -12,7 +12,7 @@ use crate::{
     backbone::{Backbone, Features},
     discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
     frame::{Frame, Size, StreamId},
-    instance::{Instance, Prompt, TrackEvent},
+    instance::{Instance, InstanceId, Prompt, TrackEvent},
     mask::LabelMap,
     metrics::Stage,
     model::Family,
@@ -32,6 +32,8 @@ pub struct FrameResult {
     pub events: Vec<TrackEvent>,
     /// Whether instances were searched for in it.
     pub discovered: bool,
+    /// Live discovered instances, the most salient first.
+    pub salient: Vec<InstanceId>,
 }
 
 /// Why a prompt was not taken.
@@ -137,9 +139,9 @@ impl Engine {
             Ok(features) => {
                 for ((i, frame), features) in batch.into_iter().zip(features) {
                     let (source, epoch) = (frame.source, frame.epoch);
-                    let Tracked { labels, instances, events, discovered, .. } =
+                    let Tracked { labels, instances, events, discovered, salient } =
                         self.add_stream(&frame.stream).step(Arc::new(features), source, epoch);
-                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered }));
+                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient }));
                 }
                 on_stage(Stage::Track);
             }

@@ -57,9 +57,8 @@ fn k_means(rows: &[Vec<f64>], active: &[bool], k: usize) -> Vec<usize> {
     for _ in 0..ROUNDS {
         let mut moved = false;
         for &p in &members {
-            let closest = |&a: &usize, &b: &usize| {
-                distance(&rows[p], &centres[a]).total_cmp(&distance(&rows[p], &centres[b]))
-            };
+            let closest =
+                |&a: &usize, &b: &usize| distance(&rows[p], &centres[a]).total_cmp(&distance(&rows[p], &centres[b]));
             let label = (0..centres.len()).min_by(closest).unwrap_or(0);
             moved |= label != labels[p];
             labels[p] = label;

@@ -9,6 +9,7 @@ mod config;
 mod memory;
 mod prompt;
 mod scene;
+mod search;
 mod select;
 mod step;
 mod still;
@@ -154,7 +155,13 @@ impl Tracker {
         let n = features.grid.len();
         if n == 0 || features.dim == 0 || features.tokens.len() != n * features.dim {
             tracing::error!(grid = ?features.grid, dim = features.dim, "features do not fit their grid. This is a bug.");
-            return Tracked { labels: LabelMap::new(source), instances: vec![], events: vec![], discovered: false, salient: vec![] };
+            return Tracked {
+                labels: LabelMap::new(source),
+                instances: vec![],
+                events: vec![],
+                discovered: false,
+                salient: vec![],
+            };
         }
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
