@@ -68,12 +68,12 @@ impl Tracker {
                 self.memories.clear();
             }
             cuts.retain(|cut| !self.refresh(cut, step));
-            self.take_over(&mut cuts, step);
             if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
                 // Before a fixed camera the cut sees hedges and houses: what is worth following has moved.
                 let moved = |p: &Proposal| region::overlap(&p.patches, &motion.changed) as f32;
                 cuts.retain(|cut| moved(cut) >= MOVED * region::count(&cut.patches) as f32);
             }
+            self.take_over(&mut cuts, step);
         }
         for candidate in merge(moving, cuts) {
             self.propose(candidate, step);
