@@ -238,46 +238,46 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn they_are_the_dense_solvers(
-            len in 4usize..28,
-            wanted in 1usize..7,
-            edges in prop::collection::vec((0usize..28, 0usize..28), 0..150),
-            gone in prop::collection::vec(prop::bool::weighted(0.1), 28),
-        ) {
-            let edges: Vec<_> = edges.into_iter().filter(|&(i, j)| i < len && j < len && i < j).collect();
-            let mut graph = Graph::from_edges(len, &edges);
-            graph.remove(&gone[..len]);
-            let kept: Vec<usize> = (0..len).filter(|&i| !gone[i]).collect();
-            prop_assume!(kept.len() >= 3);
-            let m: Vec<Vec<f64>> = kept.iter().map(|&i| kept.iter().map(|&j| {
-                let near = i == j || edges.contains(&(i.min(j), i.max(j)));
-                (if near { 1.0 } else { FAR }) / (graph.degree(i) * graph.degree(j)).sqrt()
-            }).collect()).collect();
-            let pairs = jacobi(m.clone());
-            let found = leading_vectors(&graph, wanted);
-            prop_assert!(!found.is_empty() && found.len() <= wanted.min(kept.len()));
-            let ys: Vec<Vec<f64>> = found.iter().map(|v| {
-                kept.iter().map(|&i| v[i] * graph.degree(i).sqrt()).collect()
-            }).collect();
-            for (k, y) in ys.iter().enumerate() {
-                for i in 0..len {
-                    prop_assert!(!gone[i] || found[k][i] == 0.0);
+            #![proptest_config(ProptestConfig::with_cases(48))]
+            #[test]
+            fn they_are_the_dense_solvers(
+                len in 4usize..28,
+                wanted in 1usize..7,
+                edges in prop::collection::vec((0usize..28, 0usize..28), 0..150),
+                gone in prop::collection::vec(prop::bool::weighted(0.1), 28),
+            ) {
+                let edges: Vec<_> = edges.into_iter().filter(|&(i, j)| i < len && j < len && i < j).collect();
+                let mut graph = Graph::from_edges(len, &edges);
+                graph.remove(&gone[..len]);
+                let kept: Vec<usize> = (0..len).filter(|&i| !gone[i]).collect();
+                prop_assume!(kept.len() >= 3);
+                let m: Vec<Vec<f64>> = kept.iter().map(|&i| kept.iter().map(|&j| {
+                    let near = i == j || edges.contains(&(i.min(j), i.max(j)));
+                    (if near { 1.0 } else { FAR }) / (graph.degree(i) * graph.degree(j)).sqrt()
+                }).collect()).collect();
+                let pairs = jacobi(m.clone());
+                let found = leading_vectors(&graph, wanted);
+                prop_assert!(!found.is_empty() && found.len() <= wanted.min(kept.len()));
+                let ys: Vec<Vec<f64>> = found.iter().map(|v| {
+                    kept.iter().map(|&i| v[i] * graph.degree(i).sqrt()).collect()
+                }).collect();
+                for (k, y) in ys.iter().enumerate() {
+                    for i in 0..len {
+                        prop_assert!(!gone[i] || found[k][i] == 0.0);
+                    }
+                    for (l, other) in ys.iter().enumerate() {
+                        prop_assert!((dot(y, other) - f64::from(k == l)).abs() < 1e-8, "not orthonormal");
+                    }
+                    let my: Vec<f64> = m.iter().map(|row| dot(row, y)).collect();
+                    let value = dot(y, &my);
+    // Of equal eigenvalues one may be missed: never more than the dense solver's, and the first is it.
+                    prop_assert!(value < pairs[k].0 + 1e-9, "{k}: {value} for {}", pairs[k].0);
+                    prop_assert!(k > 1 || value > pairs[k].0 - TOLERANCE, "{k}: {value} for {}", pairs[k].0);
+                    let residual = my.iter().zip(y).map(|(a, b)| (a - value * b).powi(2)).sum::<f64>().sqrt();
+                    prop_assert!(residual < 2.0 * TOLERANCE, "{k}: {residual}");
                 }
-                for (l, other) in ys.iter().enumerate() {
-                    prop_assert!((dot(y, other) - f64::from(k == l)).abs() < 1e-8, "not orthonormal");
-                }
-                let my: Vec<f64> = m.iter().map(|row| dot(row, y)).collect();
-                let value = dot(y, &my);
-// Of equal eigenvalues one may be missed: never more than the dense solver's, and the first is it.
-                prop_assert!(value < pairs[k].0 + 1e-9, "{k}: {value} for {}", pairs[k].0);
-                prop_assert!(k > 1 || value > pairs[k].0 - TOLERANCE, "{k}: {value} for {}", pairs[k].0);
-                let residual = my.iter().zip(y).map(|(a, b)| (a - value * b).powi(2)).sum::<f64>().sqrt();
-                prop_assert!(residual < 2.0 * TOLERANCE, "{k}: {residual}");
             }
         }
-    }
 
     #[test]
     fn three_groups_with_bridges_are_told_apart() {

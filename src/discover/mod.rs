@@ -89,7 +89,7 @@ pub fn discover(features: &Features, residual: &[f32], config: &DiscoverConfig, 
     let grid = features.grid;
     let n = grid.len();
     let values = features.discovery.as_ref().unwrap_or(&features.tokens);
-    if n == 0 || values.is_empty() || values.len() % n != 0 || config.max_instances == 0 {
+    if n == 0 || values.is_empty() || !values.len().is_multiple_of(n) || config.max_instances == 0 {
         return Vec::new();
     }
     let least = ((config.min_area_fraction * n as f32).ceil() as usize).max(2);
