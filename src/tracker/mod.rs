@@ -36,7 +36,7 @@ use track::Track;
 /// Frames that are remembered to see motion.
 const HISTORY: usize = 4;
 /// Frames after the start of a scene in which it is searched again: by then things have moved.
-const REVISITS: [u32; 3] = [4, 8, 16];
+const REVISITS: [u32; 4] = [2, 4, 8, 16];
 
 /// What is known about a frame after its step.
 #[derive(Clone, Debug)]

@@ -89,7 +89,7 @@ fn discovered_things_keep_their_ids_over_searches() {
         [Thing::new(1, (1, 1 + at), (4, 3)), Thing::new(2, (7, 13 - at), (4, 4))]
     };
     for t in 0..66 {
-        assert_eq!(tracker.needs_discovery(), [0, 4, 8, 16].contains(&t), "frame {t}");
+        assert_eq!(tracker.needs_discovery(), [0, 2, 4, 8, 16].contains(&t), "frame {t}");
         let tracked = tracker.step(panned(t, &things(t)), SIZE, 0);
         check(&tracker, &tracked);
         assert_eq!(ids(&tracked), [1, 2], "frame {t}");
