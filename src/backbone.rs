@@ -306,8 +306,7 @@ impl Backbone {
         if discovery && !by_keys && self.block != last {
             blocks.push(last);
         }
-        let want =
-            Want { tokens: blocks, keys: if discovery && by_keys { vec![last] } else { vec![] }, ..Want::default() };
+        let want = Want { tokens: blocks, keys: if discovery && by_keys { vec![last] } else { vec![] }, ..Want::default() };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
 
         let tokens = rows_of(&output.tokens[0])?;
@@ -319,7 +318,12 @@ impl Backbone {
         };
         let pick = |all: &Option<Vec<Vec<f32>>>, i: usize| all.as_ref().map(|images| images[i].clone());
         Ok((0..batch)
-            .map(|i| Features { grid, dim: arch.dim, tokens: tokens[i].clone(), discovery: pick(&discovered, i) })
+            .map(|i| Features {
+                grid,
+                dim: arch.dim,
+                tokens: tokens[i].clone(),
+                discovery: pick(&discovered, i),
+            })
             .collect())
     }
 }
