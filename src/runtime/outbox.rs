@@ -45,7 +45,7 @@ pub(super) type Desks = Arc<HashMap<StreamId, Desk>>;
 pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
     let mut failures = OncePerSecond::default();
     while let Some(result) = results.recv().await {
-        let FrameResult { frame, labels, instances, events, discovered } = result;
+        let FrameResult { frame, labels, instances, events, discovered, .. } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
             warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");

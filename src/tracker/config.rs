@@ -29,7 +29,8 @@ pub struct TrackerConfig {
     pub min_max: bool,
     /// Most instances alive at a time, 1..=255, those out of sight included. A first mask may bring more.
     pub max_instances: usize,
-    /// Look for new instances at least every so many frames; 0 only for a cause.
+    /// Look for new instances at least every so many frames; 0 only for a cause. A new scene is searched again in its
+    /// frames 2, 4, 8 and 16 in any case, when things have moved.
     pub rediscover_every: u32,
     /// Frames between two searches for the same lasting cause (something was lost).
     pub rediscover_gap: u32,

@@ -10,6 +10,7 @@ mod look;
 mod memory;
 mod prompt;
 mod scene;
+mod search;
 mod select;
 mod step;
 mod still;
@@ -34,6 +35,11 @@ use memory::Memories;
 use step::Step;
 use track::Track;
 
+/// Frames that are remembered to see motion.
+const HISTORY: usize = 4;
+/// Frames after the start of a scene in which it is searched again: by then things have moved.
+const REVISITS: [u32; 4] = [2, 4, 8, 16];
+
 /// What is known about a frame after its step.
 #[derive(Clone, Debug)]
 pub struct Tracked {
@@ -45,6 +51,8 @@ pub struct Tracked {
     pub events: Vec<TrackEvent>,
     /// Whether new instances were looked for in this frame.
     pub discovered: bool,
+    /// Live discovered instances, the most salient first.
+    pub salient: Vec<InstanceId>,
 }
 
 /// Follows the instances of one stream.
@@ -69,6 +77,12 @@ pub struct Tracker {
     lost_something: bool,
     since_discovery: u32,
     uncovered_frames: u32,
+    /// The newest frames of the scene, oldest first, to see what moves in it.
+    history: VecDeque<Arc<Features>>,
+    /// Frames since the stream or the scene began.
+    since_start: u32,
+    /// Instances that the last search saw.
+    matched: Vec<InstanceId>,
 }
 
 impl Tracker {
@@ -93,6 +107,9 @@ impl Tracker {
             lost_something: false,
             since_discovery: 0,
             uncovered_frames: 0,
+            history: VecDeque::new(),
+            since_start: 0,
+            matched: Vec::new(),
         }
     }
 
@@ -155,7 +172,13 @@ impl Tracker {
         let n = features.grid.len();
         if n == 0 || features.dim == 0 || features.tokens.len() != n * features.dim {
             tracing::error!(grid = ?features.grid, dim = features.dim, "features do not fit their grid. This is a bug.");
-            return Tracked { labels: LabelMap::new(source), instances: vec![], events: vec![], discovered: false };
+            return Tracked {
+                labels: LabelMap::new(source),
+                instances: vec![],
+                events: vec![],
+                discovered: false,
+                salient: vec![],
+            };
         }
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
@@ -176,8 +199,24 @@ impl Tracker {
         self.portray(&step);
         self.remember(&mut step);
         self.decide(&step, reconnected);
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(features.clone());
         self.previous = Some(features);
-        self.render(step)
+        Tracked { salient: self.by_salience(), ..self.render(step) }
+    }
+
+    /// Discovered instances, those first that searches found most salient, most often.
+    fn by_salience(&self) -> Vec<InstanceId> {
+        let mut found: Vec<&Track> = self.tracks.iter().filter(|t| t.origin == Origin::Discovered).collect();
+        found.sort_by(|a, b| b.salience.total_cmp(&a.salience).then(a.id.cmp(&b.id)));
+        found.iter().map(|t| t.id).collect()
+    }
+
+    fn forget_history(&mut self) {
+        self.history.clear();
+        self.since_start = 0;
     }
 
     fn max_instances(&self) -> usize {
@@ -192,7 +231,9 @@ impl Tracker {
         let since = self.since_discovery;
         let again = self.config.rediscover_every > 0 && since.saturating_add(1) >= self.config.rediscover_every;
         let lost = self.lost_something && since >= self.config.rediscover_gap;
-        self.due |= step.cut || reconnected || again || lost;
+        self.since_start = self.since_start.saturating_add(1);
+        let revisit = REVISITS.contains(&self.since_start);
+        self.due |= step.cut || reconnected || again || lost || revisit;
         if self.due {
             self.lost_something = false;
         }

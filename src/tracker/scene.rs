@@ -1,10 +1,9 @@
-//! How instances come into a frame other than by propagation: carried over a cut, given, asked for, discovered.
+//! How instances come into a frame other than by propagation or search: carried over a cut, given, asked for.
 
-use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track, track::Track};
+use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track::Track};
 use crate::{
     discover::{
-        DiscoverConfig, Proposal, discover,
-        motion::{self, Background, cosine},
+        motion::{Background, cosine},
         region,
     },
     instance::{EndCause, InstanceId, Origin, Prompt, TrackEvent},
@@ -12,24 +11,6 @@ use crate::{
 
 /// A discovered instance that loses this share of its patches to a prompt was the prompt's.
 const REPLACED: f32 = 0.6;
-/// How far, in patches, an instance may turn up from where it went out of sight; it grows with each frame.
-const REACH: f32 = 3.0;
-/// A proposal with at least this share of patches that are owned is nothing new.
-const KNOWN: f32 = 0.5;
-
-/// Most patches of a fragment.
-const FRAGMENT: usize = 3;
-/// How far features see around a thing, in patches.
-const FRINGE: usize = 2;
-/// Before a fixed camera, a cut must hold at least this share of changed patches.
-const MOVED: f32 = 0.3;
-
-/// A proposal, and whether it was found because it moved.
-struct Candidate {
-    patches: Vec<bool>,
-    by_motion: bool,
-}
-
 impl Tracker {
     /// After a scene cut, or when the grid is another, labels cannot be carried: given instances are looked for by
     /// what they look like, all others end. After a change of grid, every instance is looked for.
@@ -55,6 +36,7 @@ impl Tracker {
         self.ground.clear();
         self.previous_changed.clear();
         self.uncovered_frames = 0;
+        self.forget_history();
         let mut taken = vec![false; features.grid.len()];
         let mut k = 0;
         while k < self.tracks.len() {
@@ -142,128 +124,6 @@ impl Tracker {
         }
     }
 
-    /// Looks for new instances: by cuts where `search` says so, by motion where something keeps moving.
-    pub(super) fn discover(&mut self, step: &mut Step, search: bool) {
-        let grid = step.grid();
-        self.since_discovery = self.since_discovery.saturating_add(1);
-        let mut moving = Vec::new();
-        if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
-            moving = motion::proposals(motion, grid, &step.owned(), &self.config.motion);
-            moving.retain(|p| region::overlap(&p.patches, &self.previous_changed) > 0);
-            self.previous_changed = region::dilate(grid, &motion.changed, 1);
-            moving.retain(|p| !self.belongs_to_neighbour(&p.patches, step) && !self.is_fringe(&p.patches, step));
-        } else {
-            self.previous_changed.clear();
-        }
-        self.uncovered_frames = if moving.is_empty() { 0 } else { self.uncovered_frames.saturating_add(1) };
-        let persists = self.uncovered_frames >= self.config.persist_frames;
-        if !search && !persists {
-            return;
-        }
-        step.discovered = true;
-        let mut cuts = Vec::new();
-        if search {
-            self.since_discovery = 0;
-            cuts = discover(&step.features, &self.config.discover, &vec![false; grid.len()]);
-            cuts.retain(|cut| !self.refresh(&cut.patches, step));
-            // The more is covered, the less of what is left is an object: cuts go as deep as configured, no deeper.
-            let cut_before = self.tracks.iter().filter(|t| t.origin == Origin::Discovered && !t.by_motion).count();
-            let config = &self.config.discover;
-            let config =
-                DiscoverConfig { max_instances: config.max_instances.saturating_sub(cut_before), ..config.clone() };
-            let owned = step.owned();
-            if region::count(&owned) > 0 {
-                cuts.extend(discover(&step.features, &config, &owned));
-            }
-            cuts.truncate(config.max_instances);
-            if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
-                // Before a fixed camera the cut sees hedges and houses: what is worth following has moved.
-                let moved = |p: &Proposal| region::overlap(&p.patches, &motion.changed) as f32;
-                cuts.retain(|cut| moved(cut) >= MOVED * region::count(&cut.patches) as f32);
-            }
-        }
-        for candidate in merge(moving, cuts) {
-            self.propose(candidate, step);
-        }
-    }
-
-    /// A few changed patches beside a larger moving instance are a foot or a shadow of it: it gets them.
-    fn belongs_to_neighbour(&self, patches: &[bool], step: &mut Step) -> bool {
-        let size = region::count(patches);
-        let near = region::dilate(step.grid(), patches, 1);
-        let larger =
-            (0..self.tracks.len()).filter(|&k| self.tracks[k].by_motion && self.tracks[k].visible()).find(|&k| {
-                let held = step.patches_of(k + 1);
-                region::overlap(&near, &held) > 0 && region::count(&held) >= 2 * size
-            });
-        let Some(k) = larger.filter(|_| size <= FRAGMENT) else { return false };
-        channels::assign(&mut step.soft, patches, k + 1, 0.6);
-        true
-    }
-
-    /// Whether changed patches are the fringe of an instance that was given or cut out: features see around a thing,
-    /// so the ground beside it changes with it.
-    fn is_fringe(&self, patches: &[bool], step: &Step) -> bool {
-        let size = region::count(patches);
-        (0..self.tracks.len()).filter(|&k| !self.tracks[k].by_motion && self.tracks[k].visible()).any(|k| {
-            let held = step.patches_of(k + 1);
-            let near = region::dilate(step.grid(), &held, FRINGE);
-            region::count(&held) > size && 2 * region::overlap(patches, &near) >= size
-        })
-    }
-
-    /// Corrects the instance in sight that a proposal overlaps; false when there is none.
-    fn refresh(&mut self, patches: &[bool], step: &mut Step) -> bool {
-        let overlap = |k: usize| region::iou(patches, &step.patches_of(k + 1));
-        let best = (0..self.tracks.len()).map(|k| (overlap(k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-        let Some((_, k)) = best.filter(|(iou, _)| *iou >= self.config.match_iou) else { return false };
-        if self.tracks[k].origin == Origin::Discovered {
-            let mut open = patches.to_vec();
-            let mut others = step.owned();
-            region::subtract(&mut others, &step.patches_of(k + 1));
-            region::subtract(&mut open, &others);
-            channels::assign(&mut step.soft, &open, k + 1, 0.5);
-            step.edited = true;
-        }
-        true
-    }
-
-    /// A proposal becomes an instance found again, a new one, or nothing.
-    fn propose(&mut self, candidate: Candidate, step: &mut Step) {
-        let mut open = candidate.patches;
-        let all = region::count(&open);
-        region::subtract(&mut open, &step.owned());
-        let left = region::count(&open);
-        if left == 0 || (all - left) as f32 >= KNOWN * all as f32 {
-            return;
-        }
-        if let Some(k) = self.find_again(&open, step) {
-            self.tracks[k].unseen = 0;
-            self.tracks[k].learn(&step.features, &open, self.config.prototype_rate);
-            channels::assign(&mut step.soft, &open, k + 1, 1.0);
-            step.new.push(self.tracks[k].id);
-            step.edited = true;
-        } else if self.tracks.len() < self.max_instances() {
-            self.start(&open, Origin::Discovered, candidate.by_motion, None, step);
-        }
-    }
-
-    /// The instance out of sight that looks most like these patches and was last seen near them.
-    fn find_again(&self, patches: &[bool], step: &Step) -> Option<usize> {
-        let look = track::prototype(&step.features, patches)?;
-        let (row, col) = region::centre(step.grid(), patches)?;
-        (0..self.tracks.len())
-            .filter(|&k| !self.tracks[k].visible() && self.tracks[k].prototype.len() == look.len())
-            .filter(|&k| {
-                let track = &self.tracks[k];
-                (row - track.centre.0).hypot(col - track.centre.1) <= REACH + track.unseen as f32
-            })
-            .map(|k| (cosine(&look, &self.tracks[k].prototype), k))
-            .filter(|(like, _)| *like >= self.config.match_similarity)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, k)| k)
-    }
-
     /// A new identity whose mask is known to the pixel; `patches` are its own by the nearest pixel.
     fn give(
         &mut self,
@@ -284,7 +144,7 @@ impl Tracker {
     }
 
     /// A new identity that holds `patches`.
-    fn start(
+    pub(super) fn start(
         &mut self,
         patches: &[bool],
         origin: Origin,
@@ -300,7 +160,20 @@ impl Tracker {
             palette.or_else(|| (0..255).map(|i| (1 + (wanted - 1 + i) % 255) as u8).find(free)).unwrap_or(u8::MAX);
         let (prototype, held, centre) = (Vec::new(), Vec::new(), (0.0, 0.0));
         let portrait = Portrait::new(&step.features, patches);
-        let mut track = Track { id, palette, origin, by_motion, age: 0, unseen: 0, prototype, portrait, held, centre };
+        let mut track = Track {
+            id,
+            palette,
+            origin,
+            by_motion,
+            age: 0,
+            unseen: 0,
+            salience: 0.0,
+            searches: 1,
+            prototype,
+            portrait,
+            held,
+            centre,
+        };
         track.learn(&step.features, patches, 1.0);
         self.tracks.push(track);
         let channel = self.tracks.len();
@@ -343,18 +216,4 @@ impl Tracker {
             }
         }
     }
-}
-
-/// What moved and what was cut out, as one list: a cut that is mostly one moving group is that group, drawn better.
-fn merge(moving: Vec<Proposal>, cuts: Vec<Proposal>) -> Vec<Candidate> {
-    let mut all: Vec<Candidate> =
-        moving.into_iter().map(|p| Candidate { patches: p.patches, by_motion: true }).collect();
-    for cut in cuts {
-        let same = all.iter_mut().find(|c| c.by_motion && region::iou(&c.patches, &cut.patches) >= 0.3);
-        match same {
-            Some(candidate) => region::unite(&mut candidate.patches, &cut.patches),
-            None => all.push(Candidate { patches: cut.patches, by_motion: false }),
-        }
-    }
-    all
 }

@@ -235,7 +235,7 @@ impl Tracker {
         for label in &mut map.labels {
             *label = palette.get(usize::from(*label)).copied().unwrap_or(0);
         }
-        Tracked { labels: map, instances, events: step.events, discovered: step.discovered }
+        Tracked { labels: map, instances, events: step.events, discovered: step.discovered, salient: Vec::new() }
     }
 }
 

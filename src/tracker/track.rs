@@ -25,6 +25,10 @@ pub struct Track {
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.
     pub unseen: u32,
+    /// Sum over searches of how salient it was, each against the most salient of the picture, 0..=1.
+    pub salience: f32,
+    /// Searches that said where it is.
+    pub searches: u32,
     /// Mean feature of its patches over time `(C)`; empty before it has any.
     pub prototype: Vec<f32>,
     /// What it looks like, patch by patch.
