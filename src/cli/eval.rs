@@ -108,6 +108,7 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
     let mut tracker = args.preset.tracker(start);
     if args.task == Task::Unsupervised {
         tracker.max_instances = usize::from(davis::MAX_PROPOSALS);
+        tracker.discover.max_instances = tracker.max_instances;
     }
     let backbone = Backbone::load(&BackboneConfig {
         weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),

@@ -232,7 +232,9 @@ impl Tracker {
         let again = self.config.rediscover_every > 0 && since.saturating_add(1) >= self.config.rediscover_every;
         let lost = self.lost_something && since >= self.config.rediscover_gap;
         self.since_start = self.since_start.saturating_add(1);
-        let revisit = REVISITS.contains(&self.since_start);
+        // Where people said what matters, only what moves later, or a later search, adds to it.
+        let asked = self.tracks.iter().any(|track| track.origin != Origin::Discovered);
+        let revisit = REVISITS.contains(&self.since_start) && !asked;
         self.due |= step.cut || reconnected || again || lost || revisit;
         if self.due {
             self.lost_something = false;

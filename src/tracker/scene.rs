@@ -136,15 +136,27 @@ impl Tracker {
         if step.colours.is_none() {
             return self.start(patches, origin, false, palette, step);
         }
-        let id = self.start(&vec![false; patches.len()], origin, false, palette, step);
-        let k = self.tracks.len() - 1;
-        self.tracks[k].learn(&step.features, patches, 1.0);
-        step.paint(k + 1, mask);
+        let id = self.enroll(patches, origin, false, palette, step);
+        step.paint(self.tracks.len(), mask);
         id
     }
 
     /// A new identity that holds `patches`.
     pub(super) fn start(
+        &mut self,
+        patches: &[bool],
+        origin: Origin,
+        by_motion: bool,
+        palette: Option<u8>,
+        step: &mut Step,
+    ) -> InstanceId {
+        let id = self.enroll(patches, origin, by_motion, palette, step);
+        channels::assign(&mut step.soft, patches, self.tracks.len(), 1.0);
+        id
+    }
+
+    /// A new identity that looks like `patches` and holds nothing yet.
+    fn enroll(
         &mut self,
         patches: &[bool],
         origin: Origin,
@@ -179,7 +191,6 @@ impl Tracker {
         let channel = self.tracks.len();
         channels::widen(&mut step.soft, channel + 1);
         self.memories.add_channel(channel + 1);
-        channels::assign(&mut step.soft, patches, channel, 1.0);
         step.new.push(id);
         step.edited = true;
         step.events.push(TrackEvent::Appeared { id, origin });
