@@ -1,4 +1,4 @@
-//! What each choice of the `best` preset is worth: every row of the table in docs/quality.md.
+//! What each choice of the `best` preset is worth: every row of the table in benches/quality.md.
 //!
 //! `make ablation` runs the network once over each frame and every variant's tracker over its features, so that all
 //! rows see the same numbers. Semi-supervised protocol: the first annotation is given, first and last frame not judged.

@@ -52,7 +52,8 @@ impl Collection {
             let pixel = instance.mask.decode(Some(labels.size)).ok().and_then(|mask| mask.iter().position(|on| *on));
             let Some(label) = pixel.and_then(|pixel| labels.labels.get(pixel)) else { continue };
             owners.push((*label, instance.id));
-            let life = self.lives.entry(instance.id).or_insert(Life { id: instance.id, frames: 0, area: 0, leading: 0 });
+            let life =
+                self.lives.entry(instance.id).or_insert(Life { id: instance.id, frames: 0, area: 0, leading: 0 });
             life.frames += 1;
             life.area += instance.area;
             life.leading += u64::from(leader == Some(instance.id));

@@ -177,6 +177,8 @@ impl Tracker {
             palette,
             origin,
             by_motion,
+            // Once a camera is known to be fixed, only what has changed is proposed.
+            stirred: by_motion || step.motion.as_ref().is_some_and(|motion| motion.usable),
             age: 0,
             unseen: 0,
             salience: 0.0,

@@ -23,7 +23,7 @@ const FRAGMENT: usize = 3;
 /// How far features see around a thing, in patches.
 const FRINGE: usize = 2;
 /// Before a fixed camera, a cut must hold at least this share of changed patches.
-const MOVED: f32 = 0.3;
+pub(super) const MOVED: f32 = 0.3;
 
 /// Frames back that motion is measured over.
 const LAGS: [usize; 2] = [2, 4];
@@ -171,7 +171,7 @@ impl Tracker {
     }
 
     /// Whether the scene is so new that nothing in it is settled.
-    fn settling(&self) -> bool {
+    pub(super) fn settling(&self) -> bool {
         self.since_start <= REVISITS[REVISITS.len() - 1]
     }
 

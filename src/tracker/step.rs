@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Tracked, Tracker, channels, memory::Remembered};
+use super::{Tracked, Tracker, channels, memory::Remembered, search::MOVED, track::Track};
 use crate::{
     backbone::{Features, Grid},
     discover::{motion::Motion, region},
     frame::Size,
-    instance::{EndCause, Instance, InstanceId, TrackEvent},
+    instance::{EndCause, Instance, InstanceId, Origin, TrackEvent},
     mask::{LabelMap, ReadoutConfig, Rle, SoftLabels, readout},
     propagate::Memory,
     refine::{self, Cells, Colours},
@@ -135,6 +135,10 @@ impl Tracker {
         for (k, track) in self.tracks.iter_mut().enumerate() {
             let channel = k + 1;
             let patches: Vec<bool> = owners.iter().map(|&owner| owner == channel).collect();
+            if let Some(motion) = &still {
+                let changed = region::overlap(&patches, &motion.changed) as f32;
+                track.stirred |= changed > 0.0 && changed >= MOVED * region::count(&patches) as f32;
+            }
             if self.config.gating {
                 let peak =
                     step.soft.values.iter().skip(channel).step_by(step.soft.channels).fold(0f32, |a, &b| a.max(b));
@@ -158,6 +162,14 @@ impl Tracker {
         let limit = self.config.lost_after_frames;
         while let Some(k) = self.tracks.iter().position(|t| limit > 0 && t.unseen > limit) {
             self.end(k, EndCause::Lost, step);
+        }
+        // Before a fixed camera a cut through the first frames sees furniture too; once that is known, it goes.
+        let still = self.config.gating && step.motion.as_ref().is_some_and(|motion| motion.usable);
+        if still && !self.settling() {
+            let furniture = |t: &Track| t.origin == Origin::Discovered && !t.stirred;
+            while let Some(k) = self.tracks.iter().position(furniture) {
+                self.end(k, EndCause::Lost, step);
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub struct Track {
     pub origin: Origin,
     /// Found because it moved before a fixed camera: it is in sight only where something differs from the empty scene.
     pub by_motion: bool,
+    /// Whether a good part of it has differed from the empty scene of a fixed camera at some time.
+    pub stirred: bool,
     /// Frames since its first mask.
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.

@@ -124,7 +124,7 @@ fn check_prints_the_resolved_configuration_without_passwords() {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("rtsp://***@cam.lan/1") && text.contains("max_batch = 4"), "{text}");
-    assert!(text.contains("temperature = 0.1\n"), "{text}");
+    assert!(text.contains("temperature = 0.05\n"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
 

@@ -141,6 +141,9 @@ const PEOPLE: [(usize, &[(usize, usize)]); 4] = [
     (59, &[(388, 208), (409, 212), (488, 238), (526, 240), (640, 274)]),
 ];
 
+/// From this frame on the camera is known to be fixed and the scene to be settled: furniture is not followed any more.
+const SETTLED: usize = 20;
+
 /// Places where nobody walks in the first sixty frames: grass, brick, windows, empty asphalt, the parked van, the
 /// tripod in the grass, the yellow jacket on it.
 const EMPTY: [(usize, usize); 14] = [
@@ -199,10 +202,10 @@ fn pedestrians_are_found_and_the_street_is_not() {
         "people: {found} of {} places found, missed {missed:?}; labels {labels:?}",
         found + missed.len()
     );
-    // 15 of 19 when this was written: who stands behind the sign is the one that is missed.
-    assert!(10 * found >= 7 * (found + missed.len()), "missed {missed:?}");
+    // 18 of 19 when this was written.
+    assert!(10 * found >= 8 * (found + missed.len()), "missed {missed:?}");
     assert!(labels.len() >= 3, "only {labels:?}");
-    let wrong: Vec<_> = (0..60)
+    let wrong: Vec<_> = (SETTLED..60)
         .flat_map(|i| {
             let map = map(i);
             EMPTY.into_iter().filter(|place| label(&map, *place) != 0).map(|place| (i, place)).collect::<Vec<_>>()
