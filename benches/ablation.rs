@@ -153,7 +153,8 @@ fn run(sequence: &Sequence, vit: &Vit, short_side: u32, variants: &mut [Variant]
     [&mut blocks, &mut keys].into_iter().for_each(|list| (list.sort_unstable(), list.dedup()).0);
     let want = Want { tokens: blocks.clone(), keys: keys.clone(), ..Want::default() };
     let mut trackers: Vec<Tracker> = variants.iter().map(|v| Tracker::new(v.config.clone(), arch.patch)).collect();
-    trackers.iter_mut().try_for_each(|tracker| anyhow::Ok(tracker.first_mask(sequence.annotation(0)?)))?;
+    let first = sequence.annotation(0)?;
+    trackers.iter_mut().for_each(|tracker| tracker.first_mask(first.clone()));
     let mut sums = vec![(0.0, 0.0, 0usize); variants.len()];
 
     let folder = sequence.frames[0].parent().context("a frame lies in a folder")?;
