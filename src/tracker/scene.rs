@@ -186,9 +186,11 @@ impl Tracker {
             prototype,
             portrait,
             held,
+            began: centre,
             centre,
         };
         track.learn(&step.features, patches, 1.0);
+        track.began = track.centre;
         self.tracks.push(track);
         let channel = self.tracks.len();
         channels::widen(&mut step.soft, channel + 1);

@@ -171,7 +171,7 @@ impl Tracker {
     }
 
     /// Whether the scene is so new that nothing in it is settled.
-    pub(super) fn settling(&self) -> bool {
+    fn settling(&self) -> bool {
         self.since_start <= REVISITS[REVISITS.len() - 1]
     }
 

@@ -163,10 +163,11 @@ impl Tracker {
         while let Some(k) = self.tracks.iter().position(|t| limit > 0 && t.unseen > limit) {
             self.end(k, EndCause::Lost, step);
         }
-        // Before a fixed camera a cut through the first frames sees furniture too; once that is known, it goes.
+        // Before a fixed camera a cut through the first frames sees furniture too: it becomes part of the scene.
         let still = self.config.gating && step.motion.as_ref().is_some_and(|motion| motion.usable);
-        if still && !self.settling() {
-            let furniture = |t: &Track| t.origin == Origin::Discovered && !t.stirred;
+        let absorbed = u64::from(self.config.motion.absorb_after_frames);
+        if still && absorbed > 0 {
+            let furniture = |t: &Track| t.origin == Origin::Discovered && t.age >= absorbed && t.is_furniture();
             while let Some(k) = self.tracks.iter().position(furniture) {
                 self.end(k, EndCause::Lost, step);
             }

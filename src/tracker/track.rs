@@ -35,6 +35,8 @@ pub struct Track {
     pub prototype: Vec<f32>,
     /// What it looks like, patch by patch.
     pub portrait: Portrait,
+    /// Where it was first seen, `(row, column)` in patches.
+    pub began: (f32, f32),
     /// Where it was last in sight, `(row, column)` in patches.
     pub centre: (f32, f32),
     /// The patches that it held when last in sight `(N)`.
@@ -45,6 +47,11 @@ impl Track {
     /// Whether it is in sight.
     pub fn visible(&self) -> bool {
         self.unseen == 0
+    }
+
+    /// Whether it never stirred: it never differed from the empty scene, and is where it was first seen.
+    pub fn is_furniture(&self) -> bool {
+        !self.stirred && (self.centre.0 - self.began.0).hypot(self.centre.1 - self.began.1) < 1.0
     }
 
     /// Learns from the patches that it holds in a frame; `rate` 1 forgets all before.

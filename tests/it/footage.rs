@@ -141,12 +141,20 @@ const PEOPLE: [(usize, &[(usize, usize)]); 4] = [
     (59, &[(388, 208), (409, 212), (488, 238), (526, 240), (640, 274)]),
 ];
 
-/// From this frame on the camera is known to be fixed and the scene to be settled: furniture is not followed any more.
-const SETTLED: usize = 20;
+/// The first frames' masks have a rim: a man walks beside one of the places until here.
+const SETTLED: usize = 6;
 
-/// Places where nobody walks in the first sixty frames: grass, brick, windows, empty asphalt, the parked van, the
-/// tripod in the grass, the yellow jacket on it.
-const EMPTY: [(usize, usize); 14] = [
+/// The tripod in the grass is a thing, and cut out as one; before a fixed camera, what never stirs is part of the scene
+/// in the end.
+const TRIPOD: (usize, usize) = (506, 400);
+const ABSORBED: usize = 105;
+
+/// Frames that are looked at.
+const FRAMES: usize = 108;
+
+/// Places where nobody walks in the first sixty frames: grass, brick, windows, empty asphalt, the parked van, the yellow
+/// jacket in the grass.
+const EMPTY: [(usize, usize); 13] = [
     (60, 330),
     (300, 520),
     (600, 540),
@@ -159,7 +167,6 @@ const EMPTY: [(usize, usize); 14] = [
     (640, 120),
     (560, 400),
     (690, 70),
-    (506, 400),
     (115, 512),
 ];
 
@@ -178,7 +185,7 @@ fn pedestrians_are_found_and_the_street_is_not() {
         "--short-side",
         "336",
         "--max-frames",
-        "60",
+        &FRAMES.to_string(),
         "--device",
         "cpu",
     ]);
@@ -212,4 +219,6 @@ fn pedestrians_are_found_and_the_street_is_not() {
         })
         .collect();
     assert!(wrong.is_empty(), "nobody is at {wrong:?}");
+    let tripod: Vec<usize> = (ABSORBED..FRAMES).filter(|&i| label(&map(i), TRIPOD) != 0).collect();
+    assert!(tripod.is_empty(), "the tripod is followed in {tripod:?}");
 }
