@@ -10,7 +10,7 @@ mod eigen;
 mod graph;
 pub mod motion;
 pub mod parallax;
-mod product;
+pub mod product;
 pub mod region;
 mod salience;
 #[cfg(test)]

@@ -59,16 +59,13 @@ impl Cells {
 
     /// Forgets the cells of the patches whose soft label is another in `now` than in `before`, both `(N, K)`.
     pub fn forget_changed(&mut self, before: &SoftLabels, now: &SoftLabels) {
-        let rows = |soft: &'_ SoftLabels, patch: usize| -> Vec<f32> {
-            soft.values[patch * soft.channels..][..soft.channels].to_vec()
-        };
-        for patch in 0..self.blocks.len() {
-            let (old, new) = (rows(before, patch), rows(now, patch));
+        let rows = before.values.chunks_exact(before.channels).zip(now.values.chunks_exact(now.channels));
+        for (block, (old, new)) in self.blocks.iter_mut().zip(rows) {
             // A channel that was added since and holds nothing changes nothing.
-            let same = old.iter().zip(&new).all(|(a, b)| (a - b).abs() < 1e-6)
+            let same = old.iter().zip(new).all(|(a, b)| (a - b).abs() < 1e-6)
                 && new.iter().skip(old.len()).chain(old.iter().skip(new.len())).all(|v| *v == 0.0);
             if !same {
-                self.forget(patch);
+                *block = NONE;
             }
         }
     }

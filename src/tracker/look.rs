@@ -9,7 +9,10 @@ use rayon::prelude::*;
 use super::{Tracker, channels, step::Step};
 use crate::{
     backbone::Features,
-    discover::region::{self, Connect},
+    discover::{
+        product::dot,
+        region::{self, Connect},
+    },
 };
 
 /// Patches of one portrait.
@@ -167,17 +170,4 @@ fn vote(token: &[f32], tokens: &[f32]) -> f32 {
     }
     let known = (tokens.len() / token.len().max(1)).min(VOTES);
     if known == 0 { -1.0 } else { best[..known].iter().sum::<f32>() / known as f32 }
-}
-
-/// The product of two vectors; tokens are normalised, so it is their cosine. Eight sums at a time, for the compiler.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0_f32; 8];
-    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
