@@ -1,0 +1,7 @@
+//! `maskd-train` pre-trains the vision transformer that `maskd` runs, without labels, by DINO (Caron et al. 2021).
+//!
+//! ```text
+//! data (images, video) -> augment (multi-crop) -> network (student, teacher) -> loss -> optim -> checkpoint, log, export
+//! ```
+//!
+//! The modules stand in the order of that flow, and import only what stands before them.

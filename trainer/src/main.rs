@@ -1,0 +1,3 @@
+//! The `maskd-train` command.
+
+fn main() {}
