@@ -1,16 +1,25 @@
 //! Multi-head self-attention straight from the fused qkv product, without ever storing N x N.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
-use gemm::{Parallelism, gemm};
-use rayon::prelude::*;
 
-use super::{Path, math};
+use super::{
+    Path,
+    attend::Piece,
+    buffer::Pooled,
+    heads::{GROUP, Heads},
+    share::{Shared, share},
+    simd::Isa,
+};
 
-/// Query rows handled together: their scores, `QUERIES x N` floats, stay in the second-level cache.
-const QUERIES: usize = 64;
+/// Queries of a piece of work: as many as share a block of keys and values in the second-level cache, or half as many
+/// where there would be too few pieces for all threads to end together.
+fn queries_of_a_piece(queries: usize) -> usize {
+    if queries > 4096 { 4 * GROUP } else { 2 * GROUP }
+}
 
 struct Attention {
     heads: usize,
+    isa: Isa,
 }
 
 impl CustomOp1 for Attention {
@@ -25,80 +34,49 @@ impl CustomOp1 for Attention {
         if !width.is_multiple_of(3 * self.heads) {
             bail!("attention: qkv width {width} does not hold {} heads", self.heads)
         }
-        let dim = width / 3;
-        let mut out = vec![0f32; batch * tokens * dim];
-        for (image, out) in qkv[start..end].chunks(tokens * width).zip(out.chunks_mut(tokens * dim)) {
-            one_image(image, out, tokens, dim, self.heads);
+        let heads = Heads::new(self.isa, tokens, self.heads, width / 3 / self.heads);
+        let mut out = vec![0f32; batch * tokens * width / 3];
+        if !out.is_empty() {
+            let mut packed = Pooled::of(batch * heads.image_len());
+            let to = Shared::new(&mut packed);
+            let qkv = &qkv[start..end];
+            share(batch * tokens, |row| {
+                for (channel, value) in qkv[row * width..(row + 1) * width].iter().enumerate() {
+                    // SAFETY: every value has its own place.
+                    unsafe { heads.put(to.at(0), heads.channel(channel), heads.token(row), &[*value]) }
+                }
+            });
+            all_heads(self.isa, &packed, batch, heads, &mut out);
         }
-        Ok((CpuStorage::F32(out), Shape::from((batch, tokens, dim))))
+        Ok((CpuStorage::F32(out), Shape::from((batch, tokens, width / 3))))
     }
 }
 
-/// One image: `qkv` is (N, 3, heads, d) row by row, `out` is (N, heads, d).
-fn one_image(qkv: &[f32], out: &mut [f32], tokens: usize, dim: usize, heads: usize) {
-    let head_dim = dim / heads;
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    out.par_chunks_mut(QUERIES * dim).enumerate().for_each_init(
-        || vec![0f32; QUERIES * tokens],
-        |scores, (block, out)| {
-            let first = block * QUERIES;
-            let rows = out.len() / dim;
-            for head in 0..heads {
-                let q = &qkv[first * 3 * dim + head * head_dim..];
-                let k = &qkv[dim + head * head_dim..];
-                let v = &qkv[2 * dim + head * head_dim..];
-                let scores = &mut scores[..rows * tokens];
-                product(scores, tokens, q, 3 * dim, k, (1, 3 * dim), (rows, tokens, head_dim));
-                scores.chunks_mut(tokens).for_each(|row| math::softmax_row(row, scale));
-                product(&mut out[head * head_dim..], dim, scores, tokens, v, (3 * dim, 1), (rows, head_dim, tokens));
-            }
-        },
-    );
-}
-
-/// dst (m, n) = lhs (m, k) x rhs (k, n): dst and lhs by rows with a row stride, rhs with (row, column) strides.
-fn product(
-    dst: &mut [f32],
-    dst_stride: usize,
-    lhs: &[f32],
-    lhs_stride: usize,
-    rhs: &[f32],
-    (rhs_row, rhs_col): (usize, usize),
-    (m, n, k): (usize, usize, usize),
-) {
-    assert!(dst.len() >= (m - 1) * dst_stride + n, "attention: destination too short");
-    assert!(lhs.len() >= (m - 1) * lhs_stride + k, "attention: left side too short");
-    assert!(rhs.len() > (k - 1) * rhs_row + (n - 1) * rhs_col, "attention: right side too short");
-    // SAFETY: the three asserts above bound every element that the strides reach; dst is borrowed mutably.
-    unsafe {
-        gemm(
-            m,
-            n,
-            k,
-            dst.as_mut_ptr(),
-            1,
-            dst_stride as isize,
-            false,
-            lhs.as_ptr(),
-            1,
-            lhs_stride as isize,
-            rhs.as_ptr(),
-            rhs_col as isize,
-            rhs_row as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+/// Attention of all heads of `batch` images, to `out` (B, N, C).
+pub(super) fn all_heads(isa: Isa, packed: &[f32], batch: usize, layout: Heads, out: &mut [f32]) {
+    let Heads { tokens, heads, head_dim, .. } = layout;
+    let dim = heads * head_dim;
+    let queries = queries_of_a_piece(batch * heads * tokens);
+    let pieces = tokens.div_ceil(queries);
+    assert!(packed.len() >= batch * layout.image_len() && out.len() >= batch * tokens * dim);
+    let to = Shared::new(out);
+    share(batch * heads * pieces, |i| {
+        let (which, piece) = (i / pieces, i % pieces);
+        let (image, head) = (which / heads, which % heads);
+        isa.run(Piece {
+            head: &packed[which * layout.head_len()..(which + 1) * layout.head_len()],
+            queries: piece * queries..tokens.min((piece + 1) * queries),
+            out: to.at(image * tokens * dim + head * head_dim),
+            dim,
+            layout,
+        });
+    });
 }
 
 /// Self-attention of `qkv` (B, N, 3C), laid out as (3, heads, C / heads), giving (B, N, C).
 pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
     if path.fuses(qkv) {
-        qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })
+        qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, isa: Isa::best() })
     } else {
         let (out, _) = attention_plain(qkv, heads, path)?;
         Ok(out)

@@ -3,7 +3,10 @@
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{Path, math};
+use super::{
+    Path,
+    simd::{Isa, Simd, WithSimd, gelu},
+};
 
 struct BiasGelu;
 
@@ -19,11 +22,32 @@ impl InplaceOp2 for BiasGelu {
         };
         let bias = &bias[b0..b1];
         x[x0..x1].par_chunks_mut(bias.len() * 16).for_each(|rows| {
-            for row in rows.chunks_mut(bias.len()) {
-                math::bias_gelu_row(row, bias);
-            }
+            Isa::best().run(RowsOf { rows, bias });
         });
         Ok(())
+    }
+}
+
+/// Rows of values and the bias that each of them takes.
+struct RowsOf<'a> {
+    rows: &'a mut [f32],
+    bias: &'a [f32],
+}
+
+impl WithSimd for RowsOf<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (bias, bias_rest) = S::as_simd_f32s(self.bias);
+        for row in self.rows.chunks_mut(self.bias.len()) {
+            let (vectors, rest) = S::as_mut_simd_f32s(row);
+            for (x, b) in vectors.iter_mut().zip(bias) {
+                *x = gelu(simd, simd.add_f32s(*x, *b));
+            }
+            let last = simd.add_f32s(simd.partial_load_f32s(rest), simd.partial_load_f32s(bias_rest));
+            simd.partial_store_f32s(rest, gelu(simd, last));
+        }
     }
 }
 

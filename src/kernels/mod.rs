@@ -3,13 +3,26 @@
 //!
 //! None of these has a backward. [`Path`] decides which of the two a model runs.
 
+mod attend;
 mod attention;
+mod block;
+mod buffer;
 mod gelu;
-mod math;
+mod heads;
+mod operand;
+mod packed;
+mod pieces;
+mod product;
+mod share;
+mod simd;
+mod tile;
 
 pub use attention::{attention, attention_plain, cls_attention};
 pub use gelu::{bias_gelu, bias_gelu_plain};
-pub use math::exp_all as exp;
+pub use block::BlockWeights;
+pub use operand::Norm;
+pub use packed::Packed;
+pub use simd::{Isa, exp_all as exp};
 
 use candle_core::{Device, Result, Tensor};
 
@@ -24,7 +37,7 @@ pub enum Path {
 
 impl Path {
     /// Whether the fused CPU kernels apply to `x`.
-    fn fuses(self, x: &Tensor) -> bool {
+    pub(crate) fn fuses(self, x: &Tensor) -> bool {
         self == Path::Fused && matches!(x.device(), Device::Cpu) && x.dtype() == candle_core::DType::F32
     }
 }

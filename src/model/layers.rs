@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, bail};
 
 use super::{Architecture, Family};
-use crate::kernels::{self, Path};
+use crate::kernels::{self, BlockWeights, Isa, Norm, Packed, Path};
 
 /// Epsilon of every LayerNorm in both papers.
 const EPS: f64 = 1e-6;
@@ -42,6 +42,12 @@ impl Linear {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.product(x)?.broadcast_add(&self.bias)
     }
+
+    fn packed(&self, scale: Option<&Tensor>, block: usize) -> Result<Packed> {
+        let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
+        let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
+        Ok(Packed::new(Isa::best(), &weight, &self.bias.to_vec1()?, scale.as_deref(), (block, block)))
+    }
 }
 
 pub(super) struct LayerNorm {
@@ -57,16 +63,27 @@ impl LayerNorm {
     pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<Tensor> {
         kernels::layer_norm(x, &self.weight, &self.bias, EPS, path)
     }
-}
 
-/// What one block's attention saw, for those who ask.
-pub(super) struct Seen {
-    /// (B, N, 3C): query, key and value of every token.
-    pub(super) qkv: Tensor,
+    fn packed(&self) -> Result<Norm> {
+        Ok(Norm { weight: self.weight.to_vec1()?, bias: self.bias.to_vec1()?, eps: EPS as f32 })
+    }
 }
 
 /// Pre-norm transformer block: x + ls1(attn(norm1(x))), then x + ls2(mlp(norm2(x))).
 pub(super) struct Block {
+    layers: Layers,
+    heads: usize,
+}
+
+/// The linear part of a block.
+enum Layers {
+    /// Candle's own operators: any device, any type, differentiable.
+    Plain(Box<Plain>),
+    /// Packed for the CPU's kernels; the plain tensors are not kept.
+    Packed(BlockWeights),
+}
+
+struct Plain {
     norm1: LayerNorm,
     qkv: Linear,
     proj: Linear,
@@ -74,13 +91,12 @@ pub(super) struct Block {
     fc1: Linear,
     fc2: Linear,
     scales: Option<(Tensor, Tensor)>,
-    heads: usize,
 }
 
 impl Block {
-    pub(super) fn new(source: &Source, i: usize, arch: &Architecture) -> Result<Self> {
+    pub(super) fn new(source: &Source, i: usize, arch: &Architecture, path: Path) -> Result<Self> {
         let name = |part: &str| format!("blocks.{i}.{part}");
-        Ok(Self {
+        let plain = Plain {
             norm1: LayerNorm::new(source, &name("norm1"))?,
             qkv: Linear::new(source, &name("attn.qkv"))?,
             proj: Linear::new(source, &name("attn.proj"))?,
@@ -91,13 +107,43 @@ impl Block {
                 Family::Dino => None,
                 Family::DinoV2 => Some((source.get(&name("ls1.gamma"))?, source.get(&name("ls2.gamma"))?)),
             },
-            heads: arch.heads,
-        })
+        };
+        let layers = if path.fuses(&plain.qkv.weight) {
+            Layers::Packed(plain.pack(arch.heads)?)
+        } else {
+            Layers::Plain(Box::new(plain))
+        };
+        Ok(Self { layers, heads: arch.heads })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<(Tensor, Seen)> {
-        let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
-        let attended = self.proj.forward(&kernels::attention(&qkv, self.heads, path)?)?;
+    /// The block's output, of x `(B, N, C)`, which it may use up.
+    pub(super) fn forward(&self, x: Tensor, path: Path) -> Result<Tensor> {
+        match &self.layers {
+            Layers::Plain(plain) => plain.forward(&x, self.heads, path),
+            Layers::Packed(weights) => {
+                weights.forward(&x)?;
+                Ok(x)
+            }
+        }
+    }
+
+    /// Query, key and value of every token of the block's input x `(B, N, C)`: `(B, N, 3C)`, for those who ask.
+    pub(super) fn qkv(&self, x: &Tensor, path: Path) -> Result<Tensor> {
+        match &self.layers {
+            Layers::Plain(plain) => plain.qkv(x, path),
+            Layers::Packed(weights) => weights.qkv(x),
+        }
+    }
+}
+
+impl Plain {
+    fn qkv(&self, x: &Tensor, path: Path) -> Result<Tensor> {
+        self.qkv.forward(&self.norm1.forward(x, path)?) // (B, N, 3C)
+    }
+
+    fn forward(&self, x: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
+        let qkv = self.qkv(x, path)?;
+        let attended = self.proj.forward(&kernels::attention(&qkv, heads, path)?)?;
         let scaled = |y: Tensor, scale: Option<&Tensor>| match scale {
             Some(gamma) => y.broadcast_mul(gamma),
             None => Ok(y),
@@ -105,7 +151,22 @@ impl Block {
         let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0))?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
-        let x = (&x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?)?;
-        Ok((x, Seen { qkv }))
+        &x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?
+    }
+
+    /// In blocks as wide as the network, so that the MLP's inner channels go through the cache a block at a time.
+    fn pack(&self, heads: usize) -> Result<BlockWeights> {
+        let (ls1, ls2) = match &self.scales {
+            Some((ls1, ls2)) => (Some(ls1), Some(ls2)),
+            None => (None, None),
+        };
+        let dim = self.norm1.weight.elem_count();
+        BlockWeights::new(
+            (self.norm1.packed()?, self.qkv.packed(None, dim)?),
+            heads,
+            self.proj.packed(ls1, dim)?,
+            self.norm2.packed()?,
+            (self.fc1.packed(None, dim)?, self.fc2.packed(ls2, dim)?),
+        )
     }
 }

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::{
     Architecture,
-    layers::{Block, LayerNorm, Linear, Seen, Source},
+    layers::{Block, LayerNorm, Linear, Source},
     resize_pos_embed,
 };
 use crate::kernels::{self, Path};
@@ -77,7 +77,7 @@ impl Vit {
             cls_token: source.get("cls_token")?,
             pos_embed: Source(tensors).get("pos_embed")?.to_device(device)?,
             dtype,
-            blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch)).collect::<Result<_>>()?,
+            blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch, path)).collect::<Result<_>>()?,
             norm: LayerNorm::new(&source, "norm")?,
             path,
         })
@@ -131,19 +131,25 @@ impl Vit {
         let mut keys = Vec::with_capacity(want.keys.len());
         let (mut attention, mut cls_attention) = (None, None);
         for (i, block) in self.blocks.iter().enumerate().take(stop + 1) {
-            let (y, Seen { qkv }) = block.forward(&x, self.path)?;
-            x = y;
+            let looked_at = want.keys.contains(&i) || want.attention == Some(i) || want.cls_attention == Some(i);
+            if looked_at {
+                let qkv = block.qkv(&x, self.path)?;
+                if want.keys.contains(&i) {
+                    keys.push(qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
+                }
+                if want.attention == Some(i) {
+                    attention = Some(kernels::attention_plain(&qkv, self.arch.heads, self.path)?.1);
+                }
+                if want.cls_attention == Some(i) {
+                    cls_attention = Some(kernels::cls_attention(&qkv, self.arch.heads)?);
+                }
+            }
+            if i == stop && !want.tokens.contains(&i) {
+                break; // its queries, keys and values were all that was asked of it
+            }
+            x = block.forward(x, self.path)?;
             if want.tokens.contains(&i) {
                 tokens.push(self.norm.forward(&x, self.path)?);
-            }
-            if want.keys.contains(&i) {
-                keys.push(qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
-            }
-            if want.attention == Some(i) {
-                attention = Some(kernels::attention_plain(&qkv, self.arch.heads, self.path)?.1);
-            }
-            if want.cls_attention == Some(i) {
-                cls_attention = Some(kernels::cls_attention(&qkv, self.arch.heads)?);
             }
         }
         Ok(Output { tokens, keys, attention, cls_attention })

@@ -1,0 +1,223 @@
+//! A block of weights applied to some rows, tile by tile, and what becomes of each tile while it is in the registers.
+
+use super::{
+    heads::Heads,
+    operand::Operand,
+    packed::Form,
+    simd::{Simd, gelu, load, store},
+    tile::{Tile, VECTORS, multiply, multiply_apart, zero},
+};
+
+/// Takes finished tiles.
+pub(super) trait Sink<S: Simd> {
+    /// The tile whose first value is at (row, column) of the block's result.
+    ///
+    /// # Safety
+    /// Rows and columns are those of the operand and the block that the sink was made for.
+    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>);
+}
+
+/// All of A (rows, depth) times one packed block (depth, `width`), into `sink`.
+///
+/// # Safety
+/// `a` is filled (and summed), its rows are a multiple of 2 ROWS, and `block` was packed for its form and depth.
+#[inline(always)]
+pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
+    simd: S,
+    a: &Operand,
+    block: &[f32],
+    width: usize,
+    sink: &mut impl Sink<S>,
+) {
+    let panel = VECTORS * S::F32_LANES;
+    match a.form {
+        Form::Direct => {
+            for (j, right) in block.chunks_exact(a.depth * panel).take(width.div_ceil(panel)).enumerate() {
+                for row in (0..a.rows).step_by(ROWS) {
+                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                    // SAFETY: row + ROWS <= rows, and the panel has depth x panel values.
+                    unsafe {
+                        let left = a.values.add(row * a.depth);
+                        multiply(simd, &mut tile, a.depth, left, a.depth, right.as_ptr());
+                        sink.take(simd, row, j * panel, tile);
+                    }
+                }
+            }
+        }
+        Form::Strassen => {
+            let (half_rows, depth, half) = (a.rows / 2, a.depth / 2, width / 2);
+            for (j, seven) in block.chunks_exact(7 * depth * panel).take(half / panel).enumerate() {
+                for row in (0..half_rows).step_by(ROWS) {
+                    let left = |part: usize| a.part(part).wrapping_add(row * depth).cast_const();
+                    let right = |i: usize| seven[i * depth * panel..].as_ptr();
+                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                    // SAFETY: row + ROWS <= half_rows in each part, and there are seven panels.
+                    unsafe {
+                        multiply_apart(simd, &mut tile, depth, left(0), depth, right(0)); // P1
+                        let p1 = tile;
+                        multiply_apart(simd, &mut tile, depth, left(1), depth, right(1)); // + P2
+                        sink.take(simd, row, j * panel, tile); // C11
+                        let mut tile = p1;
+                        multiply_apart(simd, &mut tile, depth, left(5), depth, right(2)); // P1 + P6 = U2
+                        let u2 = tile;
+                        multiply_apart(simd, &mut tile, depth, left(6), depth, right(3)); // + P7 = U3
+                        let u3 = tile;
+                        multiply_apart(simd, &mut tile, depth, left(3), depth, right(4)); // - P4
+                        sink.take(simd, half_rows + row, j * panel, tile); // C21
+                        let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                        multiply_apart(simd, &mut tile, depth, left(4), depth, right(5)); // P5
+                        sink.take(simd, half_rows + row, half + j * panel, add(simd, &u3, &tile)); // C22
+                        let mut tile = add(simd, &u2, &tile);
+                        multiply_apart(simd, &mut tile, depth, left(7), depth, right(6)); // + P3
+                        sink.take(simd, row, half + j * panel, tile); // C12
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add<S: Simd, const ROWS: usize>(
+    simd: S,
+    a: &Tile<S, ROWS, VECTORS>,
+    b: &Tile<S, ROWS, VECTORS>,
+) -> Tile<S, ROWS, VECTORS> {
+    let mut sum = *a;
+    for (sum, b) in sum.iter_mut().zip(b) {
+        for (s, b) in sum.iter_mut().zip(b) {
+            *s = simd.add_f32s(*s, *b);
+        }
+    }
+    sum
+}
+
+/// Writes `tile + bias`, or adds it, to rows of memory; what is beyond the result's own rows and columns is dropped.
+pub(super) struct Rows {
+    /// The block's first column in the first row.
+    pub(super) out: *mut f32,
+    /// From row to row.
+    pub(super) stride: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// For the block's columns, with zeros as far as the last panel goes; `None`: no bias.
+    pub(super) bias: Option<*const f32>,
+    /// Whether to add to what is there.
+    pub(super) add: bool,
+}
+
+impl<S: Simd> Sink<S> for Rows {
+    #[inline(always)]
+    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+        let lanes = S::F32_LANES;
+        let mut bias = [simd.splat_f32s(0.0); VECTORS];
+        if let Some(from) = self.bias {
+            for (v, b) in bias.iter_mut().enumerate() {
+                // SAFETY: the bias goes as far as the last panel.
+                *b = unsafe { load::<S>(from.add(column + v * lanes)) };
+            }
+        }
+        for (i, values) in tile.iter().enumerate() {
+            if row + i >= self.rows {
+                break;
+            }
+            let out = self.out.wrapping_add((row + i) * self.stride + column);
+            for (v, (value, b)) in values.iter().zip(bias).enumerate() {
+                let value = simd.add_f32s(*value, b);
+                let out = out.wrapping_add(v * lanes);
+                let room = self.columns.saturating_sub(column + v * lanes);
+                // SAFETY: the row is one of the result's, and no more than `room` values of it are touched.
+                unsafe {
+                    if room >= lanes {
+                        let value = if self.add { simd.add_f32s(value, load::<S>(out)) } else { value };
+                        store::<S>(out, value);
+                    } else {
+                        let out = std::slice::from_raw_parts_mut(out, room);
+                        let before = if self.add { simd.partial_load_f32s(out) } else { simd.splat_f32s(0.0) };
+                        simd.partial_store_f32s(out, simd.add_f32s(value, before));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes gelu(tile + bias) where the next product reads it.
+pub(super) struct Gelu {
+    pub(super) into: Operand,
+    /// For the block's columns, with zeros as far as the last panel goes.
+    pub(super) bias: *const f32,
+}
+
+impl<S: Simd> Sink<S> for Gelu {
+    #[inline(always)]
+    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+        let lanes = S::F32_LANES;
+        for (i, values) in tile.iter().enumerate() {
+            for (v, value) in values.iter().enumerate() {
+                let column = column + v * lanes;
+                if column >= self.into.depth {
+                    break;
+                }
+                // SAFETY: the bias goes as far as the last panel; `place` says how many values may be written.
+                unsafe {
+                    let value = gelu(simd, simd.add_f32s(*value, load::<S>(self.bias.add(column))));
+                    let (to, room) = self.into.place(row + i, column);
+                    if room >= lanes {
+                        store::<S>(to, value);
+                    } else {
+                        // A vector that goes over the edge of a quarter, or of the block.
+                        let values: &[f32] = std::slice::from_raw_parts((&raw const value).cast(), lanes);
+                        for (c, value) in values.iter().enumerate().take(self.into.depth - column) {
+                            *self.into.place(row + i, column + c).0 = *value;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes `tile + bias` to the heads, as attention reads them.
+pub(super) struct IntoHeads {
+    pub(super) out: *mut f32,
+    pub(super) heads: Heads,
+    /// The first row's number.
+    pub(super) first_row: usize,
+    pub(super) rows: usize,
+    /// The block's first column.
+    pub(super) first: usize,
+    pub(super) columns: usize,
+    /// For the block's columns, with zeros as far as the last panel goes.
+    pub(super) bias: *const f32,
+}
+
+impl<S: Simd> Sink<S> for IntoHeads {
+    #[inline(always)]
+    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+        let mut tile = tile;
+        for v in 0..VECTORS {
+            // SAFETY: the bias goes as far as the last panel.
+            let bias = unsafe { load::<S>(self.bias.add(column + v * S::F32_LANES)) };
+            for values in &mut tile {
+                values[v] = simd.add_f32s(values[v], bias);
+            }
+        }
+        let lanes = S::F32_LANES;
+        let count = self.columns.saturating_sub(column).min(VECTORS * lanes);
+        let rows = self.rows.saturating_sub(row).min(ROWS);
+        // A head's channels are as a rule whole vectors; where not, they go one by one.
+        let step = if self.heads.head_dim.is_multiple_of(lanes) { lanes } else { 1 };
+        for from in (0..count).step_by(step) {
+            let channel = self.heads.channel(self.first + column + from);
+            for (i, values) in tile.iter().enumerate().take(rows) {
+                let token = self.heads.token(self.first_row + row + i);
+                // SAFETY: a row of vectors is plain values; the row and its channels are this block's own.
+                unsafe {
+                    let values = std::slice::from_raw_parts(values.as_ptr().cast::<f32>().add(from), step);
+                    self.heads.put(self.out, channel, token, values);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Vectors of float32, as wide as the machine has them, and the elementary functions on them. One source for AVX-512,
+//! AVX2 + FMA, NEON and plain scalars: `pulp` gives the instructions, [`Isa`] says which are used.
+
+use std::sync::OnceLock;
+
+pub(super) use pulp::{Simd, WithSimd};
+
+/// An instruction set that kernels are compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct Isa(Set);
+
+#[derive(Clone, Copy, Debug)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
+    Portable(pulp::Scalar),
+}
+
+impl Isa {
+    /// Those that this machine has, the widest first; the last is portable.
+    pub fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            sets.extend(pulp::x86::V4::try_new().map(Set::Avx512));
+            sets.extend(pulp::x86::V3::try_new().map(Set::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        sets.extend(pulp::aarch64::Neon::try_new().map(Set::Neon));
+        sets.push(Set::Portable(pulp::Scalar::new()));
+        sets.into_iter().map(Self).collect()
+    }
+
+    /// The widest that this machine has.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Self::available()[0])
+    }
+
+    /// Its name, for people to read.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512(_) => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(_) => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) => "NEON",
+            Set::Portable(_) => "portable",
+        }
+    }
+
+    /// Runs `op` compiled for this set.
+    #[inline(always)]
+    pub(super) fn run<Op: WithSimd>(self, op: Op) -> Op::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512(simd) => Simd::vectorize(simd, op),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(simd) => Simd::vectorize(simd, op),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(simd) => Simd::vectorize(simd, op),
+            Set::Portable(simd) => Simd::vectorize(simd, op),
+        }
+    }
+
+    /// Values in one vector, and the number of registers.
+    fn shape(self) -> (usize, usize) {
+        struct Shape;
+        impl WithSimd for Shape {
+            type Output = (usize, usize);
+            fn with_simd<S: Simd>(self, _: S) -> (usize, usize) {
+                (S::F32_LANES, S::REGISTER_COUNT)
+            }
+        }
+        self.run(Shape)
+    }
+
+    /// Values in one vector.
+    pub(super) fn lanes(self) -> usize {
+        self.shape().0
+    }
+
+    /// Whether tiles may be the large ones.
+    pub(super) fn has_many_registers(self) -> bool {
+        self.shape().1 >= 32
+    }
+}
+
+/// One vector from `from` on.
+///
+/// # Safety
+/// `from` has `S::F32_LANES` values to read.
+#[inline(always)]
+pub(super) unsafe fn load<S: Simd>(from: *const f32) -> S::f32s {
+    // SAFETY: the caller's promise; a vector is plain data.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes one vector to `to` on.
+///
+/// # Safety
+/// `to` has room for `S::F32_LANES` values.
+#[inline(always)]
+pub(super) unsafe fn store<S: Simd>(to: *mut f32, values: S::f32s) {
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<S::f32s>().write_unaligned(values) }
+}
+
+/// 1.5 * 2^23: adding it rounds to the nearest integer, which then stands in the lowest bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// p(x) by Horner's rule, the highest power first.
+#[inline(always)]
+fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: [f32; N]) -> S::f32s {
+    let mut p = simd.splat_f32s(coefficients[0]);
+    for c in &coefficients[1..] {
+        p = simd.mul_add_e_f32s(p, x, simd.splat_f32s(*c));
+    }
+    p
+}
+
+/// 2^x for x <= 127, relative error below 2e-7; what is under -126 counts as -126.
+///
+/// x = n + f, |f| <= 1/2; a degree-5 minimax polynomial for 2^f, and n added to the exponent bits.
+#[inline(always)]
+pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let x = simd.max_f32s(x, simd.splat_f32s(-126.0));
+    let shifted = simd.add_f32s(x, simd.splat_f32s(ROUND));
+    let f = simd.sub_f32s(x, simd.sub_f32s(shifted, simd.splat_f32s(ROUND)));
+    let p = polynomial(
+        simd,
+        f,
+        [1.327_647_1e-3, 9.675_542e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.000_000_1],
+    );
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(p), exponent))
+}
+
+/// e^x for x <= 88, relative error below 4e-7; 0 below -87.3.
+#[inline(always)]
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    // The part of x that the product with log2(e) rounds away is put back: without it the error grows with |x|.
+    let clamped = simd.min_f32s(simd.max_f32s(x, simd.splat_f32s(-87.3)), simd.splat_f32s(88.0));
+    let n = simd.mul_add_e_f32s(clamped, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
+    let whole = simd.sub_f32s(n, simd.splat_f32s(ROUND));
+    let r = simd.mul_add_e_f32s(whole, simd.splat_f32s(-0.693_359_4), clamped);
+    let r = simd.mul_add_e_f32s(whole, simd.splat_f32s(2.121_944_4e-4), r);
+    let fraction = exp2(simd, simd.mul_f32s(r, simd.splat_f32s(std::f32::consts::LOG2_E)));
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(n), simd.splat_u32s(23));
+    let y = simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(fraction), exponent));
+    simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(-87.3)), simd.splat_f32s(0.0), y)
+}
+
+/// The error function, absolute error below 6e-7.
+///
+/// Odd, and 1 beyond 3.8 to that accuracy: x p(x^2), p of degree 13 and minimax in the error of erf. No exponential and
+/// no division, so that it costs little in the epilogue of a product.
+#[inline(always)]
+pub(super) fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const END: f32 = 3.8;
+    let x = simd.min_f32s(simd.max_f32s(x, simd.splat_f32s(-END)), simd.splat_f32s(END));
+    // x^2 moved from [0, END^2] to [-1, 1], where the coefficients stay small.
+    let u = simd.mul_f32s(x, x);
+    let u = simd.mul_add_e_f32s(u, simd.splat_f32s(2.0 / (END * END)), simd.splat_f32s(-1.0));
+    let p = polynomial(
+        simd,
+        u,
+        [
+            -2.304_561_2e-3, 5.751_641_5e-3, -4.475_702e-3, 5.562_534_6e-3, -1.698_246e-2, 2.950_157_6e-2,
+            -3.967_812_7e-2, 5.413_778e-2, -7.232_121_4e-2, 9.097_508e-2, -1.112_072_1e-1, 1.377_313e-1,
+            -1.856_405_3e-1, 3.721_076_8e-1,
+        ],
+    );
+    simd.mul_f32s(x, p)
+}
+
+/// x * Phi(x) = x (1 + erf(x / sqrt 2)) / 2, the exact GELU; error below 3e-7 |x|.
+#[inline(always)]
+pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let phi = erf(simd, simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2)));
+    let half = simd.mul_f32s(x, simd.splat_f32s(0.5));
+    simd.mul_add_e_f32s(half, phi, half)
+}
+
+/// e^x of each value in place, relative error below 4e-7 for x <= 88; 0 below -87.3.
+pub fn exp_all(values: &mut [f32]) {
+    struct All<'a>(&'a mut [f32]);
+    impl WithSimd for All<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+            for v in vectors {
+                *v = exp(simd, *v);
+            }
+            let last = exp(simd, simd.partial_load_f32s(rest));
+            simd.partial_store_f32s(rest, last);
+        }
+    }
+    Isa::best().run(All(values));
+}
