@@ -149,14 +149,9 @@ impl Engine {
                     let refine = self.config.refine.enabled;
                     let patch = self.backbone.architecture().patch;
                     let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
-                    let Tracked { labels, instances, events, discovered, salient } =
-                        self.add_stream(&frame.stream).step_in_stages(
-                            Arc::new(features),
-                            colours,
-                            source,
-                            epoch,
-                            on_stage,
-                        );
+                    let Tracked { labels, instances, events, discovered, salient } = self
+                        .add_stream(&frame.stream)
+                        .step_in_stages(Arc::new(features), colours, source, epoch, on_stage);
                     results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient }));
                 }
                 on_stage(Stage::Track);
