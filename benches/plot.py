@@ -16,7 +16,7 @@ def draw(path, title, across, points, x, series):
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(7.2, 2.8), dpi=90)
     for axis, key, label, colour in zip((left, right), *series, (TIME, MEMORY)):
         axis.plot([p[x] for p in points], [p[key] for p in points], "o-", color=colour, linewidth=1.5, markersize=4)
-        axis.set(xlabel=across, ylabel=label, xlim=(0, None), ylim=(0, None))
+        axis.set(xlabel=across, ylabel=label, xlim=(0, None), ylim=(0, 1.1 * max(p[key] for p in points)))
         axis.grid(alpha=0.3)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
