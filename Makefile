@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check-cuda bench-davis ablation demo clean
+.PHONY: help setup build test lint check-cuda bench bench-davis ablation demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ lint: setup ## Formatting, clippy without warnings, the direction of imports, li
 
 check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI where there is none (about 15 minutes)
 	@bash .ci/check-cuda
+
+bench: setup ## How fast, beside PyTorch, ONNX Runtime and OpenVINO; results in benches/results (about 20 minutes; PARTS=)
+	@bash .ci/bench $(PARTS)
 
 bench-davis: setup ## How fast DAVIS results are judged, beside the official evaluator's times (wants ../shared)
 	cargo bench --bench davis

@@ -105,7 +105,8 @@ impl Engine {
     /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
     ///
     /// Frames of one input size go through the network as one batch. `on_stage` is called as each
-    /// stage of a batch ends, so that the caller, who has a clock, can time it.
+    /// stage of a batch ends, and as each part of [`Stage::Track`] ends for a frame, so that the caller, who has a clock,
+    /// can time it.
     pub fn step(&mut self, frames: Vec<Frame>, on_stage: &mut dyn FnMut(Stage)) -> Vec<Result<FrameResult, Failure>> {
         let mut results: Vec<Option<Result<FrameResult, Failure>>> = Vec::with_capacity(frames.len());
         results.resize_with(frames.len(), || None);
@@ -148,8 +149,9 @@ impl Engine {
                     let refine = self.config.refine.enabled;
                     let patch = self.backbone.architecture().patch;
                     let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
-                    let Tracked { labels, instances, events, discovered, salient } =
-                        self.add_stream(&frame.stream).step_in_colour(Arc::new(features), colours, source, epoch);
+                    let Tracked { labels, instances, events, discovered, salient } = self
+                        .add_stream(&frame.stream)
+                        .step_in_stages(Arc::new(features), colours, source, epoch, on_stage);
                     results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient }));
                 }
                 on_stage(Stage::Track);

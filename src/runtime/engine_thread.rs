@@ -154,11 +154,16 @@ impl Work {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 self.begin_from_mask(&mut engine, frame);
             }
-            let mut since = Instant::now();
+            let (mut since, mut part_since) = (Instant::now(), Instant::now());
             let results = engine.step(frames, &mut |stage| {
                 let now = Instant::now();
-                metrics.stage_took(stage, now - since);
-                since = now;
+                if stage.is_part() {
+                    metrics.stage_took(stage, now - part_since);
+                } else {
+                    metrics.stage_took(stage, now - since);
+                    since = now;
+                }
+                part_since = now;
             });
             for result in results {
                 match result {

@@ -29,6 +29,7 @@ use crate::{
     frame::Size,
     instance::{Instance, InstanceId, Origin, Prompt, TrackEvent},
     mask::LabelMap,
+    metrics::Stage,
     refine::Colours,
 };
 use memory::Memories;
@@ -169,6 +170,18 @@ impl Tracker {
         source: Size,
         epoch: u32,
     ) -> Tracked {
+        self.step_in_stages(features, colours, source, epoch, &mut |_| {})
+    }
+
+    /// As [`Self::step_in_colour`]; `on_stage` is called as each part of [`Stage::Track`] ends.
+    pub fn step_in_stages(
+        &mut self,
+        features: Arc<Features>,
+        colours: Option<Colours>,
+        source: Size,
+        epoch: u32,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Tracked {
         let n = features.grid.len();
         if n == 0 || features.dim == 0 || features.tokens.len() != n * features.dim {
             tracing::error!(grid = ?features.grid, dim = features.dim, "features do not fit their grid. This is a bug.");
@@ -189,12 +202,14 @@ impl Tracker {
 
         self.carry_over_cut(&mut step);
         self.carry(&mut step);
+        on_stage(Stage::Propagate);
         self.restore_found(&mut step);
         self.reclaim(&mut step);
         self.observe(&mut step);
         self.apply_first_mask(&mut step);
         self.apply_prompts(&mut step);
         self.discover(&mut step, search);
+        on_stage(Stage::Discover);
         self.end_lost(&mut step);
         self.portray(&step);
         self.remember(&mut step);
@@ -204,7 +219,12 @@ impl Tracker {
         }
         self.history.push_back(features.clone());
         self.previous = Some(features);
-        Tracked { salient: self.by_salience(), ..self.render(step) }
+        on_stage(Stage::Remember);
+        let map = self.render(&step);
+        on_stage(Stage::Mask);
+        let tracked = Tracked { salient: self.by_salience(), ..self.encode(step, map) };
+        on_stage(Stage::Encode);
+        tracked
     }
 
     /// Discovered instances, those first that searches found most salient, most often.

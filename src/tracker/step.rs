@@ -201,8 +201,8 @@ impl Tracker {
         self.memories.keep(Remembered { memory, detail }, step.edited, self.config.propagate.context);
     }
 
-    /// Masks at the size of the source frame.
-    pub(super) fn render(&self, step: Step) -> Tracked {
+    /// Labels at the size of the source frame: each track's channel.
+    pub(super) fn render(&self, step: &Step) -> LabelMap {
         let grid = step.grid();
         let mut map = LabelMap::new(step.source);
         if !self.tracks.is_empty() {
@@ -228,6 +228,11 @@ impl Tracker {
                 None => {}
             }
         }
+        map
+    }
+
+    /// Instances with their masks, and the labels by palette index, from the labels of channels.
+    pub(super) fn encode(&self, step: Step, mut map: LabelMap) -> Tracked {
         let owners = channels::owners(&step.soft);
         let instances = self
             .tracks

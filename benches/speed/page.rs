@@ -1,0 +1,134 @@
+//! A result for people: tables in Markdown, the same on the terminal and in the file.
+
+use std::fmt::Write as _;
+
+use super::{
+    report::{Comparison, Machine, Report},
+    spread::Spread,
+};
+
+pub fn whole(report: &Report) -> String {
+    let sections = [backbone(report), memory(report), propagation(report), stages(report), growth(report)];
+    format!("# Speed, {}\n\n{}\n{}", report.machine.date, machine(&report.machine), sections.concat())
+}
+
+pub fn machine(machine: &Machine) -> String {
+    let Machine { date, cpu, cores, threads, commit } = machine;
+    format!(
+        "{cpu}, {cores} cores; {threads} threads for each engine; float32; sources {commit}, {date}.\n\
+         Medians; spread is the width of the middle half in per cent of the median. What is compared was measured in\n\
+         turns, and ratios are medians of each round's. `make bench` measures and writes all of this.\n"
+    )
+}
+
+pub fn backbone(report: &Report) -> String {
+    let Some(part) = &report.backbone else { return String::new() };
+    let mut text = "\n## The network, one image\n".to_owned();
+    part.comparisons.iter().for_each(|comparison| table(&mut text, comparison));
+    text += "\n## Eight images in one call\n\n\
+             | network | alone, ms | each of eight, ms | the second over the first |\n| --- | ---: | ---: | ---: |\n";
+    for batch in &part.batches {
+        let (alone, each, ratio) = (batch.alone_ms.median, batch.in_eight_ms.median, batch.ratio.median);
+        let _ = writeln!(text, "| {} | {alone:.1} | {each:.1} | {ratio:.2} |", batch.work);
+    }
+    text
+}
+
+fn table(text: &mut String, comparison: &Comparison) {
+    let Comparison { work, tokens, gflop, limit_gflops, engines } = comparison;
+    let limit = limit_gflops.median;
+    let _ = write!(
+        text,
+        "\n{work}: {tokens} tokens, {gflop:.1} GFLOP; limit of fused multiply-adds {limit:.1} GFLOP/s\n\n\
+         | engine | median ms | min ms | spread | GFLOP/s | of the limit | its time / ours |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+    );
+    for engine in engines {
+        let Spread { median, min, .. } = engine.ms;
+        let ratio = engine.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.2}", ratio.median));
+        let (spread, gflops, share) = (engine.ms.percent(), engine.gflops, 100.0 * engine.gflops / limit);
+        let _ = writeln!(
+            text,
+            "| {} {} | {median:.1} | {min:.1} | {spread:.1} % | {gflops:.1} | {share:.0} % | {ratio} |",
+            engine.name, engine.version
+        );
+    }
+}
+
+pub fn memory(report: &Report) -> String {
+    let Some(part) = &report.memory else { return String::new() };
+    let (peak, steady) = (&part.peak, &part.steady);
+    format!(
+        "\n## Memory\n\n\
+         ViT-S/8 at 480x832 ({} tokens), weights included: at most {:.0} MB resident ({:.0} MB until they were loaded).\n\
+         The whole engine (ViT-Ti/16, 112x192) over {} frames: {:.1} MB at first, {:.1} MB at last, \
+         {:+.0} kB in 1,000 frames by the nearest line.\n",
+        peak.tokens, peak.peak_mb, peak.loaded_mb, steady.frames, steady.first_mb, steady.last_mb, steady.slope_kb
+    )
+}
+
+pub fn propagation(report: &Report) -> String {
+    let Some(part) = &report.propagation else { return String::new() };
+    format!(
+        "\n## Propagation\n\n\
+         ViT-S/8 at 480x832, 8 earlier frames, radius 12: {:.0} ms, the network {:.0} ms; {:.1} % of it.\n",
+        part.ms.median, part.backbone_ms.median, part.percent.median
+    )
+}
+
+pub fn stages(report: &Report) -> String {
+    let Some(part) = &report.stages else { return String::new() };
+    let mut text = format!(
+        "\n## A frame in the daemon\n\n\
+         `vtest.avi`, DINOv2 ViT-S/14, default settings: the mean of {} frames, {} of which were searched.\n\n\
+         | stage | ms | share |\n| --- | ---: | ---: |\n",
+        part.frames, part.discoveries
+    );
+    for stage in &part.stages {
+        let mark = if stage.part { "- " } else { "" };
+        let _ = writeln!(text, "| {mark}{} | {:.2} | {:.1} % |", stage.name, stage.ms, stage.percent);
+    }
+    let latency = &part.latency;
+    let _ = write!(
+        text,
+        "| all | {:.1} | 100 % |\n\n\
+         Everything but the network, propagation, memory and label maps: {:.1} % of a frame.\n\
+         A camera slower than the engine ({} frames): {:.1} ms from the decoder to published, {:.1} ms of it the \
+         engine's work: {:.1} ms on the way.\n",
+        part.frame_ms,
+        part.around_percent,
+        latency.frames,
+        latency.total_ms,
+        latency.compute_ms,
+        latency.total_ms - latency.compute_ms
+    );
+    text
+}
+
+pub fn growth(report: &Report) -> String {
+    let Some(part) = &report.growth else { return String::new() };
+    let mut text = "\n## Growth\n".to_owned();
+    if !part.tokens.is_empty() {
+        text += "\nViT-S/8, one image, weights included (`tokens.png`)\n\n\
+                 | tokens | ms | peak MB |\n| ---: | ---: | ---: |\n";
+        for at in &part.tokens {
+            let _ = writeln!(text, "| {} | {:.0} | {:.0} |", at.tokens, at.ms, at.peak_mb);
+        }
+    }
+    if !part.cameras.is_empty() {
+        text += "\nThe daemon with cameras of 10 frames a second (`cameras.png`)\n\n\
+                 | cameras | published a second | ms from capture | peak MB |\n| ---: | ---: | ---: | ---: |\n";
+        for at in &part.cameras {
+            let (fps, latency) = (at.frames_per_second, at.latency_ms);
+            let _ = writeln!(text, "| {} | {fps:.2} | {latency:.0} | {:.0} |", at.cameras, at.peak_mb);
+        }
+    }
+    if !part.instances.is_empty() {
+        text += "\nFollowing drawn instances, everything after the network (`instances.png`)\n\n\
+                 | instances | in sight at last | ms | peak MB |\n| ---: | ---: | ---: | ---: |\n";
+        for at in &part.instances {
+            let _ = writeln!(text, "| {} | {} | {:.1} | {:.0} |", at.instances, at.visible, at.step_ms, at.peak_mb);
+        }
+    }
+    text
+}
