@@ -7,3 +7,4 @@
 //! The modules stand in the order of that flow, and import only what stands before them.
 
 pub mod augment;
+pub mod data;
