@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -139,27 +139,37 @@ impl Cache {
     }
 
     /// Gives a written entry its name, and makes room for it.
-    pub(super) fn finish(&mut self, key: &str, entry: EntryWriter, fault: Option<String>) -> Result<(PathBuf, Listing)> {
+    pub(super) fn finish(
+        &mut self,
+        key: &str,
+        entry: EntryWriter,
+        fault: Option<String>,
+    ) -> Result<(PathBuf, Listing)> {
         let EntryWriter { folder, lock, frames, halvings, share, .. } = entry;
         let listing = Listing { frames, halvings, share, fault };
         let target = self.root.join(key);
-        let name = || {
-            fs::write(folder.path().join(LIST), serde_json::to_vec(&listing)?)?;
-            let _guard = locked(&self.root)?;
-            if target.exists() {
-                if !is_free(&target) {
-                    bail!("{} is in use by a run with another data.cache_megabytes: give this one another data.cache", target.display());
-                }
-                fs::remove_dir_all(&target)?;
-            }
-            fs::rename(folder.path(), &target)?;
-            anyhow::Ok(())
-        };
-        name().with_context(|| format!("data.cache {}", self.root.display()))?;
+        let root = self.root.clone();
+        let place = || format!("data.cache {}", root.display());
+        fs::write(folder.path().join(LIST), serde_json::to_vec(&listing)?).with_context(place)?;
+        let _guard = locked(&self.root).with_context(place)?;
+        // Another run may have been faster with the same video.
+        if let Some(found) = self.find(key, share) {
+            return Ok(found);
+        }
+        if target.exists() {
+            ensure!(
+                is_free(&target),
+                "{} is in use by a run with another data.cache_megabytes: give this run a data.cache of its own",
+                target.display()
+            );
+            fs::remove_dir_all(&target).with_context(place)?;
+        }
+        fs::rename(folder.path(), &target).with_context(place)?;
         // It has gone by that name.
         let _ = folder.keep();
         let _ = lock.unlock();
-        let entry = self.find(key, share).with_context(|| format!("{}: vanished while it was written", target.display()))?;
+        let entry =
+            self.find(key, share).with_context(|| format!("{}: vanished while it was written", target.display()))?;
         self.trim()?;
         Ok(entry)
     }
@@ -206,6 +216,11 @@ impl EntryWriter {
     /// Whether any frame was added.
     pub(super) fn is_empty(&self) -> bool {
         self.frames.is_empty()
+    }
+
+    /// Time of the last frame that is still there.
+    pub(super) fn last_ns(&self) -> u64 {
+        self.frames.last().map_or(0, |frame| frame.time_ns)
     }
 
     /// Adds a frame. Where that takes more than the space there is, every second frame goes, again if need be.

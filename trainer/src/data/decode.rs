@@ -30,7 +30,11 @@ pub(super) fn read(path: &Path, config: &DataConfig) -> Result<Picture> {
 /// The size and the bound, with the key that holds it.
 pub(super) fn check_size(width: u32, height: u32, config: &DataConfig) -> Result<()> {
     let pixels = u64::from(width) * u64::from(height);
-    ensure!(pixels <= config.max_pixels(), "{width}x{height} is more than data.max_megapixels = {}", config.max_megapixels);
+    ensure!(
+        pixels <= config.max_pixels(),
+        "{width}x{height} is more than data.max_megapixels = {}",
+        config.max_megapixels
+    );
     ensure!(width.min(height) >= config.min_side, "{width}x{height} is less than data.min_side = {}", config.min_side);
     Ok(())
 }

@@ -92,7 +92,8 @@ impl Search {
         if !self.seen.insert(folder.canonicalize()?) {
             return Ok(vec![]);
         }
-        let mut entries = fs::read_dir(folder)?.map(|e| e.map(|e| e.file_name())).collect::<std::io::Result<Vec<_>>>()?;
+        let mut entries =
+            fs::read_dir(folder)?.map(|e| e.map(|e| e.file_name())).collect::<std::io::Result<Vec<_>>>()?;
         entries.retain(|entry| !entry.as_encoded_bytes().starts_with(b"."));
         entries.sort();
         let mut folders = Vec::new();
@@ -135,7 +136,8 @@ mod tests {
     #[test]
     fn folders_are_searched_in_order_without_hidden_files() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["b/2.PNG", "b/10.jpg", "a.jpeg", "a/deep/er/x.jpg", "c.mp4", ".hidden.jpg", ".git/y.jpg", "z.txt"] {
+        for name in ["b/2.PNG", "b/10.jpg", "a.jpeg", "a/deep/er/x.jpg", "c.mp4", ".hidden.jpg", ".git/y.jpg", "z.txt"]
+        {
             let path = root.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();

@@ -49,7 +49,12 @@ pub(super) fn sample(
             continue;
         }
         if let Some(jpeg) = selection.take(&frame)? {
-            (0..entry.add(number, time_ns, &jpeg)?).for_each(|_| pace.halve());
+            let halved = entry.add(number, time_ns, &jpeg)?;
+            if halved > 0 {
+                pace.slow_down(halved, entry.last_ns());
+                // What comes next is compared with a frame that may be gone.
+                selection.last = None;
+            }
         }
     }
     Ok(None)
@@ -69,8 +74,8 @@ impl Pace {
     fn is_due(&mut self, time_ns: u64) -> bool {
         let time = time_ns as f64;
         let next = self.next_ns.unwrap_or(time);
-        // Timestamps are rounded. A clock that jumped back by more than a tick began anew.
-        let slack = self.interval_ns / 100.0;
+        // Containers round timestamps, many to milliseconds. A clock that jumped back by a tick or more began anew.
+        let slack = (self.interval_ns / 100.0).max(1e6).min(self.interval_ns / 4.0);
         if time + slack >= next {
             let ticks = ((time + slack - next) / self.interval_ns).floor() + 1.0;
             self.next_ns = Some(next + ticks * self.interval_ns);
@@ -83,9 +88,10 @@ impl Pace {
         false
     }
 
-    fn halve(&mut self) {
-        self.next_ns = self.next_ns.map(|next| next + self.interval_ns);
-        self.interval_ns *= 2.0;
+    /// Halves the rate some times; the next frame is due a whole interval after `last_ns`.
+    fn slow_down(&mut self, times: u32, last_ns: u64) {
+        self.interval_ns *= f64::from(times).exp2();
+        self.next_ns = Some(last_ns as f64 + self.interval_ns);
     }
 }
 
@@ -155,10 +161,11 @@ mod tests {
     #[test]
     fn halving_leaves_every_second_tick() {
         let mut pace = Pace::new(1.0);
-        assert!(pace.is_due(0));
-        pace.halve();
-        let due: Vec<u64> = (1..8).filter(|s| pace.is_due(s * 1_000_000_000)).collect();
-        assert_eq!(due, [2, 4, 6]);
+        assert!((0..4).all(|s| pace.is_due(s * 1_000_000_000)));
+        // Of 0, 1, 2 and 3 stay 0 and 2.
+        pace.slow_down(1, 2_000_000_000);
+        let due: Vec<u64> = (4..11).filter(|s| pace.is_due(s * 1_000_000_000)).collect();
+        assert_eq!(due, [4, 6, 8, 10]);
     }
 
     #[test]

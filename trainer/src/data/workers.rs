@@ -154,3 +154,50 @@ impl Assembler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn sample() -> Result<Vec<Picture>> {
+        Ok(vec![Picture::new(1, 1, vec![0; 3])?])
+    }
+
+    #[test]
+    fn a_panic_is_an_error_and_not_a_wait() {
+        let make =
+            || Box::new(|draw: Draw| if draw.sample == 3 { panic!("on {}", draw.sample) } else { sample() }) as Make;
+        let workers = Workers::start(vec![make(), make()], Order::new(0, 4, 4), 2, 0).unwrap();
+        let error = workers.next().unwrap_err().to_string();
+        assert!(error.contains("panicked on sample 3: on 3"), "{error}");
+        assert!(workers.next().unwrap_err().to_string().contains("ended"));
+    }
+
+    #[test]
+    fn dropping_leaves_the_queued_work_undone() {
+        let made = Arc::new(AtomicUsize::new(0));
+        let (permits, permit) = bounded::<()>(0);
+        let make = || {
+            let (made, permit) = (Arc::clone(&made), permit.clone());
+            Box::new(move |_| {
+                let _ = permit.recv();
+                made.fetch_add(1, Ordering::Relaxed);
+                sample()
+            }) as Make
+        };
+        // 4096 samples are queued; each is made only when permitted.
+        let workers = Workers::start(vec![make(), make()], Order::new(0, 64, 64), 64, 0).unwrap();
+        let (begin, begun) = bounded(0);
+        let dropping = std::thread::spawn(move || {
+            begin.send(()).unwrap();
+            drop(workers);
+        });
+        begun.recv().unwrap();
+        while !dropping.is_finished() {
+            let _ = permits.try_send(());
+        }
+        assert!(made.load(Ordering::Relaxed) < 4096, "all that was queued was made");
+    }
+}
