@@ -49,9 +49,14 @@ pub fn saturation(rgb: &mut [u8], factor: f32) {
 pub fn hue(rgb: &mut [u8], turn: f64) {
     // Truncated, then wrapped, as NumPy casts it.
     let shift = (turn * 255.0) as i32 as u8;
+    // Each hue's sector of the circle and its place therein.
+    let circle: [(u8, f32); 256] = std::array::from_fn(|hue| {
+        let angle = f64::from((hue as u8).wrapping_add(shift)) * 6.0 / 255.0;
+        (angle as u8, (angle - angle.floor()) as f32)
+    });
     for pixel in rgb.as_chunks_mut::<3>().0 {
         let [h, s, v] = to_hsv(*pixel);
-        *pixel = from_hsv([h.wrapping_add(shift), s, v]);
+        *pixel = from_hsv(circle[usize::from(h)], s, v);
     }
 }
 
@@ -91,31 +96,29 @@ fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     }
     let range = f32::from(max - min);
     // Divided in single, then in double precision: where a value lies on an edge of its 8 bits, this decides it.
-    let [from_r, from_g, from_b] = [r, g, b].map(|c| f64::from(f32::from(max - c) / range));
-    let sixth = if r == max {
-        from_b - from_g
+    let distance = |c: u8| f64::from(f32::from(max - c) / range);
+    // Chosen before the division: a branch would be guessed wrong at every edge in the picture.
+    let (start, plus, minus) = if r == max {
+        (0.0, b, g)
     } else if g == max {
-        2.0 + from_r - from_b
+        (2.0, r, b)
     } else {
-        4.0 + from_g - from_r
+        (4.0, g, r)
     };
+    let sixth = start + distance(plus) - distance(minus);
     let turned = f64::from(sixth as f32) / 6.0 + 1.0;
     let circle = if turned >= 1.0 { turned - 1.0 } else { turned };
     let saturation = range / f32::from(max);
-    [(f64::from(circle as f32) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, max]
+    // By way of i32, which takes fewer instructions: all are within 0 to 255.
+    let level = |share: f32| (f64::from(share) * 255.0) as i32 as u8;
+    [level(circle as f32), level(saturation), max]
 }
 
-/// Pillow's `hsv2rgb`.
-fn from_hsv([h, s, v]: [u8; 3]) -> [u8; 3] {
-    if s == 0 {
-        return [v; 3];
-    }
-    let circle = f64::from(h) * 6.0 / 255.0;
-    let sector = circle as u8;
-    let part = (circle - f64::from(sector)) as f32;
+/// Pillow's `hsv2rgb`, for a hue in `sector` 0 to 6 of the circle and `part` 0 to 1 of the way through it.
+fn from_hsv((sector, part): (u8, f32), s: u8, v: u8) -> [u8; 3] {
     let (value, saturation) = (f64::from(v), f32::from(s) / 255.0);
     // Rounded half up: none of them is negative.
-    let level = |less: f64| (value * (1.0 - less) + 0.5) as u8;
+    let level = |less: f64| (value * (1.0 - less) + 0.5) as i32 as u8;
     let rest = f64::from(saturation) * (1.0 - f64::from(part));
     let (p, q, t) = (level(saturation.into()), level((saturation * part).into()), level(rest));
     match sector % 6 {

@@ -25,7 +25,8 @@ pub struct DataConfig {
     pub video_difference: f64,
     /// Frames of videos are kept with a shorter side of this many pixels at most.
     pub video_short_side: u32,
-    /// Where frames of videos are kept, as JPEG. Absent, it is a temporary folder that goes when the loader does.
+    /// Where frames of videos are kept, as JPEG. Absent, it is a temporary folder that goes when the loader does:
+    /// a resumed run then decodes its videos again.
     pub cache: Option<PathBuf>,
     /// Most space for a run's frames, in millions of bytes. Each video in turn has an even part of what is left;
     /// one that would need more is sampled half as often, and half again, over its whole length, with a warning.
