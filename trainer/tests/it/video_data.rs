@@ -97,7 +97,7 @@ fn a_full_cache_makes_sampling_sparser_over_the_whole_video() {
     let (source, cache) = (folder.path().join("in"), folder.path().join("cache"));
     fs::create_dir(&source).unwrap();
     // Noise takes the most space: about 25 kB a frame, 1.5 MB in all.
-    let noise = |seed: u32| (0..160 * 120 * 3).map(move |i: u32| (i.wrapping_mul(2_654_435_761) ^ seed * 7919) as u8);
+    let noise = |seed: u32| (0..160 * 120 * 3).map(move |i: u32| (i.wrapping_mul(2_654_435_761) ^ (seed * 7919)) as u8);
     let mut writer = Mp4Writer::create(&source.join("a.mp4"), Size::new(160, 120), (10, 1)).unwrap();
     for frame in 0..150 {
         let rgb: Vec<u8> = noise(frame).zip(picture(160, 120, frame).into_raw()).map(|(a, b)| a / 2 + b / 2).collect();
