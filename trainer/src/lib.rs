@@ -5,3 +5,6 @@
 //! ```
 //!
 //! The modules stand in the order of that flow, and import only what stands before them.
+
+pub mod augment;
+pub mod data;
