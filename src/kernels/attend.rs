@@ -179,4 +179,3 @@ fn weigh<S: Simd>(simd: S, scores: &mut [f32], high: f32) -> f32 {
     simd.partial_store_f32s(rest, last);
     simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()
 }
-

@@ -151,3 +151,6 @@ impl InplaceOp1 for Block {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,8 @@ mod simd;
 mod tile;
 
 pub use attention::{attention, attention_plain, cls_attention};
-pub use gelu::{bias_gelu, bias_gelu_plain};
 pub use block::BlockWeights;
+pub use gelu::{bias_gelu, bias_gelu_plain};
 pub use operand::Norm;
 pub use packed::Packed;
 pub use simd::{Isa, exp_all as exp};

@@ -37,13 +37,7 @@ impl Packed {
     /// Packs `weight` (outputs, inputs), row by row, and `bias` (outputs) for `isa`, each row and its bias times
     /// `scale` (outputs) where there is one: LayerScale. In blocks of `depth` inputs x `width` outputs, divisors of
     /// both sides; whole sides where they are none.
-    pub fn new(
-        isa: Isa,
-        weight: &[f32],
-        bias: &[f32],
-        scale: Option<&[f32]>,
-        (depth, width): (usize, usize),
-    ) -> Self {
+    pub fn new(isa: Isa, weight: &[f32], bias: &[f32], scale: Option<&[f32]>, (depth, width): (usize, usize)) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs;
         assert_eq!(inputs * outputs, weight.len(), "packing: the weight has no (outputs, inputs)");
