@@ -99,6 +99,8 @@ fn product(
 pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
     if path.fuses(qkv) {
         qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads })
+    } else if path.trains(qkv) {
+        super::grad::attention(qkv, heads)
     } else {
         let (out, _) = attention_plain(qkv, heads, path)?;
         Ok(out)
@@ -116,7 +118,7 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     let (q, k, v) = (part(0)?, part(1)?, part(2)?);
     let scores = (q.matmul(&k.transpose(2, 3)?)? * (head_dim as f64).powf(-0.5))?; // (B, heads, N, N)
     let attention = match path {
-        Path::Plain => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        Path::Plain | Path::Train => candle_nn::ops::softmax(&scores, D::Minus1)?,
         Path::Fused =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]

@@ -61,6 +61,7 @@ macro_rules! dispatch {
         }
     };
 }
+pub(super) use dispatch;
 
 dispatch! {
     /// e^x of each value in place, relative error below 3e-7 for x <= 88; 0 below -87.

@@ -8,7 +8,7 @@ use super::{Architecture, Family};
 use crate::kernels::{self, Path};
 
 /// Epsilon of every LayerNorm in both papers.
-const EPS: f64 = 1e-6;
+pub(super) const EPS: f64 = 1e-6;
 
 /// Tensors by name, handed out one by one.
 pub(super) struct Source<'a>(pub(super) &'a HashMap<String, Tensor>);
@@ -45,8 +45,8 @@ impl Linear {
 }
 
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
 }
 
 impl LayerNorm {
@@ -67,13 +67,13 @@ pub(super) struct Seen {
 
 /// Pre-norm transformer block: x + ls1(attn(norm1(x))), then x + ls2(mlp(norm2(x))).
 pub(super) struct Block {
-    norm1: LayerNorm,
-    qkv: Linear,
-    proj: Linear,
-    norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-    scales: Option<(Tensor, Tensor)>,
+    pub(super) norm1: LayerNorm,
+    pub(super) qkv: Linear,
+    pub(super) proj: Linear,
+    pub(super) norm2: LayerNorm,
+    pub(super) fc1: Linear,
+    pub(super) fc2: Linear,
+    pub(super) scales: Option<(Tensor, Tensor)>,
     heads: usize,
 }
 
@@ -96,16 +96,23 @@ impl Block {
     }
 
     pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<(Tensor, Seen)> {
+        self.forward_scaled(x, path, &[None, None])
+    }
+
+    /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.
+    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: &[Option<Tensor>; 2]) -> Result<(Tensor, Seen)> {
         let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
         let attended = self.proj.forward(&kernels::attention(&qkv, self.heads, path)?)?;
-        let scaled = |y: Tensor, scale: Option<&Tensor>| match scale {
-            Some(gamma) => y.broadcast_mul(gamma),
+        let by = |y: Tensor, scale: Option<&Tensor>| match scale {
+            Some(scale) => y.broadcast_mul(scale),
             None => Ok(y),
         };
-        let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0))?)?;
+        let scaled =
+            |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors[branch].as_ref());
+        let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0), 0)?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
-        let x = (&x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?)?;
+        let x = (&x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1), 1)?)?;
         Ok((x, Seen { qkv }))
     }
 }
