@@ -43,7 +43,7 @@ impl Vit {
         let patches = grad::patches(groups, p)?;
         let embedded = grad::linear(&patches, &self.patch_embed.weight, &self.patch_embed.bias)?; // (sum of B N, C)
         let positions = Tensor::cat(&positions, 0)?;
-        let mut x = grad::assemble(&embedded, &self.cls_token.flatten_all()?, &positions, &sizes)?;
+        let x = grad::assemble(&embedded, &self.cls_token.flatten_all()?, &positions, &sizes)?;
         let shape = BlockShape {
             dim: c,
             hidden: self.arch.hidden,
@@ -54,12 +54,14 @@ impl Vit {
             cls_only: false,
             keep,
         };
+        let (mut parameters, mut shapes) = (Vec::new(), Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
             let branches = branches.map(|b| b[i].clone());
             let cls_only = i + 1 == self.blocks.len();
-            x = grad::block(&x, &block.parameters()?, BlockShape { branches, cls_only, ..shape.clone() })?;
+            parameters.extend(block.parameters()?);
+            shapes.push(BlockShape { branches, cls_only, ..shape.clone() });
         }
-        Ok(x)
+        grad::stack(&x, &parameters, shapes)
     }
 
     fn crops_plain(&self, groups: &[Tensor], branches: Option<&Branches>) -> Result<Tensor> {
@@ -83,8 +85,8 @@ impl Vit {
 }
 
 impl Block {
-    /// Everything in one flat tensor, as [`grad::block`] takes it. A LayerScale goes into the layer it follows.
-    fn parameters(&self) -> Result<Tensor> {
+    /// Everything as [`grad::stack`] takes it. A LayerScale goes into the layer it follows.
+    fn parameters(&self) -> Result<Vec<Tensor>> {
         let scaled = |linear: &super::layers::Linear, gamma: Option<&Tensor>| match gamma {
             None => Ok((linear.weight.clone(), linear.bias.clone())),
             Some(gamma) => {

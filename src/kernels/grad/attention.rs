@@ -7,6 +7,7 @@ use super::{
     super::math,
     matrix::{Matrix, Threads::One, multiply},
     rows::softmax_back_row,
+    scratch::buffer,
     values, with_values,
 };
 
@@ -43,7 +44,7 @@ fn block_rows(tokens: usize) -> usize {
 /// Attention of groups of images one after the other, qkv (T, 3C) to (queries, C).
 pub(super) fn forward(qkv: &[f32], groups: &[Group], shape: Heads) -> Vec<f32> {
     let total: usize = groups.iter().map(|&(images, tokens)| images * shape.queries(tokens)).sum();
-    let mut out = vec![0f32; total * shape.dim];
+    let mut out = buffer(total * shape.dim);
     let (mut qkv, mut rest) = (qkv, out.as_mut_slice());
     for &(images, tokens) in groups {
         let (own, later) = qkv.split_at(images * tokens * 3 * shape.dim);
@@ -75,7 +76,10 @@ fn one_image(qkv: &[f32], out: &mut [f32], tokens: usize, shape: Heads, scores: 
 
 /// The gradient of qkv (T, 3C) from that of the output (queries, C).
 pub(super) fn backward(qkv: &[f32], d_out: &[f32], groups: &[Group], shape: Heads) -> Vec<f32> {
-    let mut d_qkv = vec![0f32; qkv.len()];
+    let mut d_qkv = buffer(qkv.len());
+    if shape.cls_only {
+        d_qkv.fill(0.0);
+    }
     let (mut qkv, mut d_out, mut rest) = (qkv, d_out, d_qkv.as_mut_slice());
     for &(images, tokens) in groups {
         let (own, later) = qkv.split_at(images * tokens * 3 * shape.dim);
@@ -93,7 +97,8 @@ pub(super) fn backward(qkv: &[f32], d_out: &[f32], groups: &[Group], shape: Head
 }
 
 /// With P = softmax(scale Q K^T): dV = P^T dO, dP = dO V^T, dS = P (dP - rowsum(P dP)), dQ = scale dS K,
-/// dK = scale dS^T Q. P is computed again, a block of queries at a time. `d_qkv` holds zeros.
+/// dK = scale dS^T Q. P is computed again, a block of queries at a time. Where only
+/// `[CLS]` asks, `d_qkv` holds zeros.
 fn one_image_back(
     qkv: &[f32],
     d_out: &[f32],

@@ -1,17 +1,16 @@
-//! A whole pre-norm transformer block as one operator, with its backward.
+//! A pre-norm transformer block on plain slices, with its backward.
 //!
-//! One operator keeps nine values for each channel of a token (qkv, attended, middle, hidden) where a graph of
-//! single operators keeps forty, and saves the zeroing and adding that a graph does at each of its edges.
+//! It keeps nine values for each channel of a token (qkv, attended, middle, hidden) where a graph of single
+//! operators keeps forty.
 
-use std::sync::Mutex;
-
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::{
     attention::{self, Heads},
     gelu, layer_norm, linear,
     matrix::{Matrix, Threads::All, multiply, product},
-    rows, tracked, values, with_values,
+    rows,
+    scratch::{buffer, recycle},
 };
 
 /// Whether the forward pass keeps what the backward needs, or the backward computes it again.
@@ -59,7 +58,7 @@ impl BlockShape {
     }
 
     /// Rows that leave the block.
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         if self.cls_only { self.images() } else { self.tokens() }
     }
 
@@ -76,14 +75,20 @@ impl BlockShape {
         [c, c, 3 * c * c, 3 * c, c * c, c, c, c, h * c, h, c * h, c]
     }
 
-    fn fits(&self, x: usize, parameters: usize) -> Result<()> {
+    /// How many parameters the block has.
+    pub(super) fn parameters(&self) -> usize {
+        self.lengths().iter().sum()
+    }
+
+    /// Checks this shape and that x and the factors fit it.
+    pub(super) fn fits(&self, x: usize) -> Result<()> {
         let images = self.images();
         let factors = self.branches.iter().flatten().all(|b| b.len() == images);
         if self.dim == 0 || self.hidden == 0 || self.heads == 0 || !self.dim.is_multiple_of(self.heads) {
             bail!("block: {} channels, {} heads, {} hidden", self.dim, self.heads, self.hidden)
         }
-        if x != self.tokens() * self.dim || parameters != self.lengths().iter().sum::<usize>() || !factors {
-            bail!("block: {x} values and {parameters} parameters do not fit {self:?}")
+        if x != self.tokens() * self.dim || !factors {
+            bail!("block: {x} values do not fit {self:?}")
         }
         if self.groups.iter().any(|&(_, tokens)| tokens == 0) {
             bail!("block: an image without tokens")
@@ -116,7 +121,7 @@ impl<'a> Parts<'a> {
 }
 
 /// What the backward needs besides the input.
-struct Kept {
+pub(super) struct Kept {
     /// (T, 3C)
     qkv: Vec<f32>,
     /// What the attention gave, times its branch's factor: (M, C).
@@ -127,10 +132,23 @@ struct Kept {
     hidden: Vec<f32>,
 }
 
+impl Kept {
+    pub(super) fn recycle(self) {
+        recycle([self.qkv, self.attended, self.middle, self.hidden]);
+    }
+}
+
+/// A copy in a used buffer.
+fn copied(x: &[f32]) -> Vec<f32> {
+    let mut out = buffer(x.len());
+    out.copy_from_slice(x);
+    out
+}
+
 /// The rows of x (T, C) that go on: all, or the first of each image.
 fn leaving(x: &[f32], shape: &BlockShape) -> Vec<f32> {
     if !shape.cls_only {
-        return x.to_vec();
+        return copied(x);
     }
     let mut out = Vec::with_capacity(shape.rows() * shape.dim);
     let mut rest = x;
@@ -178,13 +196,14 @@ fn scale_rows(x: &mut [f32], width: usize, scales: Option<&[f32]>) {
     });
 }
 
-fn forward(shape: &BlockShape, x: &[f32], flat: &[f32]) -> (Vec<f32>, Kept) {
+/// The output (M, C), and what the backward needs.
+pub(super) fn forward(shape: &BlockShape, x: &[f32], flat: &[f32]) -> (Vec<f32>, Kept) {
     let (c, h, t, m) = (shape.dim, shape.hidden, shape.tokens(), shape.rows());
     let p = Parts::cut(shape, flat);
     let of_attention = shape.scales(0);
     let normed = layer_norm::forward(x, p.vector(0), p.vector(1), shape.eps);
     let qkv = linear::forward(Matrix::new(&normed, t, c), p.weight(2), p.vector(3), t);
-    drop(normed);
+    recycle([normed]);
     let mut attended = attention::forward(&qkv, &shape.groups, shape.heads());
     scale_rows(&mut attended, c, of_attention.as_deref());
     let mut middle = leaving(x, shape);
@@ -194,15 +213,17 @@ fn forward(shape: &BlockShape, x: &[f32], flat: &[f32]) -> (Vec<f32>, Kept) {
     let of_mlp = shape.scales(1);
     let normed = layer_norm::forward(&middle, p.vector(6), p.vector(7), shape.eps);
     let hidden = product(Matrix::new(&normed, m, c), p.weight(8).t());
+    recycle([normed]);
     let active = gelu::forward(&hidden, p.vector(9), of_mlp.as_deref());
-    let mut y = middle.clone();
+    let mut y = copied(&middle);
     add_bias(&mut y, p.vector(11), of_mlp.as_deref());
     multiply(&mut y, c, Matrix::new(&active, m, h), p.weight(10).t(), true, All);
+    recycle([active]);
     (y, Kept { qkv, attended, middle, hidden })
 }
 
 /// The gradients of x (T, C) and of the parameters, from that of the output (M, C).
-fn backward(shape: &BlockShape, x: &[f32], flat: &[f32], mut kept: Kept, dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn backward(shape: &BlockShape, x: &[f32], flat: &[f32], mut kept: Kept, dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let (c, h, t, m) = (shape.dim, shape.hidden, shape.tokens(), shape.rows());
     let p = Parts::cut(shape, flat);
     let mut grads: [Vec<f32>; 12] = Default::default();
@@ -213,19 +234,20 @@ fn backward(shape: &BlockShape, x: &[f32], flat: &[f32], mut kept: Kept, dy: &[f
     let active = gelu::differentiate(&mut kept.hidden, p.vector(9), scales.as_deref());
     grads[10] = product(d.t(), Matrix::new(&active, m, h));
     grads[11] = rows::column_sums(dy, c, scales.as_deref());
-    drop(active);
+    recycle([active]);
     let mut d_hidden = product(d, p.weight(10));
     gelu::multiply_by(&mut d_hidden, &kept.hidden);
-    drop(kept.hidden);
+    recycle([kept.hidden]);
     grads[9] = rows::column_sums(&d_hidden, h, None);
     let normed = layer_norm::forward(&kept.middle, p.vector(6), p.vector(7), shape.eps);
     let d = Matrix::new(&d_hidden, m, h);
     grads[8] = product(d.t(), Matrix::new(&normed, m, c));
     let d_normed = product(d, p.weight(8));
-    drop(d_hidden);
-    let mut d_middle = dy.to_vec();
+    recycle([normed, d_hidden]);
+    let mut d_middle = copied(dy);
     grads[6] = layer_norm::backward(&kept.middle, &d_normed, p.vector(6), shape.eps, &mut d_middle);
     grads[7] = grads[6].split_off(c);
+    recycle([d_normed, kept.middle]);
 
     // middle = x + s (attention(norm1(x) Wqkv^T + bqkv) Wp^T + bp)
     let scales = shape.scales(0);
@@ -235,65 +257,25 @@ fn backward(shape: &BlockShape, x: &[f32], flat: &[f32], mut kept: Kept, dy: &[f
     let mut d_attended = product(d, p.weight(4));
     scale_rows(&mut d_attended, c, scales.as_deref());
     let d_qkv = attention::backward(&kept.qkv, &d_attended, &shape.groups, shape.heads());
+    recycle([kept.attended, kept.qkv, d_attended]);
     grads[3] = rows::column_sums(&d_qkv, 3 * c, None);
     let normed = layer_norm::forward(x, p.vector(0), p.vector(1), shape.eps);
     let d = Matrix::new(&d_qkv, t, 3 * c);
     grads[2] = product(d.t(), Matrix::new(&normed, t, c));
     let d_normed = product(d, p.weight(2));
+    recycle([normed, d_qkv]);
     let mut dx = returning(d_middle, shape);
     grads[0] = layer_norm::backward(x, &d_normed, p.vector(0), shape.eps, &mut dx);
     grads[1] = grads[0].split_off(c);
-    (dx, grads.concat())
+    recycle([d_normed]);
+    let all = grads.concat();
+    recycle(grads);
+    (dx, all)
 }
 
-struct Block {
-    shape: BlockShape,
-    /// Whether a backward will come at all.
-    tracked: bool,
-    kept: Mutex<Option<Kept>>,
-}
-
-impl CustomOp2 for Block {
-    fn name(&self) -> &'static str {
-        "transformer-block"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, x_at: &Layout, p: &CpuStorage, p_at: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, flat) = (values(x, x_at)?, values(p, p_at)?);
-        self.shape.fits(x.len(), flat.len())?;
-        let (y, kept) = forward(&self.shape, x, flat);
-        if self.tracked && self.shape.keep == Keep::Products && let Ok(mut place) = self.kept.lock() {
-            *place = Some(kept);
-        }
-        Ok((CpuStorage::F32(y), Shape::from((self.shape.rows(), self.shape.dim))))
-    }
-
-    fn bwd(&self, x: &Tensor, p: &Tensor, _: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        // Taken, so that its memory goes block by block; a second backward computes it again.
-        let kept = self.kept.lock().ok().and_then(|mut place| place.take());
-        let (dx, dp) = with_values([x, p, dy], |[x, flat, dy]| {
-            let kept = kept.unwrap_or_else(|| forward(&self.shape, x, flat).1);
-            backward(&self.shape, x, flat, kept, dy)
-        })?;
-        let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
-        Ok((Some(dx), Some(Tensor::from_vec(dp, p.shape(), p.device())?)))
-    }
-}
-
-/// A transformer block on the tokens of all images one after the other, x (T, C), with its parameters in one flat
-/// tensor (see [`block_parameters`]): (T, C), or (images, C) with `cls_only`. Differentiable in both.
-///
-/// # Errors
-/// Sizes that do not fit `shape`.
-pub fn block(x: &Tensor, parameters: &Tensor, shape: BlockShape) -> Result<Tensor> {
-    let tracked = tracked(x) || tracked(parameters);
-    x.contiguous()?.apply_op2(&parameters.contiguous()?, Block { shape, tracked, kept: Mutex::new(None) })
-}
-
-/// The parameters of a block in one flat tensor: weight and bias of norm1, qkv, proj, norm2, fc1 and fc2. Differentiable.
-pub fn block_parameters(parts: [&Tensor; 12]) -> Result<Tensor> {
-    let flat = parts.iter().map(|t| t.flatten_all()).collect::<Result<Vec<_>>>()?;
-    Tensor::cat(&flat, 0)
+/// A block's parameters as [`super::stack`] takes them: weight and bias of norm1, qkv, proj, norm2, fc1 and fc2, flat.
+pub fn block_parameters(parts: [&Tensor; 12]) -> Result<Vec<Tensor>> {
+    parts.iter().map(|t| t.flatten_all()).collect()
 }
 
 #[cfg(test)]

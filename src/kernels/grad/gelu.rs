@@ -5,13 +5,14 @@ use rayon::prelude::*;
 
 use super::{
     rows::{self, ROWS},
+    scratch::buffer,
     values, with_values,
 };
 
 /// out = gelu(x + bias) times each row's scale.
 pub(super) fn forward(x: &[f32], bias: &[f32], scales: Option<&[f32]>) -> Vec<f32> {
     let width = bias.len();
-    let mut out = vec![0f32; x.len()];
+    let mut out = buffer(x.len());
     rows::for_rows(&mut out, width, |first, out| {
         let n = out.len() / width;
         rows::gelu_rows(&x[first * width..][..out.len()], bias, scales.map(|s| &s[first..][..n]), out);
@@ -22,7 +23,7 @@ pub(super) fn forward(x: &[f32], bias: &[f32], scales: Option<&[f32]>) -> Vec<f3
 /// Replaces x by the derivative of `gelu(x + bias)` and returns the value, both times each row's scale.
 pub(super) fn differentiate(x: &mut [f32], bias: &[f32], scales: Option<&[f32]>) -> Vec<f32> {
     let width = bias.len();
-    let mut out = vec![0f32; x.len()];
+    let mut out = buffer(x.len());
     x.par_chunks_mut(ROWS * width).zip(out.par_chunks_mut(ROWS * width)).enumerate().for_each(|(i, (x, out))| {
         let n = out.len() / width;
         rows::gelu_back_rows(x, bias, scales.map(|s| &s[i * ROWS..][..n]), out);

@@ -5,13 +5,14 @@ use rayon::prelude::*;
 
 use super::{
     rows::{self, ROWS},
+    scratch::buffer,
     values, with_values,
 };
 
 /// Rows of `weight.len()` values, normalised.
 pub(super) fn forward(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
     let width = weight.len();
-    let mut out = vec![0f32; x.len()];
+    let mut out = buffer(x.len());
     rows::for_rows(&mut out, width, |first, out| {
         rows::layer_norm_rows(&x[first * width..][..out.len()], out, weight, bias, eps);
     });

@@ -49,19 +49,11 @@ pub(super) fn multiply(dst: &mut [f32], stride: usize, a: Matrix, b: Matrix, acc
     unsafe { raw(dst.as_mut_ptr(), stride, a, b, accumulate, threads) }
 }
 
-/// a b on all threads, rows one after the other, in memory that nothing wrote before.
+/// a b on all threads, rows one after the other.
 pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert_eq!(k, b.rows, "product: inner sizes differ");
-    if m == 0 || n == 0 || k == 0 {
-        return vec![0.0; m * n];
-    }
-    let mut out = Vec::with_capacity(m * n);
-    // SAFETY: the allocation holds m rows of n; the product writes each of them without reading before, k > 0.
-    unsafe {
-        raw(out.as_mut_ptr(), n, a, b, false, Threads::All);
-        out.set_len(m * n);
-    }
+    let (m, n) = (a.rows, b.cols);
+    let mut out = if a.cols == 0 { vec![0.0; m * n] } else { super::scratch::buffer(m * n) };
+    multiply(&mut out, n, a, b, false, Threads::All);
     out
 }
 

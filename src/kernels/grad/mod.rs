@@ -13,6 +13,8 @@ mod linear;
 mod loss;
 mod matrix;
 mod rows;
+mod scratch;
+mod stack;
 mod tokens;
 mod update;
 
@@ -20,11 +22,12 @@ mod update;
 mod check;
 
 pub use attention::attention;
-pub use block::{BlockShape, Keep, block, block_parameters};
+pub use block::{BlockShape, Keep, block_parameters};
 pub use gelu::bias_gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use loss::{view_loss, view_loss_plain};
+pub use stack::stack;
 pub use tokens::{assemble, patches};
 pub use update::{AdamW, ema};
 

@@ -17,7 +17,7 @@ pub(super) fn for_rows(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f3
 
 /// `rows` copies of one row.
 pub(super) fn repeated(row: &[f32], rows: usize) -> Vec<f32> {
-    let mut out = vec![0.0; rows * row.len()];
+    let mut out = super::scratch::buffer(rows * row.len());
     for_rows(&mut out, row.len(), |_, block| {
         block.chunks_exact_mut(row.len()).for_each(|r| r.copy_from_slice(row));
     });

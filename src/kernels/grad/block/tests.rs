@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::{super::check, *};
+use super::{
+    super::{check, stack},
+    *,
+};
 use crate::kernels::{Path, attention_plain, bias_gelu_plain};
 
 fn shape(dim: usize, heads: usize, groups: &[(usize, usize)]) -> BlockShape {
@@ -33,7 +36,7 @@ fn given(shape: &BlockShape) -> Vec<Tensor> {
 
 fn fused(x: &[Tensor], shape: &BlockShape) -> Result<Tensor> {
     let parts: Vec<&Tensor> = x[1..].iter().collect();
-    block(&x[0], &block_parameters(parts.try_into().unwrap())?, shape.clone())
+    stack(&x[0], &block_parameters(parts.try_into().unwrap())?, vec![shape.clone()])
 }
 
 /// The same, image by image, of candle's own operators.
@@ -95,6 +98,28 @@ fn keeping_and_computing_again_give_the_same_bits_and_a_second_backward_too() {
     let [first, second] = run(Keep::Products);
     assert_eq!(first, second);
     assert_eq!(first, run(Keep::Input)[0]);
+}
+
+#[test]
+fn blocks_one_after_the_other_equal_the_plain_twins() {
+    let first = shape(6, 2, &[(2, 5), (3, 2)]);
+    let last = BlockShape { cls_only: true, keep: Keep::Input, ..first.clone() };
+    let split = |x: &[Tensor]| (x[..13].to_vec(), x[13..].to_vec());
+    let mut all = given(&first);
+    all.extend(given(&last)[1..].iter().map(|t| (t * 0.7).unwrap()));
+    check::same_gradients(
+        &all,
+        |x| {
+            let parts = |x: &[Tensor]| block_parameters(x.iter().collect::<Vec<_>>().try_into().unwrap());
+            let parameters = [parts(&x[1..13])?, parts(&x[13..])?].concat();
+            stack(&x[0], &parameters, vec![first.clone(), last.clone()])
+        },
+        |x| {
+            let (mut one, two) = split(x);
+            one[0] = plain(&one, &first)?;
+            plain(&[vec![one[0].clone()], two].concat(), &last)
+        },
+    );
 }
 
 #[test]
