@@ -77,6 +77,8 @@ pub(super) fn all_heads(isa: Isa, packed: &[f32], batch: usize, layout: Heads, o
 pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
     if path.fuses(qkv) {
         qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, isa: Isa::best() })
+    } else if path.trains(qkv) {
+        super::grad::attention(qkv, heads)
     } else {
         let (out, _) = attention_plain(qkv, heads, path)?;
         Ok(out)
@@ -94,7 +96,7 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     let (q, k, v) = (part(0)?, part(1)?, part(2)?);
     let scores = (q.matmul(&k.transpose(2, 3)?)? * (head_dim as f64).powf(-0.5))?; // (B, heads, N, N)
     let attention = match path {
-        Path::Plain => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        Path::Plain | Path::Train => candle_nn::ops::softmax(&scores, D::Minus1)?,
         Path::Fused =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]

@@ -56,6 +56,8 @@ pub fn bias_gelu(x: Tensor, bias: &Tensor, path: Path) -> Result<Tensor> {
     if path.fuses(&x) && x.is_contiguous() && bias.is_contiguous() && x.dims().last() == bias.dims().last() {
         x.inplace_op2(bias, &BiasGelu)?;
         Ok(x)
+    } else if path.trains(&x) {
+        super::grad::bias_gelu(&x, bias)
     } else {
         bias_gelu_plain(&x, bias)
     }

@@ -1,13 +1,14 @@
-//! Fused CPU operators for inference. Each has a plain twin, built from candle's own differentiable
-//! operators, that it is tested against; training uses the twins.
+//! Fused CPU operators. Each has a plain twin, built from candle's own differentiable operators, that it is
+//! tested against.
 //!
-//! None of these has a backward. [`Path`] decides which of the two a model runs.
+//! Those for inference have no backward; those in [`grad`] have. [`Path`] decides which of them a model runs.
 
 mod attend;
 mod attention;
 mod block;
 mod buffer;
 mod gelu;
+pub mod grad;
 mod heads;
 mod operand;
 mod packed;
@@ -33,19 +34,31 @@ pub enum Path {
     Plain,
     /// Fused operators where the device has them: inference only, gradients stop at each of them.
     Fused,
+    /// Fused operators with a backward in float32 on the CPU, candle's own differentiable operators elsewhere.
+    Train,
 }
 
 impl Path {
     /// Whether the fused CPU kernels apply to `x`.
     pub(crate) fn fuses(self, x: &Tensor) -> bool {
-        self == Path::Fused && matches!(x.device(), Device::Cpu) && x.dtype() == candle_core::DType::F32
+        self == Path::Fused && has_kernels(x)
     }
+
+    /// Whether the differentiable CPU kernels apply to `x`.
+    pub fn trains(self, x: &Tensor) -> bool {
+        self == Path::Train && has_kernels(x)
+    }
+}
+
+fn has_kernels(x: &Tensor) -> bool {
+    matches!(x.device(), Device::Cpu) && x.dtype() == candle_core::DType::F32
 }
 
 /// Layer normalisation over the last dimension, `(..., C)`.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, path: Path) -> Result<Tensor> {
     match path {
-        Path::Plain => candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32),
+        Path::Train if path.trains(x) => grad::layer_norm(x, weight, bias, eps),
+        Path::Plain | Path::Train => candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32),
         Path::Fused =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]

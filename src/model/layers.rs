@@ -8,7 +8,7 @@ use super::{Architecture, Family};
 use crate::kernels::{self, BlockWeights, Isa, Norm, Packed, Path};
 
 /// Epsilon of every LayerNorm in both papers.
-const EPS: f64 = 1e-6;
+pub(super) const EPS: f64 = 1e-6;
 
 /// Tensors by name, handed out one by one.
 pub(super) struct Source<'a>(pub(super) &'a HashMap<String, Tensor>);
@@ -51,8 +51,8 @@ impl Linear {
 }
 
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
 }
 
 impl LayerNorm {
@@ -83,14 +83,14 @@ enum Layers {
     Packed(BlockWeights),
 }
 
-struct Plain {
-    norm1: LayerNorm,
-    qkv: Linear,
-    proj: Linear,
-    norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
-    scales: Option<(Tensor, Tensor)>,
+pub(super) struct Plain {
+    pub(super) norm1: LayerNorm,
+    pub(super) qkv: Linear,
+    pub(super) proj: Linear,
+    pub(super) norm2: LayerNorm,
+    pub(super) fc1: Linear,
+    pub(super) fc2: Linear,
+    pub(super) scales: Option<(Tensor, Tensor)>,
 }
 
 impl Block {
@@ -119,11 +119,24 @@ impl Block {
     /// The block's output, of x `(B, N, C)`, which it may use up.
     pub(super) fn forward(&self, x: Tensor, path: Path) -> Result<Tensor> {
         match &self.layers {
-            Layers::Plain(plain) => plain.forward(&x, self.heads, path),
+            Layers::Plain(plain) => plain.forward(&x, self.heads, path, &[None, None]),
             Layers::Packed(weights) => {
                 weights.forward(&x)?;
                 Ok(x)
             }
+        }
+    }
+
+    /// [`Self::forward`] with drop path's factors (B, 1, 1) on attention and MLP; plain layers only.
+    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: &[Option<Tensor>; 2]) -> Result<Tensor> {
+        self.plain()?.forward(x, self.heads, path, factors)
+    }
+
+    /// The layers as tensors, where they are.
+    pub(super) fn plain(&self) -> Result<&Plain> {
+        match &self.layers {
+            Layers::Plain(plain) => Ok(plain),
+            Layers::Packed(_) => bail!("a network packed for inference cannot be trained"),
         }
     }
 
@@ -141,17 +154,19 @@ impl Plain {
         self.qkv.forward(&self.norm1.forward(x, path)?) // (B, N, 3C)
     }
 
-    fn forward(&self, x: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
+    /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.
+    fn forward(&self, x: &Tensor, heads: usize, path: Path, factors: &[Option<Tensor>; 2]) -> Result<Tensor> {
         let qkv = self.qkv(x, path)?;
         let attended = self.proj.forward(&kernels::attention(&qkv, heads, path)?)?;
-        let scaled = |y: Tensor, scale: Option<&Tensor>| match scale {
-            Some(gamma) => y.broadcast_mul(gamma),
+        let by = |y: Tensor, scale: Option<&Tensor>| match scale {
+            Some(scale) => y.broadcast_mul(scale),
             None => Ok(y),
         };
-        let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0))?)?;
+        let scaled = |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors[branch].as_ref());
+        let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0), 0)?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
-        &x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?
+        &x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1), 1)?
     }
 
     /// In blocks as wide as the network, so that the MLP's inner channels go through the cache a block at a time.

@@ -2,6 +2,7 @@
 
 mod arch;
 pub mod catalogue;
+mod crops;
 pub mod fetch;
 mod layers;
 mod names;
@@ -12,6 +13,7 @@ mod vit;
 pub mod weights;
 
 pub use arch::{Architecture, Family};
+pub use crops::Branches;
 pub use pos_embed::{bicubic_matrix, resize_pos_embed};
 pub use vit::{Output, Vit, Want};
 pub use weights::{Checkpoint, WeightsError};

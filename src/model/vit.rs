@@ -39,15 +39,15 @@ pub struct Output {
 
 /// A ViT: patch embedding, `[CLS]`, position embeddings, blocks, final norm.
 pub struct Vit {
-    arch: Architecture,
-    patch_embed: Linear,
-    cls_token: Tensor,
+    pub(super) arch: Architecture,
+    pub(super) patch_embed: Linear,
+    pub(super) cls_token: Tensor,
     /// As given: resized before it is rounded to `dtype`.
     pos_embed: Tensor,
     dtype: DType,
-    blocks: Vec<Block>,
-    norm: LayerNorm,
-    path: Path,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: LayerNorm,
+    pub(super) path: Path,
 }
 
 impl Vit {
@@ -108,6 +108,15 @@ impl Vit {
         Ok((patches, rows, cols))
     }
 
+    /// The tokens that enter the first block, `(B, 1 + N, C)`.
+    pub(super) fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let (patches, rows, cols) = self.patches(images)?;
+        let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
+        let b = embedded.dim(0)?;
+        let cls = self.cls_token.broadcast_as((b, 1, self.arch.dim))?;
+        Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)
+    }
+
     /// Runs the network on normalised images `(B, 3, H, W)` as far as the last block that is wanted.
     ///
     /// # Errors
@@ -121,11 +130,7 @@ impl Vit {
         }
         let stop = wanted().max().unwrap_or(last);
 
-        let (patches, rows, cols) = self.patches(images)?;
-        let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
-        let b = embedded.dim(0)?;
-        let cls = self.cls_token.broadcast_as((b, 1, self.arch.dim))?;
-        let mut x = Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)?; // (B, 1 + N, C)
+        let mut x = self.embed(images)?;
 
         let mut tokens = Vec::with_capacity(want.tokens.len());
         let mut keys = Vec::with_capacity(want.keys.len());

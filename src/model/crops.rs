@@ -1,0 +1,115 @@
+//! `[CLS]` features of crops of several sizes at once, as DINO's training asks for.
+//!
+//! In float32 on the CPU all crops run as one ragged batch through fused blocks; the last block computes no more
+//! than `[CLS]` needs. Elsewhere each size is one batch of candle's own operators.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::{Vit, layers::Plain};
+use crate::kernels::grad::{self, BlockShape, Keep};
+
+/// What each image's branches are multiplied by, block by block: attention, then MLP; 0 or 1 / keep (drop path).
+pub type Branches = Vec<[Vec<f32>; 2]>;
+
+impl Vit {
+    /// `[CLS]` after the final norm, `(images, C)`, of crops `(B, 3, H, W)` of several sizes, one group after the other.
+    ///
+    /// `branches` holds a factor for every image (over all groups, in order) in every block.
+    ///
+    /// # Errors
+    /// Sides that are no multiples of the patch; `branches` of another size.
+    pub fn crops(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
+        let images = groups.iter().map(|g| g.dim(0)).sum::<Result<usize>>()?;
+        let fits = |b: &Branches| b.len() == self.blocks.len() && b.iter().flatten().all(|f| f.len() == images);
+        if groups.is_empty() || !branches.is_none_or(fits) {
+            bail!("crops: {} groups; branch factors want {} blocks of {images} images", groups.len(), self.blocks.len())
+        }
+        let cls = if groups.iter().all(|g| self.path.trains(g)) && self.path.trains(&self.cls_token) {
+            self.crops_fused(groups, branches, keep)?
+        } else {
+            self.crops_plain(groups, branches)?
+        };
+        self.norm.forward(&cls, self.path)
+    }
+
+    fn crops_fused(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
+        let (p, c) = (self.arch.patch, self.arch.dim);
+        let (mut sizes, mut positions) = (Vec::new(), Vec::new());
+        for group in groups {
+            let (b, _, h, w) = group.dims4()?;
+            positions.push(self.pos_embed(h / p, w / p)?.squeeze(0)?);
+            sizes.push((b, (h / p) * (w / p)));
+        }
+        let patches = grad::patches(groups, p)?;
+        let embedded = grad::linear(&patches, &self.patch_embed.weight, &self.patch_embed.bias)?; // (sum of B N, C)
+        let positions = Tensor::cat(&positions, 0)?;
+        let x = grad::assemble(&embedded, &self.cls_token.flatten_all()?, &positions, &sizes)?;
+        let shape = BlockShape {
+            dim: c,
+            hidden: self.arch.hidden,
+            heads: self.arch.heads,
+            eps: super::layers::EPS as f32,
+            groups: sizes.iter().map(|&(b, n)| (b, n + 1)).collect(),
+            branches: None,
+            cls_only: false,
+            keep,
+        };
+        let (mut parameters, mut shapes) = (Vec::new(), Vec::new());
+        for (i, block) in self.blocks.iter().enumerate() {
+            let branches = branches.map(|b| b[i].clone());
+            let cls_only = i + 1 == self.blocks.len();
+            parameters.extend(block.plain()?.parameters()?);
+            shapes.push(BlockShape { branches, cls_only, ..shape.clone() });
+        }
+        grad::stack(&x, &parameters, shapes)
+    }
+
+    fn crops_plain(&self, groups: &[Tensor], branches: Option<&Branches>) -> Result<Tensor> {
+        let (mut all, mut first) = (Vec::new(), 0);
+        for group in groups {
+            let mut x = self.embed(group)?;
+            let images = x.dim(0)?;
+            for (i, block) in self.blocks.iter().enumerate() {
+                let factor = |branch: usize| {
+                    let factors = branches.map(|b| &b[i][branch][first..first + images]);
+                    factors.map(|f| Tensor::new(f, x.device())?.to_dtype(x.dtype())?.reshape((images, 1, 1)))
+                };
+                let factors = [factor(0).transpose()?, factor(1).transpose()?];
+                x = block.forward_scaled(&x, self.path, &factors)?;
+            }
+            all.push(x.narrow(1, 0, 1)?.squeeze(1)?);
+            first += images;
+        }
+        Tensor::cat(&all, 0)
+    }
+}
+
+impl Plain {
+    /// Everything as [`grad::stack`] takes it. A LayerScale goes into the layer it follows.
+    fn parameters(&self) -> Result<Vec<Tensor>> {
+        let scaled = |linear: &super::layers::Linear, gamma: Option<&Tensor>| match gamma {
+            None => Ok((linear.weight.clone(), linear.bias.clone())),
+            Some(gamma) => Ok::<_, candle_core::Error>((
+                linear.weight.broadcast_mul(&gamma.unsqueeze(1)?)?,
+                (&linear.bias * gamma)?,
+            )),
+        };
+        let gammas = self.scales.as_ref();
+        let (proj, proj_bias) = scaled(&self.proj, gammas.map(|s| &s.0))?;
+        let (fc2, fc2_bias) = scaled(&self.fc2, gammas.map(|s| &s.1))?;
+        grad::block_parameters([
+            &self.norm1.weight,
+            &self.norm1.bias,
+            &self.qkv.weight,
+            &self.qkv.bias,
+            &proj,
+            &proj_bias,
+            &self.norm2.weight,
+            &self.norm2.bias,
+            &self.fc1.weight,
+            &self.fc1.bias,
+            &fc2,
+            &fc2_bias,
+        ])
+    }
+}
