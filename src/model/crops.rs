@@ -89,9 +89,10 @@ impl Block {
     fn parameters(&self) -> Result<Vec<Tensor>> {
         let scaled = |linear: &super::layers::Linear, gamma: Option<&Tensor>| match gamma {
             None => Ok((linear.weight.clone(), linear.bias.clone())),
-            Some(gamma) => {
-                Ok::<_, candle_core::Error>((linear.weight.broadcast_mul(&gamma.unsqueeze(1)?)?, (&linear.bias * gamma)?))
-            }
+            Some(gamma) => Ok::<_, candle_core::Error>((
+                linear.weight.broadcast_mul(&gamma.unsqueeze(1)?)?,
+                (&linear.bias * gamma)?,
+            )),
         };
         let gammas = self.scales.as_ref();
         let (proj, proj_bias) = scaled(&self.proj, gammas.map(|s| &s.0))?;

@@ -100,15 +100,19 @@ impl Block {
     }
 
     /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.
-    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: &[Option<Tensor>; 2]) -> Result<(Tensor, Seen)> {
+    pub(super) fn forward_scaled(
+        &self,
+        x: &Tensor,
+        path: Path,
+        factors: &[Option<Tensor>; 2],
+    ) -> Result<(Tensor, Seen)> {
         let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
         let attended = self.proj.forward(&kernels::attention(&qkv, self.heads, path)?)?;
         let by = |y: Tensor, scale: Option<&Tensor>| match scale {
             Some(scale) => y.broadcast_mul(scale),
             None => Ok(y),
         };
-        let scaled =
-            |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors[branch].as_ref());
+        let scaled = |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors[branch].as_ref());
         let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0), 0)?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;

@@ -99,14 +99,7 @@ pub(super) fn backward(qkv: &[f32], d_out: &[f32], groups: &[Group], shape: Head
 /// With P = softmax(scale Q K^T): dV = P^T dO, dP = dO V^T, dS = P (dP - rowsum(P dP)), dQ = scale dS K,
 /// dK = scale dS^T Q. P is computed again, a block of queries at a time. Where only
 /// `[CLS]` asks, `d_qkv` holds zeros.
-fn one_image_back(
-    qkv: &[f32],
-    d_out: &[f32],
-    d_qkv: &mut [f32],
-    tokens: usize,
-    shape: Heads,
-    scratch: &mut Vec<f32>,
-) {
+fn one_image_back(qkv: &[f32], d_out: &[f32], d_qkv: &mut [f32], tokens: usize, shape: Heads, scratch: &mut Vec<f32>) {
     let Heads { dim, heads, .. } = shape;
     let (d, stride, queries) = (dim / heads, 3 * dim, shape.queries(tokens));
     for first in (0..queries).step_by(block_rows(tokens)) {

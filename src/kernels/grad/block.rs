@@ -223,7 +223,13 @@ pub(super) fn forward(shape: &BlockShape, x: &[f32], flat: &[f32]) -> (Vec<f32>,
 }
 
 /// The gradients of x (T, C) and of the parameters, from that of the output (M, C).
-pub(super) fn backward(shape: &BlockShape, x: &[f32], flat: &[f32], mut kept: Kept, dy: &[f32]) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn backward(
+    shape: &BlockShape,
+    x: &[f32],
+    flat: &[f32],
+    mut kept: Kept,
+    dy: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
     let (c, h, t, m) = (shape.dim, shape.hidden, shape.tokens(), shape.rows());
     let p = Parts::cut(shape, flat);
     let mut grads: [Vec<f32>; 12] = Default::default();

@@ -91,6 +91,8 @@ mod tests {
 
     #[test]
     fn gradients_equal_finite_differences() {
-        check::finite_differences(&[check::noise((3, 7), 2.0, 3), check::noise(7, 1.0, 4)], |x| bias_gelu(&x[0], &x[1]));
+        check::finite_differences(&[check::noise((3, 7), 2.0, 3), check::noise(7, 1.0, 4)], |x| {
+            bias_gelu(&x[0], &x[1])
+        });
     }
 }

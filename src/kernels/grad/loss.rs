@@ -60,7 +60,8 @@ impl ViewLoss {
             bail!("loss: logits {logits:?}, want (views x images, outputs)")
         };
         let images = rows / views.max(1);
-        if images == 0 || outputs == 0 || rows != views * images || width != outputs || !targets.is_multiple_of(images) {
+        if images == 0 || outputs == 0 || rows != views * images || width != outputs || !targets.is_multiple_of(images)
+        {
             bail!("loss: logits {logits:?} of {views} views do not fit targets {:?}", self.targets.dims())
         }
         let of_teacher = targets / images;

@@ -78,7 +78,9 @@ impl CustomOp2 for Stack {
         let (x, flat) = (values(x, x_at)?, values(p, p_at)?);
         self.fits(x.len(), flat.len())?;
         let (y, left) = self.run(x, flat, self.tracked);
-        if self.tracked && let Ok(mut place) = self.trace.lock() {
+        if self.tracked
+            && let Ok(mut place) = self.trace.lock()
+        {
             *place = Some(left);
         }
         let dim = self.shapes[0].dim;

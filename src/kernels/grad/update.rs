@@ -183,17 +183,14 @@ mod tests {
         let n = CHUNK + 37;
         let (param, teacher) = (check::noise(n, 1.0, 1), check::noise(n, 1.0, 2));
         let moments = (check::noise(n, 0.0, 1), check::noise(n, 0.0, 1));
-        let values = |t: &Tensor| -> Vec<f64> {
-            t.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect()
-        };
+        let values = |t: &Tensor| -> Vec<f64> { t.to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect() };
         let (mut p, mut t) = (values(&param), values(&teacher));
         let (mut m, mut v) = (vec![0.0; n], vec![0.0; n]);
         for step in 1..4u64 {
             let grad = check::noise(n, step as f32, 10 + step as u32);
             let g = values(&grad);
             let norm = g.iter().map(|g| g * g).sum::<f64>().sqrt();
-            let adamw =
-                AdamW { lr: 1e-2, weight_decay: 0.3, betas: (0.9, 0.999), eps: 1e-8, step, clip: Some(3.0) };
+            let adamw = AdamW { lr: 1e-2, weight_decay: 0.3, betas: (0.9, 0.999), eps: 1e-8, step, clip: Some(3.0) };
             let found = adamw.apply(&param, &grad, (&moments.0, &moments.1), Some((&teacher, 0.9))).unwrap();
             assert!((found / norm - 1.0).abs() < 1e-6);
             for i in 0..n {
