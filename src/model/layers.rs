@@ -95,17 +95,20 @@ impl Block {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<(Tensor, Seen)> {
+    /// `factors`: what attention and the MLP add to each image is multiplied by these, `(B, 1, 1)` each.
+    pub(super) fn forward(&self, x: &Tensor, factors: Option<&[Tensor; 2]>, path: Path) -> Result<(Tensor, Seen)> {
         let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
         let attended = self.proj.forward(&kernels::attention(&qkv, self.heads, path)?)?;
         let scaled = |y: Tensor, scale: Option<&Tensor>| match scale {
             Some(gamma) => y.broadcast_mul(gamma),
             None => Ok(y),
         };
-        let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0))?)?;
+        let attended = scaled(attended, self.scales.as_ref().map(|s| &s.0))?;
+        let x = (x + scaled(attended, factors.map(|f| &f[0]))?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
-        let x = (&x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?)?;
+        let mlp = scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1))?;
+        let x = (&x + scaled(mlp, factors.map(|f| &f[1]))?)?;
         Ok((x, Seen { qkv }))
     }
 }

@@ -5,3 +5,14 @@
 //! ```
 //!
 //! The modules stand in the order of that flow, and import only what stands before them.
+
+pub mod augment;
+pub mod data;
+
+pub mod loss;
+pub mod network;
+pub mod optim;
+pub mod schedule;
+
+pub mod diagnostics;
+pub mod learner;

@@ -1,0 +1,6 @@
+//! The trainer's integration tests: the method against the reference's numbers, and the real program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod golden;
+mod shared;
