@@ -14,6 +14,19 @@ use crate::{
     optim::{AdamW, OptimConfig, Rates},
 };
 
+/// A loss that is infinite or not a number.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "step {step}: the loss is {loss}, so nothing more can be learned from here: lower optim.lr, lengthen \
+     schedule.warmup_epochs or lower optim.clip, and start again"
+)]
+pub struct NotFinite {
+    /// The step.
+    pub step: u64,
+    /// Its loss.
+    pub loss: f64,
+}
+
 /// What the schedules say about one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Knobs {
@@ -148,10 +161,7 @@ impl Learner {
         // The step's only number that leaves the device.
         let loss = f64::from(total.to_scalar::<f32>()?);
         if !loss.is_finite() {
-            bail!(
-                "step {step}: the loss is {loss}, so nothing more can be learned from here: lower optim.lr, lengthen \
-                 schedule.warmup_epochs, or lower optim.clip, and start again (--resume from the last checkpoint repeats it)"
-            );
+            return Err(NotFinite { step, loss }.into());
         }
         let gradient_norms = if observe { self.norms(gradients.each())? } else { Vec::new() };
         self.optimizer.step(gradients, knobs.rates)?;

@@ -16,3 +16,18 @@ pub mod schedule;
 
 pub mod diagnostics;
 pub mod learner;
+
+pub mod config;
+
+pub mod checkpoint;
+pub mod run_folder;
+
+pub mod log;
+pub mod progress;
+pub mod report;
+
+pub mod export;
+pub mod prepare;
+pub mod train;
+
+pub mod cli;

@@ -4,14 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
 use crate::augment::CropConfig;
 
-/// `[data]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DataConfig {}
+mod config;
+pub use config::DataConfig;
 
 /// Crops of one view of every image.
 pub struct CropBatch {
@@ -61,7 +57,7 @@ impl Loader {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed ^ (self.next << 20));
         self.next += 1;
         let mut sizes = vec![self.crops.global_size; 2];
-        sizes.extend(vec![self.crops.local_size; self.crops.local_crops]);
+        sizes.extend(vec![self.crops.local_size; self.crops.local_count]);
         let mut crop = |size: usize| CropBatch {
             size,
             pixels: (0..self.batch * 3 * size * size).map(|_| rng.random_range(-2.0..2.0)).collect(),

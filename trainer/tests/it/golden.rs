@@ -90,6 +90,18 @@ fn apart(ours: &Tensor, theirs: &Tensor) -> f32 {
     top(&(ours - theirs).unwrap()) / top(theirs).max(1.0)
 }
 
+/// [`apart`], without the third of qkv's bias that is the keys'. Adding one vector to all keys changes no attention, so
+/// its true gradient is 0, and AdamW scales the rounding noise that is left up to steps of its own; it stays that small.
+fn apart_but_keys(name: &str, ours: &Tensor, theirs: &Tensor) -> f32 {
+    if !name.ends_with("attn.qkv.bias") {
+        return apart(ours, theirs);
+    }
+    let c = ours.dim(0).unwrap() / 3;
+    let third = |i: usize| apart(&ours.narrow(0, i * c, c).unwrap(), &theirs.narrow(0, i * c, c).unwrap());
+    assert!(third(1) < 3e-4, "{name}: more than rounding noise in the keys' third");
+    third(0).max(third(2))
+}
+
 /// The order in which PyTorch walks the parameters.
 fn torch_order() -> Vec<String> {
     let both = |layer: &str| [format!("{layer}.weight"), format!("{layer}.bias")];
@@ -136,7 +148,7 @@ fn six_steps(variant: &str) {
         for (who, parameters) in [("student", &learner.student), ("teacher", &learner.teacher)] {
             for parameter in &parameters.0 {
                 let name = format!("step{i}.{who}.{}", parameter.name);
-                let d = apart(&parameter.var.as_detached_tensor(), &reference.tensors[&name]);
+                let d = apart_but_keys(&name, &parameter.var.as_detached_tensor(), &reference.tensors[&name]);
                 if d > worst {
                     (worst, of) = (d, name);
                 }
@@ -204,17 +216,22 @@ fn parts_of_a_batch_are_the_batch_to_rounding() {
 #[test]
 fn schedules_are_the_references() {
     let Some(path) = shared("golden/schedules.json") else { return };
-    let json: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    // Read as text: the JSON reader may miss the nearest number by its last bit.
+    let text = std::fs::read_to_string(path).unwrap();
+    let values = |key: &str| -> Vec<f64> {
+        let (_, after) = text.split_once(&format!("\"{key}\": [")).unwrap();
+        after.split(']').next().unwrap().split(',').map(|x| x.trim().parse().unwrap()).collect()
+    };
     let schedules = [
         ("lr", Cosine { start: 0.0005, end: 1e-6, warmup: 14, total: 70 }),
         ("weight_decay", Cosine { start: 0.04, end: 0.4, warmup: 0, total: 70 }),
         ("momentum", Cosine { start: 0.996, end: 1.0, warmup: 0, total: 70 }),
     ];
     for (key, schedule) in schedules {
-        let theirs = json[key].as_array().unwrap();
+        let theirs = values(key);
         assert_eq!(theirs.len(), 70);
-        for (step, value) in theirs.iter().enumerate() {
-            assert_eq!(schedule.at(step as u64), value.as_f64().unwrap(), "{key} at step {step}");
+        for (step, value) in theirs.into_iter().enumerate() {
+            assert_eq!(schedule.at(step as u64), value, "{key} at step {step}");
         }
     }
 }
