@@ -109,7 +109,10 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     let filter = std::env::var("MASKD_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "warn".to_owned());
     let filter = EnvFilter::builder().parse(&filter).map_err(|e| anyhow!("MASKD_LOG: {e}")).or_exit(Exit::Config)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    log.with_ansi(std::io::stderr().is_terminal()).try_init().map_err(|e| anyhow!("logging: {e}")).or_exit(Exit::Internal)?;
+    log.with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+        .map_err(|e| anyhow!("logging: {e}"))
+        .or_exit(Exit::Internal)?;
     match cli.command {
         Command::Pretrain(args) => pretrain(args),
         Command::Export(args) => write_weights(&args),
@@ -131,10 +134,9 @@ fn pretrain(args: Pretrain) -> Result<(), Failure> {
     say_skipped(&training.loader.skipped());
     let out = args.out.display();
     match ended {
-        Ended::Done(path) => eprintln!(
-            "done: {}\nnext: maskd-train export {out} --out weights.safetensors",
-            path.display()
-        ),
+        Ended::Done(path) => {
+            eprintln!("done: {}\nnext: maskd-train export {out} --out weights.safetensors", path.display())
+        }
         Ended::Stopped(path) => eprintln!(
             "stopped after step {}: {}\ngo on: maskd-train pretrain --out {out} --resume",
             training.step,

@@ -19,7 +19,8 @@ pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> 
         bail!("{}: it is there already; --force overwrites it", out.display());
     }
     let progress = &saved.progress;
-    let arch = progress.config.model.as_ref().map(ModelConfig::architecture).context("the checkpoint says no [model]")?;
+    let arch =
+        progress.config.model.as_ref().map(ModelConfig::architecture).context("the checkpoint says no [model]")?;
     let mut tensors = saved.backbone();
     if half {
         tensors.values_mut().try_for_each(|t| t.to_dtype(DType::F16).map(|half| *t = half))?;

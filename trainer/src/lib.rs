@@ -22,9 +22,10 @@ pub mod config;
 pub mod checkpoint;
 pub mod run_folder;
 
+pub mod report;
+
 pub mod log;
 pub mod progress;
-pub mod report;
 
 pub mod export;
 pub mod prepare;

@@ -37,7 +37,10 @@ impl RunFolder {
     pub fn open(root: &Path) -> Result<Self> {
         let checkpoints = root.join("checkpoints");
         if !checkpoints.is_dir() {
-            bail!("{}: no run that could be resumed (it has no checkpoints/); start one without --resume", root.display());
+            bail!(
+                "{}: no run that could be resumed (it has no checkpoints/); start one without --resume",
+                root.display()
+            );
         }
         let folder = Self::lock(root)?;
         for place in [root, &checkpoints] {

@@ -153,7 +153,9 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
             match checkpoint(training, observers, loss)? {
                 Ok(_) => saved = training.step,
                 // The work is in memory still: the disk may have room again at the next one.
-                Err(e) => tracing::warn!("no checkpoint at step {}, the one before is still there: {e:#}", training.step),
+                Err(e) => {
+                    tracing::warn!("no checkpoint at step {}, the one before is still there: {e:#}", training.step)
+                }
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::augment::CropConfig;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use crate::augment::CropConfig;
 
 mod config;
 pub use config::DataConfig;

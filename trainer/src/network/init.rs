@@ -39,7 +39,9 @@ pub fn fresh(shape: &Shape, rng: &mut ChaCha8Rng) -> Result<HashMap<String, Tens
         };
         let values: Vec<f32> = if let Some(bound) = bound {
             (0..n).map(|_| rng.random_range(-bound..bound) as f32).collect()
-        } else if name.ends_with("weight_g") || name.ends_with(".gamma") || (dims.len() == 1 && name.ends_with("weight"))
+        } else if name.ends_with("weight_g")
+            || name.ends_with(".gamma")
+            || (dims.len() == 1 && name.ends_with("weight"))
         {
             vec![1.0; n]
         } else if name.ends_with(".bias") {

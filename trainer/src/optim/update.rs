@@ -145,8 +145,7 @@ mod tests {
     #[test]
     fn in_place_equals_the_plain_twin() {
         for clip in [0.0, 0.5, 1e6] {
-            let update =
-                Update { betas: [0.9, 0.999], eps: 1e-8, clip, shrink: 0.99, pace: 0.01, square_scale: 0.05 };
+            let update = Update { betas: [0.9, 0.999], eps: 1e-8, clip, shrink: 0.99, pace: 0.01, square_scale: 0.05 };
             let [a, b] = [(); 2].map(|()| {
                 [wave(70_001, 0.0), wave(70_001, 1.0), wave(70_001, 2.0).abs().unwrap()]
                     .map(|t| Var::from_tensor(&t).unwrap())

@@ -40,8 +40,7 @@ fn reference(variant: &str) -> Option<Reference> {
     let json: Value = serde_json::from_str(&text).unwrap();
     let tensors =
         safetensors::load(shared(&format!("golden/dino_steps_{variant}.safetensors"))?, &Device::Cpu).unwrap();
-    let backbone =
-        Architecture { family: Family::Dino, patch: 8, dim: 24, depth: 2, heads: 2, hidden: 96, grid: 4 };
+    let backbone = Architecture { family: Family::Dino, patch: 8, dim: 24, depth: 2, heads: 2, hidden: 96, grid: 4 };
     let norm_last_layer = json["config"]["norm_last_layer"].as_bool().unwrap();
     let head = HeadConfig { hidden: 40, bottleneck: 16, outputs: 32, norm_last_layer };
     Some(Reference { steps: json["steps"].as_array().unwrap().clone(), tensors, shape: Shape { backbone, head } })
@@ -49,8 +48,11 @@ fn reference(variant: &str) -> Option<Reference> {
 
 impl Reference {
     fn learner(&self) -> Learner {
-        let initial =
-            self.tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix("initial.")?.to_owned(), t.clone()))).collect();
+        let initial = self
+            .tensors
+            .iter()
+            .filter_map(|(n, t)| Some((n.strip_prefix("initial.")?.to_owned(), t.clone())))
+            .collect();
         let place = (&Device::Cpu, DType::F32);
         Learner::new(self.shape.clone(), &initial, (&LossConfig::default(), &OPTIM), 1, place).unwrap()
     }
@@ -59,10 +61,7 @@ impl Reference {
     fn batch(&self, step: usize, from: usize, images: usize) -> Batch {
         let crop = |i: usize| {
             let crop = self.tensors[&format!("step{step}.crop{i}")].narrow(0, from, images).unwrap();
-            CropBatch {
-                size: crop.dim(3).unwrap(),
-                pixels: crop.flatten_all().unwrap().to_vec1().unwrap(),
-            }
+            CropBatch { size: crop.dim(3).unwrap(), pixels: crop.flatten_all().unwrap().to_vec1().unwrap() }
         };
         Batch { crops: (0..4).map(crop).collect(), images }
     }
@@ -124,11 +123,9 @@ fn six_steps(variant: &str) {
         let number = |key: &str| expected[key].as_f64().unwrap();
         let knobs = knobs(i as u64);
         assert_eq!(knobs.teacher_temperature, number("teacher_temp"));
-        for (ours, key) in [
-            (knobs.rates.lr, "lr"),
-            (knobs.rates.weight_decay, "weight_decay"),
-            (knobs.teacher_momentum, "momentum"),
-        ] {
+        for (ours, key) in
+            [(knobs.rates.lr, "lr"), (knobs.rates.weight_decay, "weight_decay"), (knobs.teacher_momentum, "momentum")]
+        {
             assert!((ours - number(key)).abs() <= 1e-16 + 1e-15 * number(key), "step {i}: {key} {ours}");
         }
         let mut batch = Some(reference.batch(i, 0, 4));
