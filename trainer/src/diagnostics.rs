@@ -99,8 +99,7 @@ fn fault(h: &Health, loss: f64) -> Option<String> {
     if h.teacher_entropy > 0.98 * h.uniform && loss > 0.98 * h.uniform {
         return Some(format!(
             "collapse to uniform: the loss {loss:.3} is still near ln K = {:.3} and the teacher says the same of every \
-             image. Lower loss.teacher_temperature, raise optim.lr or lower head.outputs; for small batches raise \
-             optim.teacher_momentum less and use fewer outputs (4096)",
+             image. Lower loss.teacher_temperature, raise optim.lr, and with small batches take fewer head.outputs (4096)",
             h.uniform
         ));
     }
@@ -118,4 +117,62 @@ fn fault(h: &Health, loss: f64) -> Option<String> {
             h.rank
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// 8 rows of K = 16 outputs from `logit(row, output)`, the student agreeing; features likewise.
+    fn outputs(logit: impl Fn(usize, usize) -> f32) -> Outputs {
+        let values = (0..8 * 16).map(|i| logit(i / 16, i % 16)).collect();
+        let said = Tensor::from_vec(values, (8, 16), &Device::Cpu).unwrap();
+        let targets = candle_nn::ops::softmax(&said, D::Minus1).unwrap();
+        Outputs { features: said.clone(), targets, said }
+    }
+
+    fn health(logit: impl Fn(usize, usize) -> f32) -> Health {
+        Health::of(&outputs(logit), &Tensor::zeros((1, 16), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap()
+    }
+
+    /// Two views of four images, each image with an output of its own.
+    fn sound(row: usize, output: usize) -> f32 {
+        if output == row % 4 { 8.0 } else { 0.0 }
+    }
+
+    #[test]
+    fn numbers_tell_sound_from_collapsed() {
+        let ln_k = 16f64.ln();
+        let good = health(sound);
+        assert!(good.teacher_entropy < 0.1 && good.usage_entropy > 1.3 && good.kl < 1e-6, "{good:?}");
+        assert!((good.rank - 3.0).abs() < 0.01 && good.rank_limit == 7.0, "{good:?}");
+        let uniform = health(|_, _| 1.0);
+        assert!((uniform.teacher_entropy - ln_k).abs() < 1e-5 && uniform.rank == 0.0, "{uniform:?}");
+        let single = health(|_, output| if output == 3 { 20.0 } else { 0.0 });
+        assert!(single.teacher_entropy < 1e-4 && single.usage_entropy < 1e-4, "{single:?}");
+        // The student disagrees: views of different images stand across from each other.
+        let apart = health(|row, output| if output == row { 8.0 } else { 0.0 });
+        assert!(apart.kl > 5.0, "{apart:?}");
+    }
+
+    #[test]
+    fn a_collapse_is_told_once_after_some_time_and_names_what_to_change() {
+        let ln_k = 16f64.ln();
+        let mut watch = Watch::default();
+        let mut look = |health: &Health, loss: f64| (0..8).filter_map(|_| watch.look(health, loss)).collect::<Vec<_>>();
+        assert!(look(&health(sound), 1.0).is_empty());
+        let told = look(&health(|_, _| 1.0), ln_k);
+        assert!(
+            told.len() == 1 && told[0].contains("uniform") && told[0].contains("loss.teacher_temperature"),
+            "{told:?}"
+        );
+        assert!(look(&health(sound), 1.0).is_empty());
+        let told = look(&health(|_, output| if output == 3 { 20.0 } else { 0.0 }), 0.0);
+        assert!(told.len() == 1 && told[0].contains("one output"), "{told:?}");
+        look(&health(sound), 1.0);
+        let told = look(&health(|row, output| if row % 2 == output { 4.0 } else { 0.0 }), 1.0);
+        assert!(told.len() == 1 && told[0].contains("1.0 direction"), "{told:?}");
+    }
 }

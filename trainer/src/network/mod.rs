@@ -88,7 +88,8 @@ impl Network {
     pub fn features(&self, images: &Tensor, factors: &[[Tensor; 2]]) -> Result<Tensor> {
         let want = Want { tokens: vec![self.vit.architecture().depth - 1], ..Want::default() };
         let output = self.vit.forward_dropping(&images.to_dtype(self.dtype)?, &want, factors)?;
-        output.tokens[0].narrow(1, 0, 1)?.squeeze(1)
+        // Contiguous: GPU products take no rows with gaps between them.
+        output.tokens[0].narrow(1, 0, 1)?.squeeze(1)?.contiguous()
     }
 
     /// The head's outputs, `(B, K)` in float32, of features `(B, C)`.

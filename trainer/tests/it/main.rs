@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod golden;
+mod learner;
+mod order;
 mod presets;
 mod program;
 mod shared;

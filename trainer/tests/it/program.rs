@@ -162,7 +162,7 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
         let mut child = if begun { scene.resume("cut") } else { scene.begin("cut") }.spawn().unwrap();
         let log = scene.path("cut").join("log.jsonl");
         let bytes = || fs::metadata(&log).map_or(0, |m| m.len());
-        let (until, mut spins) = (bytes() + rng.random_range(1..900), rng.random_range(0..3_000_000u32));
+        let (until, mut spins) = (bytes() + rng.random_range(1..900), rng.random_range(0..4000u32));
         let ended = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
