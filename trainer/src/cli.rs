@@ -31,28 +31,40 @@ pub struct Cli {
     command: Command,
 }
 
-const HELP: &str = "From images to masks:
-  maskd-train pretrain --data footage/ --out run --config configs/train-tiny.toml
+const HELP: &str = "From footage to masks:
+  maskd-train pretrain --data footage/ --out run \\
+    --config configs/train-tiny.toml
   maskd-train export run --out weights.safetensors
-  maskd segment --weights weights.safetensors ...
+  maskd segment --help
 
-Exit codes: 0 done or stopped, 2 usage, 64 configuration, 65 data, weights or checkpoint, 70 training failed,
-74 files. MASKD_LOG sets what is logged besides warnings (debug, or a filter).";
+Exit codes:
+  0   done, or stopped with a checkpoint
+  2   wrong usage of the command line
+  64  bad configuration
+  65  bad input: data, weights or a checkpoint cannot be used
+  70  the training failed
+  74  a file could not be read or written
+
+Environment:
+  MASKD_LOG   what to log besides warnings: a level (debug) or a filter";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Train, from scratch, from given weights, or on from where it was interrupted
     #[command(after_help = "Examples:
   From scratch, on a laptop, in minutes:
-    maskd-train pretrain --data clips/ photos/ --out run --config configs/train-tiny.toml
+    maskd-train pretrain --data clips/ --out run \\
+      --config configs/train-tiny.toml
   Fit given weights to your cameras, in hours:
-    maskd-train pretrain --data recordings/ --out run --config configs/train-footage.toml --init dinov2.safetensors
+    maskd-train pretrain --data recordings/ --out run \\
+      --config configs/train-footage.toml --init dinov2.safetensors
   Go on after an interruption:
     maskd-train pretrain --out run --resume
 
-The run folder holds config.toml, log.jsonl (loss and diagnostics), checkpoints/ and best.safetensors. Ctrl-C and
-SIGTERM end the step that is being done, save and exit; a second one ends at once. The loss starts at ln K (K =
-head.outputs) and must fall below it.")]
+RUN holds config.toml, log.jsonl (loss and diagnostics), checkpoints/ and
+best.safetensors. Ctrl-C and SIGTERM let the step in hand end, save, and exit;
+a second one ends at once. The loss starts near ln K (K = head.outputs) and
+must fall clearly below it.")]
     Pretrain(Pretrain),
     /// Write a run's backbone (the teacher's) as weights for maskd
     Export(Export),
