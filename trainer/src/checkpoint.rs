@@ -115,7 +115,9 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
 pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inner = || -> Result<()> {
-        let part = tempfile::Builder::new().prefix(PART).tempfile_in(folder)?;
+        // As any new file: what others may read is the umask's to say, not the temporary file's.
+        let open_to_umask = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        let part = tempfile::Builder::new().prefix(PART).permissions(open_to_umask).tempfile_in(folder)?;
         write(part.path())?;
         // Opened again: the writer may have put another file in its place.
         File::open(part.path())?.sync_all()?;

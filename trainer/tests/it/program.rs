@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -326,6 +327,10 @@ fn exported_weights_are_the_teachers_and_can_be_gone_on_from() {
         assert!(weights.metadata.contains_key(key), "{key}");
     }
     assert_eq!(weights.metadata["step"], "5");
+    // Readable by whom the umask lets read: the daemon is another user.
+    fs::write(scene.path("like"), "").unwrap();
+    let mode = |name: &str| fs::metadata(scene.path(name)).unwrap().permissions().mode();
+    assert_eq!(mode("w.safetensors"), mode("like"));
     let said = info(&scene.path("w.safetensors"));
     let step = said.lines().any(|l| l.starts_with("metadata") && l.ends_with("step = 5"));
     assert!(step && said.contains("config_sha256 = ") && said.contains("data = "), "{said}");
