@@ -108,27 +108,30 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Writes `path` whole or not at all: `write` fills a temporary file beside it.
+/// Writes `path` whole or not at all: `write` fills a file, or makes another, in a temporary folder beside it.
 ///
 /// # Errors
 /// The disk is full or the folder cannot be written; what was at `path` is then still there.
 pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inner = || -> Result<()> {
-        // As any new file: what others may read is the umask's to say, not the temporary file's.
-        let open_to_umask = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-        let part = tempfile::Builder::new().prefix(PART).permissions(open_to_umask).tempfile_in(folder)?;
-        write(part.path())?;
-        // Opened again: the writer may have put another file in its place.
-        File::open(part.path())?.sync_all()?;
-        part.persist(path)?;
+        // A folder of its own: the writer of tensors has temporary files, too, and all must go together.
+        let place = tempfile::Builder::new().prefix(PART).tempdir_in(folder)?;
+        let part = place.path().join("part");
+        // Who may read it is for the umask to say, which that writer does not ask.
+        let permissions = File::create(&part)?.metadata()?.permissions();
+        write(&part)?;
+        let file = File::open(&part)?;
+        file.set_permissions(permissions)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)?;
         // The name itself is on the disk only when the folder is.
         Ok(File::open(folder)?.sync_all()?)
     };
     inner().with_context(|| format!("{} could not be written", path.display()))
 }
 
-/// How unfinished files are called.
+/// How the folders of unfinished files are called.
 pub const PART: &str = ".part-";
 
 /// Writes the checkpoint of `learner` to `path`, whole or not at all.

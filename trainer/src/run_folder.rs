@@ -46,7 +46,7 @@ impl RunFolder {
         for place in [root, &checkpoints] {
             for entry in fs::read_dir(place).with_context(|| place.display().to_string())?.flatten() {
                 if entry.file_name().to_string_lossy().starts_with(PART) {
-                    let _ = fs::remove_file(entry.path());
+                    let _ = fs::remove_dir_all(entry.path());
                 }
             }
         }

@@ -20,12 +20,13 @@ pub struct DataConfig {
     /// Frames taken from each second of a video's own time.
     pub video_rate: f64,
     /// A frame is left out if it differs from the last one taken by less than this: root mean square over the grey
-    /// levels (0 to 255) of thumbnails of 32 x 32. Noise stays below 1; a person walking through a street gives 2 to 6;
-    /// a camera that moves, 10 and more. 0 takes every frame.
+    /// levels (0 to 255) of thumbnails of 32 x 32. The noise of a camera at rest stays below 1; half a second in a
+    /// busy street makes 5 to 15, half a second of a moving camera 15 to 60. 0 takes every frame.
     pub video_difference: f64,
     /// Frames of videos are kept with a shorter side of this many pixels at most.
     pub video_short_side: u32,
-    /// Where frames of videos are kept, as JPEG. Absent, it is a temporary folder that goes when the loader does.
+    /// Where frames of videos are kept, as JPEG. Absent, it is a temporary folder that goes when the loader does:
+    /// a resumed run then decodes its videos again.
     pub cache: Option<PathBuf>,
     /// Most space for a run's frames, in millions of bytes. Each video in turn has an even part of what is left;
     /// one that would need more is sampled half as often, and half again, over its whole length, with a warning.
@@ -40,7 +41,7 @@ impl Default for DataConfig {
             max_megapixels: 64,
             min_side: 32,
             video_rate: 2.0,
-            video_difference: 1.5,
+            video_difference: 2.0,
             video_short_side: 480,
             cache: None,
             cache_megabytes: 4000,
