@@ -35,7 +35,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// A value that was read but must not be: `key` is dotted, as in `runtime.max_batch`.
-    pub(super) fn invalid(text: &str, file: &str, key: &str, message: String) -> Self {
+    pub fn invalid(text: &str, file: &str, key: &str, message: String) -> Self {
         let message = format!("{key}: {message}");
         match line_of(text, key) {
             Some(line) => Self::Line { file: file.to_owned(), line, message },
@@ -44,7 +44,7 @@ impl ConfigError {
     }
 
     /// What the TOML reader says, on one line.
-    pub(super) fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
+    pub fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
         let mut message = error.message().trim().replace('\n', ", ");
         let span = error.span();
         if let Some(suggestion) = suggestion(&message) {

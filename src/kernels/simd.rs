@@ -124,7 +124,7 @@ fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: [f32; 
     p
 }
 
-/// 2^x for x <= 127, relative error below 2e-7; what is under -126 counts as -126.
+/// 2^x for x <= 127, relative error below 3e-7; what is under -126 counts as -126.
 ///
 /// x = n + f, |f| <= 1/2; a degree-5 minimax polynomial for 2^f, and n added to the exponent bits.
 #[inline(always)]
@@ -264,7 +264,7 @@ mod tests {
         for ys in on_all(&xs, Function::Exp2) {
             let error = |(x, y): (&f32, f32)| (f64::from(y) / f64::from(*x).exp2() - 1.0).abs();
             let worst = xs.iter().zip(ys).map(error).fold(0.0, f64::max);
-            assert!(worst < 2e-7, "exp2: {worst:e}");
+            assert!(worst < 3e-7, "exp2: {worst:e}");
         }
         for ys in on_all(&[-1e30, f32::NEG_INFINITY, 0.0], Function::Exp) {
             assert_eq!((ys[0], ys[1]), (0.0, 0.0));

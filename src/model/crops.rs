@@ -70,12 +70,16 @@ impl Vit {
             let mut x = self.embed(group)?;
             let images = x.dim(0)?;
             for (i, block) in self.blocks.iter().enumerate() {
-                let factor = |branch: usize| {
-                    let factors = branches.map(|b| &b[i][branch][first..first + images]);
-                    factors.map(|f| Tensor::new(f, x.device())?.to_dtype(x.dtype())?.reshape((images, 1, 1)))
+                let factor = |branch: &Vec<f32>| {
+                    let factors = Tensor::new(&branch[first..first + images], x.device())?;
+                    factors.to_dtype(x.dtype())?.reshape((images, 1, 1))
                 };
-                let factors = [factor(0).transpose()?, factor(1).transpose()?];
-                x = block.forward_scaled(&x, self.path, &factors)?;
+                x = match branches.map(|b| &b[i]) {
+                    None => block.forward(x, self.path)?,
+                    Some([attention, mlp]) => {
+                        block.forward_scaled(&x, self.path, Some(&[factor(attention)?, factor(mlp)?]))?
+                    }
+                };
             }
             all.push(x.narrow(1, 0, 1)?.squeeze(1)?);
             first += images;

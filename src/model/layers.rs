@@ -119,7 +119,7 @@ impl Block {
     /// The block's output, of x `(B, N, C)`, which it may use up.
     pub(super) fn forward(&self, x: Tensor, path: Path) -> Result<Tensor> {
         match &self.layers {
-            Layers::Plain(plain) => plain.forward(&x, self.heads, path, &[None, None]),
+            Layers::Plain(plain) => plain.forward(&x, self.heads, path, None),
             Layers::Packed(weights) => {
                 weights.forward(&x)?;
                 Ok(x)
@@ -127,8 +127,8 @@ impl Block {
         }
     }
 
-    /// [`Self::forward`] with drop path's factors (B, 1, 1) on attention and MLP; plain layers only.
-    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: &[Option<Tensor>; 2]) -> Result<Tensor> {
+    /// [`Self::forward`] with drop path's factors `(B, 1, 1)` on what attention and MLP add; plain layers only.
+    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: Option<&[Tensor; 2]>) -> Result<Tensor> {
         self.plain()?.forward(x, self.heads, path, factors)
     }
 
@@ -155,14 +155,14 @@ impl Plain {
     }
 
     /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.
-    fn forward(&self, x: &Tensor, heads: usize, path: Path, factors: &[Option<Tensor>; 2]) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, heads: usize, path: Path, factors: Option<&[Tensor; 2]>) -> Result<Tensor> {
         let qkv = self.qkv(x, path)?;
         let attended = self.proj.forward(&kernels::attention(&qkv, heads, path)?)?;
         let by = |y: Tensor, scale: Option<&Tensor>| match scale {
             Some(scale) => y.broadcast_mul(scale),
             None => Ok(y),
         };
-        let scaled = |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors[branch].as_ref());
+        let scaled = |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors.map(|f| &f[branch]));
         let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0), 0)?)?;
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;

@@ -8,3 +8,27 @@
 
 pub mod augment;
 pub mod data;
+
+pub mod loss;
+pub mod network;
+pub mod optim;
+pub mod schedule;
+
+pub mod diagnostics;
+pub mod learner;
+
+pub mod config;
+
+pub mod checkpoint;
+pub mod run_folder;
+
+pub mod report;
+
+pub mod log;
+pub mod progress;
+
+pub mod export;
+pub mod prepare;
+pub mod train;
+
+pub mod cli;

@@ -1,3 +1,16 @@
-//! The `maskd-train` command.
+//! The `maskd-train` program: parse, dispatch, exit code. Everything else is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use maskd_trainer::cli::{Cli, dispatch};
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("maskd-train: error: {failure}");
+            (&failure).into()
+        }
+    }
+}

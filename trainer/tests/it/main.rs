@@ -3,5 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod data;
+mod golden;
+mod learner;
+mod order;
+mod presets;
+mod program;
 mod shared;
 mod video_data;

@@ -1,0 +1,222 @@
+//! The command line: pretrain, export.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Parser, Subcommand};
+use maskd::cli::{Exit, Failure, OrExit as _};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    checkpoint,
+    config::Config,
+    export,
+    log::JsonLines,
+    prepare::{Start, Training, prepare},
+    progress::ProgressView,
+    report::Observer,
+    run_folder,
+    train::{Ended, train},
+};
+
+/// Teaches a vision transformer to see, from images and videos without labels (DINO)
+#[derive(Parser, Debug)]
+#[command(name = "maskd-train", version, max_term_width = 110, propagate_version = true, after_help = HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "From footage to masks:
+  maskd-train pretrain --data footage/ --out run \\
+    --config configs/train-tiny.toml
+  maskd-train export run --out weights.safetensors
+  maskd segment --help
+
+Exit codes:
+  0   done, or stopped with a checkpoint
+  2   wrong usage of the command line
+  64  bad configuration
+  65  bad input: data, weights or a checkpoint cannot be used
+  70  the training failed
+  74  a file could not be read or written
+
+Environment:
+  MASKD_LOG   what to log besides warnings: a level (debug) or a filter";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Train, from scratch, from given weights, or on from where it was interrupted
+    #[command(after_help = "Examples:
+  From scratch, on a laptop, in minutes:
+    maskd-train pretrain --data clips/ --out run \\
+      --config configs/train-tiny.toml
+  Fit given weights to your cameras, in hours:
+    maskd-train pretrain --data recordings/ --out run \\
+      --config configs/train-footage.toml --init dinov2.safetensors
+  Go on after an interruption:
+    maskd-train pretrain --out run --resume
+
+RUN holds config.toml, log.jsonl (loss and diagnostics), checkpoints/ and
+best.safetensors. Ctrl-C and SIGTERM let the step in hand end, save, and exit;
+a second one ends at once. The loss starts near ln K (K = head.outputs) and
+must fall clearly below it.")]
+    Pretrain(Pretrain),
+    /// Write a run's backbone (the teacher's) as weights for maskd
+    Export(Export),
+}
+
+#[derive(clap::Args, Debug)]
+struct Pretrain {
+    /// Image and video files, or folders of them in any structure
+    #[arg(long, num_args = 1.., value_name = "DIR_OR_FILE", required_unless_present = "resume")]
+    data: Vec<PathBuf>,
+    /// The run's folder: must be new or empty
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// The configuration; without it, the paper's ViT-S/8
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Start from these weights (any that maskd reads); the head is made afresh
+    #[arg(long, value_name = "WEIGHTS")]
+    init: Option<PathBuf>,
+    /// Attention heads of the --init weights, where neither the file nor the width says it
+    #[arg(long, requires = "init")]
+    heads: Option<usize>,
+    /// Go on from the newest checkpoint in --out, with its configuration and data
+    #[arg(long, conflicts_with_all = ["config", "init", "steps", "epochs"])]
+    resume: bool,
+    /// Length of the run in steps, over the configuration
+    #[arg(long, conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..))]
+    steps: Option<u64>,
+    /// Length of the run in epochs, over the configuration
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+}
+
+#[derive(clap::Args, Debug)]
+struct Export {
+    /// The run's folder (its newest checkpoint is taken), or one checkpoint, e.g. RUN/best.safetensors
+    run: PathBuf,
+    /// The weights file to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Store float16: half the size, no visible loss
+    #[arg(long)]
+    half: bool,
+    /// Overwrite --out
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// One line, and the exit code.
+pub fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let filter = std::env::var("MASKD_LOG").ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "warn".to_owned());
+    let filter = EnvFilter::builder().parse(&filter).map_err(|e| anyhow!("MASKD_LOG: {e}")).or_exit(Exit::Config)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    log.with_ansi(std::io::stderr().is_terminal())
+        .try_init()
+        .map_err(|e| anyhow!("logging: {e}"))
+        .or_exit(Exit::Internal)?;
+    match cli.command {
+        Command::Pretrain(args) => pretrain(args),
+        Command::Export(args) => write_weights(&args),
+    }
+}
+
+fn pretrain(args: Pretrain) -> Result<(), Failure> {
+    // Heard from before anything takes long.
+    let stop = stop_flag().context("signals").or_exit(Exit::Internal)?;
+    let start = if args.resume { Start::Resume } else { start(&args)? };
+    let mut training = prepare(start, &args.data, &args.out)?;
+    introduce(&training);
+
+    let log = JsonLines::open(&training.folder.log(), training.step).or_exit(Exit::Io)?;
+    let view = ProgressView::new(training.plan.total, training.step);
+    let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(view), Box::new(log)];
+    let ended = train(&mut training, &mut observers, &stop).or_exit(Exit::Internal)?;
+    drop(observers);
+    say_skipped(&training.loader.skipped());
+    let out = args.out.display();
+    match ended {
+        Ended::Done(path) => {
+            eprintln!("done: {}\nnext: maskd-train export {out} --out weights.safetensors", path.display())
+        }
+        Ended::Stopped(path) => eprintln!(
+            "stopped after step {}: {}\ngo on: maskd-train pretrain --out {out} --resume",
+            training.step,
+            path.display()
+        ),
+    }
+    Ok(())
+}
+
+fn start(args: &Pretrain) -> Result<Start, Failure> {
+    let mut config = args.config.as_deref().map(Config::load).transpose().or_exit(Exit::Config)?.unwrap_or_default();
+    if let Some(epochs) = args.epochs {
+        (config.schedule.epochs, config.schedule.steps) = (epochs, 0);
+    }
+    if let Some(steps) = args.steps {
+        config.schedule.steps = steps;
+    }
+    Ok(match &args.init {
+        Some(weights) => Start::Weights(config, weights.clone(), args.heads),
+        None => Start::Fresh(config),
+    })
+}
+
+/// Set by the first SIGINT or SIGTERM; the second ends the process as if nobody listened.
+fn stop_flag() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+fn introduce(training: &Training) {
+    let Training { config, plan, learner, loader, step, .. } = training;
+    let parameters: usize = learner.student.0.iter().map(|p| p.var.elem_count()).sum();
+    eprintln!(
+        "{}, {:.1} M parameters with head; {} images; step {step} of {} ({} images each, {} steps an epoch); \
+         learning rate {:.2e}; ln K = {:.3}",
+        learner.shape.backbone,
+        parameters as f64 / 1e6,
+        loader.samples(),
+        plan.total,
+        config.run.step_images(),
+        plan.epoch,
+        config.scaled_lr(),
+        (config.head.outputs as f64).ln()
+    );
+    say_skipped(&loader.skipped());
+}
+
+/// Names what could not be used: all of it is in the log of warnings, a few here.
+fn say_skipped(skipped: &[String]) {
+    for what in skipped.iter().take(5) {
+        eprintln!("maskd-train: warning: skipped {}", what.escape_debug());
+    }
+    if skipped.len() > 5 {
+        eprintln!("maskd-train: warning: {} were skipped in all", skipped.len());
+    }
+}
+
+fn write_weights(args: &Export) -> Result<(), Failure> {
+    let path = if args.run.is_dir() { run_folder::newest(&args.run).or_exit(Exit::Io)? } else { args.run.clone() };
+    let saved = checkpoint::read(Path::new(&path)).or_exit(Exit::Data)?;
+    export::export(&saved, &args.out, args.half, args.force).or_exit(Exit::Io)?;
+    let line = format!("{} (step {})\n", args.out.display(), saved.progress.step);
+    match std::io::stdout().write_all(line.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output").or_exit(Exit::Io),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,38 @@
+//! The teacher's backbone as a weights file that `maskd` reads, with where it comes from in its metadata.
+
+use std::{collections::HashMap, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use candle_core::DType;
+
+use crate::{
+    checkpoint::{Saved, write_whole},
+    config::ModelConfig,
+};
+
+/// Writes the backbone to `out`, as float16 where `half` says so, else as float32.
+///
+/// # Errors
+/// `out` is there already and `force` does not allow it; it cannot be written.
+pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> {
+    if !force && out.exists() {
+        bail!("{}: it is there already; --force overwrites it", out.display());
+    }
+    let progress = &saved.progress;
+    let arch =
+        progress.config.model.as_ref().map(ModelConfig::architecture).context("the checkpoint says no [model]")?;
+    let mut tensors = saved.backbone();
+    if half {
+        tensors.values_mut().try_for_each(|t| t.to_dtype(DType::F16).map(|half| *t = half))?;
+    }
+    let about = [
+        ("architecture", arch.to_string()),
+        ("heads", arch.heads.to_string()),
+        ("made_by", concat!("maskd-train ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("step", progress.step.to_string()),
+        ("data", progress.fingerprint.clone()),
+        ("config_sha256", progress.config.sha256().context("the configuration")?),
+    ];
+    let about: HashMap<String, String> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    write_whole(out, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
+}

@@ -1,0 +1,56 @@
+//! The log of a run for programs: one JSON object a line, every `run.log_steps` steps.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    checkpoint::write_whole,
+    report::{Observer, StepReport},
+};
+
+/// Appends to a file.
+pub struct JsonLines {
+    file: File,
+}
+
+impl JsonLines {
+    /// Opens the log of a run that is at `step`. Lines of later steps, from a run that was cut off after its last
+    /// checkpoint, go: those steps will be done again.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn open(path: &Path, step: u64) -> Result<Self> {
+        let what = || path.display().to_string();
+        if path.exists() {
+            let text = String::from_utf8_lossy(&fs::read(path).with_context(what)?).into_owned();
+            let done = |line: &&str| {
+                let line: Option<serde_json::Value> = serde_json::from_str(line).ok();
+                line.is_some_and(|l| l["step"].as_u64().is_some_and(|s| s <= step))
+            };
+            let kept: String = text.lines().filter(done).flat_map(|line| [line, "\n"]).collect();
+            if kept != text {
+                write_whole(path, |part| Ok(fs::write(part, kept)?))?;
+            }
+        }
+        Ok(Self { file: OpenOptions::new().create(true).append(true).open(path).with_context(what)? })
+    }
+}
+
+impl Observer for JsonLines {
+    fn observe(&mut self, report: &StepReport) -> Result<()> {
+        if report.health.is_some() {
+            let mut line = serde_json::to_vec(report).context("a line of the log")?;
+            line.push(b'\n');
+            // A full disk must not end a training whose state is in memory: the log has a gap then.
+            if let Err(e) = self.file.write_all(&line) {
+                tracing::warn!("log.jsonl: step {} is not in it: {e}", report.step);
+            }
+        }
+        Ok(())
+    }
+}

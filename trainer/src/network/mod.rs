@@ -1,0 +1,102 @@
+//! Student and teacher: the vision transformer that `maskd` runs, and DINO's head on its `[CLS]` token.
+//!
+//! The ViT is [`maskd::model::Vit`]: there is no second definition of it. A [`Network`] is a view of the parameters as they
+//! are now, made anew for each step; the parameters themselves are float32 whatever it computes in.
+
+pub mod drop_path;
+pub mod ema;
+pub mod head;
+pub mod init;
+pub mod parameters;
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor};
+use maskd::{
+    kernels::Path,
+    model::{Architecture, Vit, Want},
+};
+
+pub use self::{
+    drop_path::DropPath,
+    head::{Head, HeadConfig},
+    parameters::{Parameter, Parameters},
+};
+
+/// The operators that the student runs: they must have a backward.
+pub const STUDENT_PATH: Path = Path::Plain;
+/// The operators that the teacher runs: no gradient is asked of it.
+pub const TEACHER_PATH: Path = Path::Fused;
+
+/// What a network is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// The backbone.
+    pub backbone: Architecture,
+    /// The head.
+    pub head: HeadConfig,
+}
+
+impl Shape {
+    /// Every tensor's name and shape, `backbone.*` then `head.*`.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let backbone = self.backbone.tensors().into_iter().map(|(name, shape)| (format!("backbone.{name}"), shape));
+        let head = self.head.tensors(self.backbone.dim);
+        backbone.chain(head.into_iter().map(|(name, shape)| (format!("head.{name}"), shape))).collect()
+    }
+}
+
+/// Backbone and head on tensors as they are now.
+pub struct Network {
+    vit: Vit,
+    head: Head,
+    dtype: DType,
+}
+
+impl Network {
+    /// `tensors` by full name (`backbone.*`, `head.*`); computes in `dtype`.
+    ///
+    /// # Errors
+    /// A tensor that is missing.
+    pub fn new(
+        shape: &Shape,
+        tensors: &HashMap<String, Tensor>,
+        device: &Device,
+        dtype: DType,
+        path: Path,
+    ) -> Result<Self> {
+        let part = |prefix: &str| -> HashMap<String, Tensor> {
+            let strip = |(name, t): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
+            tensors.iter().filter_map(strip).collect()
+        };
+        Ok(Self {
+            vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, path)?,
+            head: Head::new(&part("head."), dtype)?,
+            dtype,
+        })
+    }
+
+    /// The backbone.
+    pub fn vit(&self) -> &Vit {
+        &self.vit
+    }
+
+    /// `[CLS]` after the final norm, `(B, C)`, of images `(B, 3, S, S)`; `factors` as [`DropPath::draw`] gives them.
+    ///
+    /// # Errors
+    /// S no multiple of the patch; no memory left.
+    pub fn features(&self, images: &Tensor, factors: &[[Tensor; 2]]) -> Result<Tensor> {
+        let want = Want { tokens: vec![self.vit.architecture().depth - 1], ..Want::default() };
+        let output = self.vit.forward_dropping(&images.to_dtype(self.dtype)?, &want, factors)?;
+        // Contiguous: GPU products take no rows with gaps between them.
+        output.tokens[0].narrow(1, 0, 1)?.squeeze(1)?.contiguous()
+    }
+
+    /// The head's outputs, `(B, K)` in float32, of features `(B, C)`.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        self.head.forward(features)
+    }
+}
