@@ -7,6 +7,7 @@ mod attend;
 mod attention;
 mod block;
 mod buffer;
+mod embed;
 mod gelu;
 pub mod grad;
 mod heads;
@@ -20,6 +21,7 @@ mod tile;
 
 pub use attention::{attention, attention_plain, cls_attention};
 pub use block::BlockWeights;
+pub use embed::PatchEmbed;
 pub use gelu::{bias_gelu, bias_gelu_plain};
 pub use operand::Norm;
 pub use packed::Packed;

@@ -43,10 +43,11 @@ impl Linear {
         self.product(x)?.broadcast_add(&self.bias)
     }
 
-    fn packed(&self, scale: Option<&Tensor>, block: usize) -> Result<Packed> {
+    /// Packed for this machine in blocks of (inputs, outputs), with LayerScale in it.
+    pub(super) fn packed(&self, scale: Option<&Tensor>, block: (usize, usize)) -> Result<Packed> {
         let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
         let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
-        Ok(Packed::new(Isa::best(), &weight, &self.bias.to_vec1()?, scale.as_deref(), (block, block)))
+        Ok(Packed::new(Isa::best(), &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
     }
 }
 
@@ -176,12 +177,13 @@ impl Plain {
             None => (None, None),
         };
         let dim = self.norm1.weight.elem_count();
+        let block = (dim, dim);
         BlockWeights::new(
-            (self.norm1.packed()?, self.qkv.packed(None, dim)?),
+            (self.norm1.packed()?, self.qkv.packed(None, block)?),
             heads,
-            self.proj.packed(ls1, dim)?,
+            self.proj.packed(ls1, block)?,
             self.norm2.packed()?,
-            (self.fc1.packed(None, dim)?, self.fc2.packed(ls2, dim)?),
+            (self.fc1.packed(None, block)?, self.fc2.packed(ls2, block)?),
         )
     }
 }

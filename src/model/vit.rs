@@ -1,6 +1,9 @@
 //! The vision transformer.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -9,7 +12,7 @@ use super::{
     layers::{Block, LayerNorm, Linear, Source},
     resize_pos_embed,
 };
-use crate::kernels::{self, Path};
+use crate::kernels::{self, PatchEmbed, Path};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,10 @@ pub struct Vit {
     pub(super) cls_token: Tensor,
     /// As given: resized before it is rounded to `dtype`.
     pos_embed: Tensor,
+    /// For the CPU's kernels.
+    packed_embed: Option<PatchEmbed>,
+    /// The position embeddings of the last grid, `[CLS]` added to the first: cameras do not change their size often.
+    last_positions: Mutex<Option<((usize, usize), Tensor)>>,
     dtype: DType,
     pub(super) blocks: Vec<Block>,
     pub(super) norm: LayerNorm,
@@ -71,9 +78,18 @@ impl Vit {
         let patch_embed = Linear::new(&source, "patch_embed.proj")?;
         // A convolution whose stride is its kernel is a product of flattened patches.
         let weight = patch_embed.weight.reshape((arch.dim, 3 * arch.patch * arch.patch))?;
+        let patch_embed = Linear { weight, bias: patch_embed.bias };
+        let packed_embed = match path.fuses(&patch_embed.weight) {
+            true => {
+                Some(PatchEmbed::new(patch_embed.packed(None, (3 * arch.patch * arch.patch, arch.dim))?, arch.patch)?)
+            }
+            false => None,
+        };
         Ok(Self {
             arch,
-            patch_embed: Linear { weight, bias: patch_embed.bias },
+            patch_embed,
+            packed_embed,
+            last_positions: Mutex::default(),
             cls_token: source.get("cls_token")?,
             pos_embed: Source(tensors).get("pos_embed")?.to_device(device)?,
             dtype,
@@ -95,12 +111,9 @@ impl Vit {
 
     /// Images `(B, 3, H, W)`, normalised, H and W multiples of the patch, to flattened patches `(B, N, 3 p p)`.
     fn patches(&self, images: &Tensor) -> Result<(Tensor, usize, usize)> {
-        let (b, c, h, w) = images.dims4()?;
+        let (b, c, ..) = images.dims4()?;
         let p = self.arch.patch;
-        if c != 3 || h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
-            bail!("input ({b}, {c}, {h}, {w}): want 3 channels and sides that are multiples of the patch, {p}");
-        }
-        let (rows, cols) = (h / p, w / p);
+        let (rows, cols) = self.grid(images)?;
         let patches = images
             .reshape(&[b, c, rows, p, cols, p])?
             .permute([0, 2, 4, 1, 3, 5])? // (B, rows, cols, 3, p, p)
@@ -108,8 +121,37 @@ impl Vit {
         Ok((patches, rows, cols))
     }
 
+    /// The patch grid of images `(B, 3, H, W)`.
+    fn grid(&self, images: &Tensor) -> Result<(usize, usize)> {
+        let (b, c, h, w) = images.dims4()?;
+        let p = self.arch.patch;
+        if c != 3 || h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
+            bail!("input ({b}, {c}, {h}, {w}): want 3 channels and sides that are multiples of the patch, {p}");
+        }
+        Ok((h / p, w / p))
+    }
+
+    /// What each token starts from, `(1 + N, C)`.
+    fn positions(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((grid, positions)) = &*last
+            && *grid == (rows, cols)
+        {
+            return Ok(positions.clone());
+        }
+        let positions = self.pos_embed(rows, cols)?.squeeze(0)?;
+        let cls = (self.cls_token.reshape((1, self.arch.dim))? + positions.narrow(0, 0, 1)?)?;
+        let positions = Tensor::cat(&[&cls, &positions.narrow(0, 1, rows * cols)?], 0)?;
+        *last = Some(((rows, cols), positions.clone()));
+        Ok(positions)
+    }
+
     /// The tokens that enter the first block, `(B, 1 + N, C)`.
     pub(super) fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        if let Some(packed) = &self.packed_embed {
+            let (rows, cols) = self.grid(images)?;
+            return packed.forward(images, &self.positions(rows, cols)?);
+        }
         let (patches, rows, cols) = self.patches(images)?;
         let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
         let b = embedded.dim(0)?;
@@ -135,6 +177,14 @@ impl Vit {
         if !factors.is_empty() && factors.len() != self.arch.depth {
             bail!("{} pairs of drop-path factors for {} blocks", factors.len(), self.arch.depth);
         }
+        if self.packed_embed.is_none() {
+            return self.pass(images, want, factors);
+        }
+        // From inside the pool: each of a pass's many pieces of work would otherwise wake it and be waited for.
+        rayon::scope(|_| self.pass(images, want, factors))
+    }
+
+    fn pass(&self, images: &Tensor, want: &Want, factors: &[[Tensor; 2]]) -> Result<Output> {
         let last = self.arch.depth - 1;
         let looks = [want.attention, want.cls_attention];
         let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
