@@ -170,7 +170,8 @@ mod tests {
                 let packed = Packed::new(isa, &weight, &bias.to_vec1().unwrap(), None, (3 * patch * patch, dim));
                 let tokens = PatchEmbed::new(packed, patch).unwrap().forward(&images, &positions).unwrap();
                 let off: f32 = (&tokens - &plain).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
-                prop_assert!(off < 1e-4, "{}: {off}", isa.name());
+                let largest: f32 = plain.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
+                prop_assert!(off < 1e-5 * largest.max(1.0), "{}: {off} of {largest}", isa.name());
             }
         }
     }

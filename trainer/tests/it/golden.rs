@@ -90,14 +90,15 @@ fn apart(ours: &Tensor, theirs: &Tensor) -> f32 {
 }
 
 /// [`apart`], without the third of qkv's bias that is the keys'. Adding one vector to all keys changes no attention, so
-/// its true gradient is 0, and AdamW scales the rounding noise that is left up to steps of its own; it stays that small.
+/// its true gradient is 0, and AdamW scales the rounding noise that is left, which no two machines share, up to steps of
+/// its own: they stay under a tenth of the learning rate.
 fn apart_but_keys(name: &str, ours: &Tensor, theirs: &Tensor) -> f32 {
     if !name.ends_with("attn.qkv.bias") {
         return apart(ours, theirs);
     }
     let c = ours.dim(0).unwrap() / 3;
     let third = |i: usize| apart(&ours.narrow(0, i * c, c).unwrap(), &theirs.narrow(0, i * c, c).unwrap());
-    assert!(third(1) < 3e-4, "{name}: more than rounding noise in the keys' third");
+    assert!(third(1) < 2e-3, "{name}: more than rounding noise in the keys' third");
     third(0).max(third(2))
 }
 
@@ -203,7 +204,7 @@ fn parts_of_a_batch_are_the_batch_to_rounding() {
         }
         for (ours, theirs) in [(values(student), values(&whole.1)), (values(teacher), values(&whole.2))] {
             for (name, tensor) in &ours {
-                assert!(apart(tensor, &theirs[name]) < 1e-4, "{name}");
+                assert!(apart_but_keys(name, tensor, &theirs[name]) < 1e-4, "{name}");
             }
         }
         assert!(apart(centre, &whole.3) < 1e-5);
