@@ -9,7 +9,7 @@ use super::{
     buffer::{Pooled, Scratch},
     operand::{Operand, UNIT, fill},
     packed::Packed,
-    product::{Rows, product},
+    pieces::onto_rows,
     share::{Shared, pieces, share},
     simd::{Simd, WithSimd},
     tile::with_rows,
@@ -128,12 +128,7 @@ fn embed<S: Simd, const ROWS: usize>(simd: S, piece: Piece) {
     // SAFETY: the operand lies in scratch; the sink adds to `count` tokens of this piece's own.
     unsafe {
         fill(simd, &a, gathered, None);
-        for n in 0..weight.outputs / weight.width {
-            let bias = Some(weight.bias[n * weight.width..].as_ptr());
-            let out = out.add(n * weight.width);
-            let mut sink = Rows { out, stride: weight.outputs, rows: count, columns: weight.width, bias, add: true };
-            product::<S, ROWS>(simd, &a, weight.block(0, n), weight.width, &mut sink);
-        }
+        onto_rows::<S, ROWS>(simd, &a, weight, out, count, true);
     }
 }
 

@@ -60,21 +60,40 @@ fn norm_linear<S: Simd, const ROWS: usize>(simd: S, NormLinearPiece { op, x, to 
     // SAFETY: the operand lies in scratch; the sinks write what belongs to this piece's own rows.
     unsafe {
         fill(simd, &a, x, Some(&op.norm));
-        for n in 0..weight.outputs / weight.width {
-            let (first, columns) = (n * weight.width, weight.width);
-            let bias = weight.bias[first..].as_ptr();
-            let block = weight.block(0, n);
-            match to {
-                Place::Rows(out) => {
-                    let out = out.add(first);
-                    let mut sink = Rows { out, stride: weight.outputs, rows, columns, bias: Some(bias), add: false };
-                    product::<S, ROWS>(simd, &a, block, columns, &mut sink);
-                }
-                Place::Heads(out, heads, first_row) => {
+        match to {
+            Place::Rows(out) => onto_rows::<S, ROWS>(simd, &a, weight, out, rows, false),
+            Place::Heads(out, heads, first_row) => {
+                for n in 0..weight.outputs / weight.width {
+                    let (first, columns) = (n * weight.width, weight.width);
+                    let bias = weight.bias[first..].as_ptr();
                     let mut sink = IntoHeads { out, heads, first_row, rows, first, columns, bias };
-                    product::<S, ROWS>(simd, &a, block, columns, &mut sink);
+                    product::<S, ROWS>(simd, &a, weight.block(0, n), columns, &mut sink);
                 }
             }
+        }
+    }
+}
+
+/// A W^T + b to the first `rows` rows from `out` on, one after the other; `add`: on top of what is there.
+///
+/// # Safety
+/// `a` is filled, and as deep as the weight has inputs; the rows are the caller's own.
+#[inline(always)]
+pub(super) unsafe fn onto_rows<S: Simd, const ROWS: usize>(
+    simd: S,
+    a: &Operand,
+    weight: &Packed,
+    out: *mut f32,
+    rows: usize,
+    add: bool,
+) {
+    for n in 0..weight.outputs / weight.width {
+        let bias = Some(weight.bias[n * weight.width..].as_ptr());
+        // SAFETY: the caller's promise; the block's columns are within the row.
+        unsafe {
+            let out = out.add(n * weight.width);
+            let mut sink = Rows { out, stride: weight.outputs, rows, columns: weight.width, bias, add };
+            product::<S, ROWS>(simd, a, weight.block(0, n), weight.width, &mut sink);
         }
     }
 }
@@ -108,30 +127,18 @@ fn residual_mlp<S: Simd, const ROWS: usize>(simd: S, piece: ResidualMlpPiece) {
     let a = Operand { form: proj.form, rows: padded, depth: dim, values: a.as_mut_ptr() };
     let normed = Operand { form: fc1.form, rows: padded, depth: dim, values: normed.as_mut_ptr() };
     let hidden = Operand { form: fc2.form, rows: padded, depth: fc2.depth, values: hidden.as_mut_ptr() };
-    let onto_x = |weight: &Packed, bias: bool| Rows {
-        out: x,
-        stride: dim,
-        rows,
-        columns: dim,
-        bias: bias.then(|| weight.bias.as_ptr()),
-        add: true,
-    };
     // SAFETY: operands lie in scratch; the sinks write the `rows` rows of x that are this piece's own.
     unsafe {
         fill(simd, &a, attended, None);
-        for n in 0..dim / proj.width {
-            let mut sink = onto_x(proj, true);
-            sink.out = x.add(n * proj.width);
-            sink.columns = proj.width;
-            sink.bias = Some(proj.bias[n * proj.width..].as_ptr());
-            product::<S, ROWS>(simd, &a, proj.block(0, n), proj.width, &mut sink);
-        }
+        onto_rows::<S, ROWS>(simd, &a, proj, x, rows, true);
         fill(simd, &normed, std::slice::from_raw_parts(x, rows * dim), Some(norm));
         for n in 0..fc1.outputs / fc1.width {
             let bias = fc1.bias[n * fc1.width..].as_ptr();
             product::<S, ROWS>(simd, &normed, fc1.block(0, n), fc1.width, &mut Gelu { into: hidden, bias });
             hidden.sum(simd);
-            product::<S, ROWS>(simd, &hidden, fc2.block(n, 0), dim, &mut onto_x(fc2, n == 0));
+            let bias = (n == 0).then(|| fc2.bias.as_ptr());
+            let mut sink = Rows { out: x, stride: dim, rows, columns: dim, bias, add: true };
+            product::<S, ROWS>(simd, &hidden, fc2.block(n, 0), dim, &mut sink);
         }
     }
 }
