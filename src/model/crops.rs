@@ -117,3 +117,59 @@ impl Plain {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use candle_core::{DType, Device, Var};
+
+    use super::*;
+    use crate::{
+        kernels::Path,
+        model::{Architecture, Family},
+    };
+
+    fn noise(shape: &[usize], scale: f32, seed: usize) -> Tensor {
+        let n = shape.iter().product::<usize>();
+        let value = |i: usize| (((i + 1) as f32 * 12.9898 + seed as f32 * 78.233).sin() * 43_758.547).fract() * scale;
+        Tensor::from_vec((0..n).map(value).collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()
+    }
+
+    /// Features of two sizes of crops, and the gradient of every parameter.
+    fn run(arch: Architecture, path: Path, branches: Option<&Branches>) -> (Tensor, Vec<(String, Tensor)>) {
+        let of = |(i, (name, shape)): (usize, (String, Vec<usize>))| {
+            let about = if shape.len() == 1 && !name.ends_with("bias") { 0.7 } else { 0.0 };
+            let values = (noise(&shape, 0.2, i) + about).unwrap();
+            (name, Var::from_tensor(&values).unwrap())
+        };
+        let vars: Vec<(String, Var)> = arch.tensors().into_iter().enumerate().map(of).collect();
+        let tensors: HashMap<String, Tensor> = vars.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
+        let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, path).unwrap();
+        let p = arch.patch;
+        let groups = [noise(&[2, 3, 3 * p, 3 * p], 1.0, 91), noise(&[3, 3, 2 * p, 2 * p], 1.0, 92)];
+        let out = vit.crops(&groups, branches, Keep::Products).unwrap();
+        let weights = noise(&[5, arch.dim], 1.0, 93);
+        let grads = (&out * weights).unwrap().sum_all().unwrap().backward().unwrap();
+        let found = vars.iter().filter_map(|(n, v)| Some((n.clone(), grads.get(v)?.clone())));
+        (out, found.collect())
+    }
+
+    #[test]
+    fn fused_crops_equal_their_plain_twin_with_layer_scale_and_dropped_branches() {
+        let factors = |seed: usize| (0..5).map(|i| if (i + seed).is_multiple_of(3) { 0.0 } else { 1.5 }).collect();
+        let branches: Branches = (0..3).map(|block| [factors(block), factors(block + 1)]).collect();
+        for (family, drops) in [(Family::Dino, None), (Family::DinoV2, None), (Family::DinoV2, Some(&branches))] {
+            let arch = Architecture { family, patch: 4, dim: 24, depth: 3, heads: 3, hidden: 48, grid: 4 };
+            let (fused, plain) = (run(arch, Path::Train, drops), run(arch, Path::Plain, drops));
+            assert_eq!(plain.1.len(), fused.1.len(), "{family:?}: parameters that have a gradient");
+            let both = fused.1.iter().zip(&plain.1).map(|(a, b)| (a.0.as_str(), &a.1, &b.1));
+            for (name, a, b) in both.chain([("features", &fused.0, &plain.0)]) {
+                let most =
+                    |t: &Tensor| t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+                let furthest = most(&(a - b).unwrap());
+                assert!(furthest <= 1e-4 * most(b).max(1e-2), "{family:?} {name}: {furthest} of {}", most(b));
+            }
+        }
+    }
+}

@@ -164,27 +164,14 @@ impl Vit {
     /// # Errors
     /// Sides that are no multiples of the patch, blocks that do not exist.
     pub fn forward(&self, images: &Tensor, want: &Want) -> Result<Output> {
-        self.forward_dropping(images, want, &[])
-    }
-
-    /// [`Self::forward`] with stochastic depth, as in training: what a block adds to image `b`, by attention and by the
-    /// MLP, is multiplied by the block's two factors `(B, 1, 1)`, 0 where it is dropped. One pair for each block, or none at
-    /// all.
-    ///
-    /// # Errors
-    /// As [`Self::forward`]; factors for another number of blocks or images; factors on a network packed for inference.
-    pub fn forward_dropping(&self, images: &Tensor, want: &Want, factors: &[[Tensor; 2]]) -> Result<Output> {
-        if !factors.is_empty() && factors.len() != self.arch.depth {
-            bail!("{} pairs of drop-path factors for {} blocks", factors.len(), self.arch.depth);
-        }
         if self.packed_embed.is_none() {
-            return self.pass(images, want, factors);
+            return self.pass(images, want);
         }
         // From inside the pool: each of a pass's many pieces of work would otherwise wake it and be waited for.
-        rayon::scope(|_| self.pass(images, want, factors))
+        rayon::scope(|_| self.pass(images, want))
     }
 
-    fn pass(&self, images: &Tensor, want: &Want, factors: &[[Tensor; 2]]) -> Result<Output> {
+    fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
         let last = self.arch.depth - 1;
         let looks = [want.attention, want.cls_attention];
         let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
@@ -215,10 +202,7 @@ impl Vit {
             if i == stop && !want.tokens.contains(&i) {
                 break; // its queries, keys and values were all that was asked of it
             }
-            x = match factors.get(i) {
-                None => block.forward(x, self.path)?,
-                factors => block.forward_scaled(&x, self.path, factors)?,
-            };
+            x = block.forward(x, self.path)?;
             if want.tokens.contains(&i) {
                 tokens.push(self.norm.forward(&x, self.path)?);
             }

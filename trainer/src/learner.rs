@@ -10,7 +10,7 @@ use crate::{
     data::{Batch, CropBatch},
     diagnostics::Outputs,
     loss::{self, GLOBAL_VIEWS, LossConfig},
-    network::{DropPath, Network, Parameters, STUDENT_PATH, Shape, TEACHER_PATH, ema},
+    network::{DropPath, Network, Parameters, Shape, ema},
     optim::{AdamW, OptimConfig, Rates},
 };
 
@@ -67,13 +67,6 @@ pub struct Learner {
     dtype: DType,
 }
 
-/// Crops of one size, next to each other in the order of views.
-struct Group {
-    first: usize,
-    /// (views B, 3, S, S)
-    images: Tensor,
-}
-
 impl Learner {
     /// Student and teacher start from the same `tensors`, by full name.
     ///
@@ -106,7 +99,7 @@ impl Learner {
     /// # Errors
     /// No memory left.
     pub fn teacher_network(&self) -> Result<Network> {
-        Ok(Network::new(&self.shape, &self.teacher.detached(), &self.device, self.dtype, TEACHER_PATH)?)
+        Ok(Network::new(&self.shape, &self.teacher.detached(), &self.device, self.dtype)?)
     }
 
     /// Step number `step` on a batch that comes in `parts` from `next`: all parts together count as one batch, whose size
@@ -123,7 +116,7 @@ impl Learner {
         observe: bool,
     ) -> Result<Outcome> {
         let teacher = self.teacher_network()?;
-        let student = Network::new(&self.shape, &self.student.tracked(), &self.device, self.dtype, STUDENT_PATH)?;
+        let student = Network::new(&self.shape, &self.student.tracked(), &self.device, self.dtype)?;
         let mut rng = self.drops(step);
         let mut gradients = self.optimizer.no_gradients();
         let mut total = Tensor::zeros((), DType::F32, &self.device)?;
@@ -134,28 +127,26 @@ impl Learner {
             let Batch { crops, images } = next()?;
             let views = crops.len();
             let groups = self.groups(crops, images)?;
-            let globals = groups[0].images.narrow(0, 0, GLOBAL_VIEWS * images)?; // (2 B, 3, S, S)
-            let features = teacher.features(&globals, &[])?; // (2 B, C)
+            let globals = groups[0].narrow(0, 0, GLOBAL_VIEWS * images)?; // (2 B, 3, S, S)
+            let features = teacher.features(&[globals], None)?; // (2 B, C)
             let logits = teacher.logits(&features)?; // (2 B, K)
             let targets = loss::targets(&logits, &self.centre, knobs.teacher_temperature)?; // (2 B, K)
             seen = (seen + (logits.mean_keepdim(0)? / parts as f64)?)?;
 
-            // One group's graph at a time: the loss is a sum over views, and so are the gradients.
-            for Group { first, images } in groups {
-                let factors = self.drop_path.draw(images.dim(0)?, &mut rng, &self.device, self.dtype)?;
-                let said = student.logits(&student.features(&images, &factors)?)?; // (n B, K)
-                let temperature = self.loss.student_temperature;
-                let loss = (loss::part(&said, &targets, first, views, temperature)? / parts as f64)?;
-                if observe && part + 1 == parts && first == 0 {
-                    outputs = Some(Outputs {
-                        features: features.detach(),
-                        targets: targets.detach(),
-                        said: (said.narrow(0, 0, targets.dim(0)?)?.detach() / temperature)?,
-                    });
-                }
-                total = (total + loss.detach())?;
-                self.optimizer.add(&mut gradients, &mut loss.backward()?)?;
+            let branches = self.drop_path.draw(views * images, &mut rng);
+            let said = student.logits(&student.features(&groups, branches.as_ref())?)?; // (V B, K)
+            let temperature = self.loss.student_temperature;
+            let loss = (loss::of_views(&said, &targets, views, temperature)? / parts as f64)?;
+            if observe && part + 1 == parts {
+                outputs = Some(Outputs {
+                    features: features.detach(),
+                    targets: targets.detach(),
+                    said: (said.narrow(0, 0, targets.dim(0)?)?.detach() / temperature)?,
+                });
             }
+            total = (total + loss.detach())?;
+            drop(said);
+            self.optimizer.add(&mut gradients, &mut loss.backward()?)?;
         }
 
         // The step's only number that leaves the device.
@@ -179,26 +170,26 @@ impl Learner {
         ChaCha8Rng::from_seed(key)
     }
 
-    /// Views of one size side by side, on the device: they go through the network together.
-    fn groups(&self, crops: Vec<CropBatch>, images: usize) -> Result<Vec<Group>> {
+    /// Views of one size side by side, `(n B, 3, S, S)` in the order of views, on the device.
+    fn groups(&self, crops: Vec<CropBatch>, images: usize) -> Result<Vec<Tensor>> {
         if crops.len() < GLOBAL_VIEWS || crops[0].size != crops[1].size {
             bail!("This is a bug: a batch starts with two global crops of one size");
         }
-        let mut groups: Vec<(usize, usize, Vec<f32>)> = Vec::new(); // (first view, S, pixels)
-        for (view, CropBatch { size, pixels }) in crops.into_iter().enumerate() {
+        let mut groups: Vec<(usize, Vec<f32>)> = Vec::new(); // (S, pixels)
+        for CropBatch { size, pixels } in crops {
             match groups.last_mut() {
-                Some((_, s, together)) if *s == size => together.extend_from_slice(&pixels),
-                _ => groups.push((view, size, pixels)),
+                Some((s, together)) if *s == size => together.extend_from_slice(&pixels),
+                _ => groups.push((size, pixels)),
             }
         }
-        let upload = |(first, size, pixels): (usize, usize, Vec<f32>)| {
+        let upload = |(size, pixels): (usize, Vec<f32>)| {
             let rows = pixels.len() / (3 * size * size).max(1);
             let whole = images > 0 && rows.is_multiple_of(images);
             let images = Tensor::from_vec(pixels, (rows, 3, size, size), &Device::Cpu).context("crops")?;
             if !whole {
                 bail!("This is a bug: a batch whose crops do not hold the same images");
             }
-            Ok(Group { first, images: images.to_device(&self.device)? })
+            Ok(images.to_device(&self.device)?)
         };
         groups.into_iter().map(upload).collect()
     }

@@ -1,8 +1,9 @@
 //! DINO's loss: cross-entropy between what the teacher says of one view and the student of another. The teacher's
 //! outputs are centred (against one output winning always) and sharpened (against all being equal).
 
-use candle_core::{D, Result, Tensor};
-use candle_nn::ops::{log_softmax, softmax};
+use candle_core::{D, Device, Result, Tensor};
+use candle_nn::ops::softmax;
+use maskd::kernels::grad;
 use serde::{Deserialize, Serialize};
 
 /// The teacher sees these many views; the student sees them first, then its own.
@@ -62,27 +63,17 @@ pub fn targets(teacher: &Tensor, centre: &Tensor, temperature: f64) -> Result<Te
     softmax(&(teacher.broadcast_sub(centre)? / temperature)?, D::Minus1)
 }
 
-/// The part of the loss that the student's views `first .. first + n` have, out of `views` in all.
+/// The mean cross-entropy over all pairs of a global view (teacher) and another view (student), and over images.
 ///
-/// `student` `(n B, K)` and `targets` `(2 B, K)` hold views one after the other. The whole loss is the mean over all pairs
-/// of a global view (teacher) and another view (student), and over images; the parts of all views add up to it, so each
-/// can be propagated back on its own.
+/// `student` `(V B, K)` and `targets` `(2 B, K)` hold views one after the other.
 ///
 /// # Errors
 /// Shapes that do not fit; no memory left.
-pub fn part(student: &Tensor, targets: &Tensor, first: usize, views: usize, temperature: f64) -> Result<Tensor> {
-    let images = targets.dim(0)? / GLOBAL_VIEWS;
-    let log_p = log_softmax(&(student / temperature)?, D::Minus1)?; // (n B, K)
-    let q = |view: usize| targets.narrow(0, view * images, images);
-    let both = (q(0)? + q(1)?)?; // (B, K)
-    let mut wanted = Vec::with_capacity(student.dim(0)? / images);
-    for view in first..first + student.dim(0)? / images {
-        // A view is not compared with itself.
-        wanted.push(if view < GLOBAL_VIEWS { q(1 - view)? } else { both.clone() });
+pub fn of_views(student: &Tensor, targets: &Tensor, views: usize, temperature: f64) -> Result<Tensor> {
+    match student.device() {
+        Device::Cpu => grad::view_loss(student, targets, views, temperature),
+        _ => grad::view_loss_plain(student, targets, views, temperature),
     }
-    let wanted = Tensor::cat(&wanted, 0)?; // (n B, K)
-    let pairs = GLOBAL_VIEWS * views - GLOBAL_VIEWS;
-    (wanted * log_p)?.sum_all()? * (-1.0 / (pairs * images) as f64)
 }
 
 /// The centre `(1, K)` after a step whose teacher's outputs have the mean `mean` `(1, K)` over all views and images.

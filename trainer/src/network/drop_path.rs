@@ -1,6 +1,6 @@
 //! Stochastic depth (Huang et al. 2016), for the student only: what a block adds is left out for some images.
 
-use candle_core::{Device, Result, Tensor};
+use maskd::model::Branches;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -14,32 +14,19 @@ pub struct DropPath {
 }
 
 impl DropPath {
-    /// For each block the factors `(B, 1, 1)` of attention and MLP: 0 with the block's rate, else 1 / (1 - rate), so
-    /// that the expectation stays. Nothing where the rate is 0.
-    ///
-    /// # Errors
-    /// No memory left on the device.
-    pub fn draw(
-        &self,
-        batch: usize,
-        rng: &mut ChaCha8Rng,
-        device: &Device,
-        dtype: candle_core::DType,
-    ) -> Result<Vec<[Tensor; 2]>> {
+    /// For each of `images` its factors, block by block, of attention and MLP: 0 with the block's rate, else
+    /// 1 / (1 - rate), so that the expectation stays. Nothing where the rate is 0.
+    pub fn draw(&self, images: usize, rng: &mut ChaCha8Rng) -> Option<Branches> {
         if self.rate == 0.0 {
-            return Ok(Vec::new());
+            return None;
         }
-        let mut factors = |rate: f64| -> Result<Tensor> {
+        let mut factors = |rate: f64| -> Vec<f32> {
             let keep = 1.0 / (1.0 - rate);
-            let drawn: Vec<f32> =
-                (0..batch).map(|_| if rng.random::<f64>() < rate { 0.0 } else { keep as f32 }).collect();
-            Tensor::from_vec(drawn, (batch, 1, 1), device)?.to_dtype(dtype)
+            (0..images).map(|_| if rng.random::<f64>() < rate { 0.0 } else { keep as f32 }).collect()
         };
         let last = (self.depth.max(2) - 1) as f64;
-        (0..self.depth)
-            .map(|block| self.rate * block as f64 / last)
-            .map(|rate| Ok([factors(rate)?, factors(rate)?]))
-            .collect()
+        let rates = (0..self.depth).map(|block| self.rate * block as f64 / last);
+        Some(rates.map(|rate| [factors(rate), factors(rate)]).collect())
     }
 }
 
@@ -53,16 +40,14 @@ mod tests {
     fn rates_rise_and_expectations_stay() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let drop = DropPath { rate: 0.4, depth: 3 };
-        let factors = drop.draw(20_000, &mut rng, &Device::Cpu, candle_core::DType::F32).unwrap();
+        let factors = drop.draw(20_000, &mut rng).unwrap();
         for (pair, rate) in factors.iter().zip([0.0, 0.2, 0.4]) {
-            for factor in pair {
-                let values = factor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for values in pair {
                 let dropped = values.iter().filter(|x| **x == 0.0).count() as f64 / values.len() as f64;
                 let mean = values.iter().sum::<f32>() / values.len() as f32;
                 assert!((dropped - rate).abs() < 0.015 && (mean - 1.0).abs() < 0.03, "{dropped} {mean} {rate}");
             }
         }
-        let none = DropPath { rate: 0.0, depth: 3 }.draw(2, &mut rng, &Device::Cpu, candle_core::DType::F32).unwrap();
-        assert!(none.is_empty());
+        assert!(DropPath { rate: 0.0, depth: 3 }.draw(2, &mut rng).is_none());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{D, DType, Result, Tensor, bail};
+use maskd::kernels::{Path, grad};
 use serde::{Deserialize, Serialize};
 
 /// `[head]`.
@@ -80,9 +81,10 @@ impl Head {
 
     /// `(B, C)` to `(B, K)` in float32.
     pub(super) fn forward(&self, features: &Tensor) -> Result<Tensor> {
+        let fused = Path::Train.trains(features);
         let mut x = features.clone();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
-            x = x.matmul(&weight.t()?)?.broadcast_add(bias)?;
+            x = if fused { grad::linear(&x, weight, bias)? } else { x.matmul(&weight.t()?)?.broadcast_add(bias)? };
             if i < 2 {
                 x = x.gelu_erf()?;
             }

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 use maskd::{
-    kernels::Path,
-    model::{Architecture, Vit, Want},
+    kernels::{Path, grad::Keep},
+    model::{Architecture, Branches, Vit},
 };
 
 pub use self::{
@@ -22,11 +22,6 @@ pub use self::{
     head::{Head, HeadConfig},
     parameters::{Parameter, Parameters},
 };
-
-/// The operators that the student runs: they must have a backward.
-pub const STUDENT_PATH: Path = Path::Plain;
-/// The operators that the teacher runs: no gradient is asked of it.
-pub const TEACHER_PATH: Path = Path::Fused;
 
 /// What a network is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,19 +53,13 @@ impl Network {
     ///
     /// # Errors
     /// A tensor that is missing.
-    pub fn new(
-        shape: &Shape,
-        tensors: &HashMap<String, Tensor>,
-        device: &Device,
-        dtype: DType,
-        path: Path,
-    ) -> Result<Self> {
+    pub fn new(shape: &Shape, tensors: &HashMap<String, Tensor>, device: &Device, dtype: DType) -> Result<Self> {
         let part = |prefix: &str| -> HashMap<String, Tensor> {
             let strip = |(name, t): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()));
             tensors.iter().filter_map(strip).collect()
         };
         Ok(Self {
-            vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, path)?,
+            vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, Path::Train)?,
             head: Head::new(&part("head."), dtype)?,
             dtype,
         })
@@ -81,15 +70,15 @@ impl Network {
         &self.vit
     }
 
-    /// `[CLS]` after the final norm, `(B, C)`, of images `(B, 3, S, S)`; `factors` as [`DropPath::draw`] gives them.
+    /// `[CLS]` after the final norm, `(sum of B, C)`, of groups of crops `(B, 3, S, S)`, one size each; `branches` as
+    /// [`DropPath::draw`] gives them, for the images of all groups.
     ///
     /// # Errors
     /// S no multiple of the patch; no memory left.
-    pub fn features(&self, images: &Tensor, factors: &[[Tensor; 2]]) -> Result<Tensor> {
-        let want = Want { tokens: vec![self.vit.architecture().depth - 1], ..Want::default() };
-        let output = self.vit.forward_dropping(&images.to_dtype(self.dtype)?, &want, factors)?;
+    pub fn features(&self, groups: &[Tensor], branches: Option<&Branches>) -> Result<Tensor> {
+        let groups = groups.iter().map(|g| g.to_dtype(self.dtype)).collect::<Result<Vec<_>>>()?;
         // Contiguous: GPU products take no rows with gaps between them.
-        output.tokens[0].narrow(1, 0, 1)?.squeeze(1)?.contiguous()
+        self.vit.crops(&groups, branches, Keep::Products)?.contiguous()
     }
 
     /// The head's outputs, `(B, K)` in float32, of features `(B, C)`.

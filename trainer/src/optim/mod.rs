@@ -4,6 +4,7 @@
 mod update;
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
+use maskd::kernels::grad;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Parameters;
@@ -183,18 +184,20 @@ impl AdamW {
                 continue;
             }
             slot.updates += 1;
-            let t = slot.updates.min(i32::MAX as u64) as i32;
-            let update = update::Update {
-                betas: self.betas,
+            let step = grad::AdamW {
+                lr: rates.lr,
+                weight_decay: if slot.decays { rates.weight_decay } else { 0.0 },
+                betas: self.betas.into(),
                 eps: self.eps,
-                clip: self.clip,
-                shrink: 1.0 - if slot.decays { rates.lr * rates.weight_decay } else { 0.0 },
-                pace: rates.lr / (1.0 - self.betas[0].powi(t)),
-                square_scale: (1.0 - self.betas[1].powi(t)).sqrt(),
+                step: slot.updates,
+                clip: (self.clip > 0.0).then_some(self.clip),
             };
             match slot.var.device() {
-                Device::Cpu => update.in_place(&slot.var, &slot.mean, &slot.square, &gradient)?,
-                _ => update.plain(&slot.var, &slot.mean, &slot.square, &gradient)?,
+                Device::Cpu => {
+                    let [var, mean, square] = [&slot.var, &slot.mean, &slot.square].map(|v| v.as_detached_tensor());
+                    step.apply(&var, &gradient, (&mean, &square), None)?;
+                }
+                _ => update::plain(&step, &slot.var, &slot.mean, &slot.square, &gradient)?,
             }
         }
         Ok(())
