@@ -122,3 +122,43 @@ fn frame(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     [&length[..], &masked(&length).to_le_bytes(), data, &masked(data).to_le_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Vec<Event> {
+        let (mut rest, mut events) = (bytes, Vec::new());
+        let word = |b: &[u8]| u32::from_le_bytes(b[..4].try_into().unwrap());
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            assert_eq!(word(&rest[8..]), masked(&rest[..8]));
+            let data = &rest[12..12 + length];
+            assert_eq!(word(&rest[12 + length..]), masked(data));
+            events.push(Event::decode(data).unwrap());
+            rest = &rest[16 + length..];
+        }
+        events
+    }
+
+    #[test]
+    fn the_checksum_is_castagnolis() {
+        // RFC 3720, B.4: 32 bytes of zeros.
+        assert_eq!(CRC32C.checksum(&[0; 32]), 0x8a91_36aa);
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_in_a_new_file_that_voids_later_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(TensorBoard::create(folder.path(), 0).unwrap());
+        drop(TensorBoard::create(folder.path(), 6).unwrap());
+        let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 2);
+        for (file, first) in files.iter().zip([1, 7]) {
+            let events = read(&fs::read(file).unwrap());
+            assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
+            assert_eq!((events[1].step, events[1].session.as_ref().map(|s| s.status)), (first, Some(START)));
+        }
+    }
+}
