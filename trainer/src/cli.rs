@@ -21,6 +21,7 @@ use crate::{
     report::Observer,
     run_folder,
     train::{Ended, train},
+    watch::TensorBoard,
 };
 
 /// Teaches a vision transformer to see, from images and videos without labels (DINO)
@@ -61,8 +62,8 @@ enum Command {
   Go on after an interruption:
     maskd-train pretrain --out run --resume
 
-RUN holds config.toml, log.jsonl (loss and diagnostics), checkpoints/ and
-best.safetensors. Ctrl-C and SIGTERM let the step in hand end, save, and exit;
+RUN holds config.toml, log.jsonl (loss and diagnostics), the same for
+tensorboard --logdir RUN/tensorboard, checkpoints/ and best.safetensors. Ctrl-C and SIGTERM let the step in hand end, save, and exit;
 a second one ends at once. The loss starts near ln K (K = head.outputs) and
 must fall clearly below it.")]
     Pretrain(Pretrain),
@@ -139,8 +140,9 @@ fn pretrain(args: Pretrain) -> Result<(), Failure> {
     introduce(&training);
 
     let log = JsonLines::open(&training.folder.log(), training.step).or_exit(Exit::Io)?;
+    let events = TensorBoard::create(&training.folder.root().join("tensorboard"), training.step).or_exit(Exit::Io)?;
     let view = ProgressView::new(training.plan.total, training.step);
-    let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(view), Box::new(log)];
+    let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(view), Box::new(log), Box::new(events)];
     let ended = train(&mut training, &mut observers, &stop).or_exit(Exit::Internal)?;
     drop(observers);
     say_skipped(&training.loader.skipped());

@@ -26,6 +26,7 @@ pub mod report;
 
 pub mod log;
 pub mod progress;
+pub mod watch;
 
 pub mod export;
 pub mod prepare;
