@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     checkpoint,
     config::Config,
+    data::some_files,
     export,
     log::JsonLines,
     prepare::{Start, Training, prepare},
@@ -21,7 +22,7 @@ use crate::{
     report::Observer,
     run_folder,
     train::{Ended, train},
-    watch::TensorBoard,
+    watch::{Curves, Judge, TensorBoard, draw_curves},
 };
 
 /// Teaches a vision transformer to see, from images and videos without labels (DINO)
@@ -49,6 +50,9 @@ Exit codes:
 Environment:
   MASKD_LOG   what to log besides warnings: a level (debug) or a filter";
 
+/// Files of the data whose attention is drawn where none are named.
+const PROBES: usize = 4;
+
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Train, from scratch, from given weights, or on from where it was interrupted
@@ -69,6 +73,14 @@ must fall clearly below it.")]
     Pretrain(Pretrain),
     /// Write a run's backbone (the teacher's) as weights for maskd
     Export(Export),
+    /// Draw a run's curves: loss beside ln K, the teacher's entropy, quality
+    Curves {
+        /// The run's folder
+        run: PathBuf,
+        /// The PNG to write; without it, RUN/curves.png
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -91,6 +103,18 @@ struct Pretrain {
     /// Go on from the newest checkpoint in --out, with its configuration and data
     #[arg(long, conflicts_with_all = ["config", "init", "steps", "epochs"])]
     resume: bool,
+    /// A set in DAVIS layout: at each checkpoint, J of the masks that the features propagate through it
+    #[arg(long, value_name = "ROOT", conflicts_with = "resume")]
+    davis: Option<PathBuf>,
+    /// Only these sequences of it, separated by commas
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "davis")]
+    davis_sequences: Vec<String>,
+    /// A folder with one folder of images for each class: at each checkpoint, accuracy of 20 nearest neighbours
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    knn: Option<PathBuf>,
+    /// Pictures or videos whose attention is drawn at each checkpoint; without it, some of the data
+    #[arg(long, num_args = 1.., value_name = "FILE", conflicts_with = "resume")]
+    probe: Vec<PathBuf>,
     /// Length of the run in steps, over the configuration
     #[arg(long, conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
@@ -129,6 +153,11 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Pretrain(args) => pretrain(args),
         Command::Export(args) => write_weights(&args),
+        Command::Curves { run, out } => {
+            let picture = out.unwrap_or_else(|| run.join("curves.png"));
+            draw_curves(&run.join(run_folder::LOG), &picture).or_exit(Exit::Data)?;
+            say(&picture.display().to_string())
+        }
     }
 }
 
@@ -136,13 +165,24 @@ fn pretrain(args: Pretrain) -> Result<(), Failure> {
     // Heard from before anything takes long.
     let stop = stop_flag().context("signals").or_exit(Exit::Internal)?;
     let start = if args.resume { Start::Resume } else { start(&args)? };
+    // What cannot be measured is better known before the run has a folder.
+    if let Start::Fresh(config) | Start::Weights(config, ..) = &start {
+        Judge::open(&config.quality, &[], config.run.device, &args.out).or_exit(Exit::Data)?;
+    }
     let mut training = prepare(start, &args.data, &args.out)?;
+    let probes = some_files(&training.sources, PROBES).or_exit(Exit::Data)?;
+    let pictures = training.folder.root().join("probes");
+    let judge = Judge::open(&training.config.quality, &probes, training.config.run.device, &pictures);
+    let judge = judge.or_exit(Exit::Data)?;
     introduce(&training);
 
     let log = JsonLines::open(&training.folder.log(), training.step).or_exit(Exit::Io)?;
     let events = TensorBoard::create(&training.folder.root().join("tensorboard"), training.step).or_exit(Exit::Io)?;
     let view = ProgressView::new(training.plan.total, training.step);
-    let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(view), Box::new(log), Box::new(events)];
+    let curves = Curves::new(training.folder.log(), training.folder.root().join("curves.png"));
+    // The curves read what the log has written, so they come after it.
+    let mut observers: Vec<Box<dyn Observer>> =
+        vec![Box::new(judge), Box::new(view), Box::new(log), Box::new(events), Box::new(curves)];
     let ended = train(&mut training, &mut observers, &stop).or_exit(Exit::Internal)?;
     drop(observers);
     say_skipped(&training.loader.skipped());
@@ -167,6 +207,21 @@ fn start(args: &Pretrain) -> Result<Start, Failure> {
     }
     if let Some(steps) = args.steps {
         config.schedule.steps = steps;
+    }
+    let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
+    let text = |path: &PathBuf| match absolute(path)?.into_os_string().into_string() {
+        Ok(text) => Ok(text),
+        Err(path) => Err(anyhow!("{}: the path is not UTF-8", path.display())),
+    };
+    let quality = &mut config.quality;
+    if let Some(root) = &args.davis {
+        (quality.davis, quality.davis_sequences) = (text(root).or_exit(Exit::Config)?, args.davis_sequences.clone());
+    }
+    if let Some(folder) = &args.knn {
+        quality.knn = text(folder).or_exit(Exit::Config)?;
+    }
+    if !args.probe.is_empty() {
+        quality.probes = args.probe.iter().map(absolute).collect::<anyhow::Result<_>>().or_exit(Exit::Config)?;
     }
     Ok(match &args.init {
         Some(weights) => Start::Weights(config, weights.clone(), args.heads),
@@ -216,8 +271,12 @@ fn write_weights(args: &Export) -> Result<(), Failure> {
     let path = if args.run.is_dir() { run_folder::newest(&args.run).or_exit(Exit::Io)? } else { args.run.clone() };
     let saved = checkpoint::read(Path::new(&path)).or_exit(Exit::Data)?;
     export::export(&saved, &args.out, args.half, args.force).or_exit(Exit::Io)?;
-    let line = format!("{} (step {})\n", args.out.display(), saved.progress.step);
-    match std::io::stdout().write_all(line.as_bytes()) {
+    say(&format!("{} (step {})", args.out.display(), saved.progress.step))
+}
+
+/// A line for whoever reads our output; nobody may.
+fn say(line: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e).context("standard output").or_exit(Exit::Io),
         _ => Ok(()),
     }

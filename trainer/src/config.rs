@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     augment::CropConfig, data::DataConfig, loss::LossConfig, network::HeadConfig, optim::OptimConfig,
-    schedule::ScheduleConfig,
+    quality::QualityConfig, schedule::ScheduleConfig,
 };
 
 /// Everything that a training can be told.
@@ -38,6 +38,8 @@ pub struct Config {
     pub data: DataConfig,
     /// `[crops]`: the views of an image.
     pub crops: CropConfig,
+    /// `[quality]`: what a run is judged by at each checkpoint.
+    pub quality: QualityConfig,
 }
 
 /// `[run]`.
@@ -229,6 +231,7 @@ impl Config {
         in_section("optim", self.optim.validate())?;
         in_section("data", self.data.validate())?;
         in_section("crops", self.crops.validate())?;
+        in_section("quality", self.quality.validate())?;
         match &self.model {
             Some(model) => {
                 in_section("model", model.validate())?;

@@ -17,6 +17,8 @@ pub mod schedule;
 pub mod diagnostics;
 pub mod learner;
 
+pub mod quality;
+
 pub mod config;
 
 pub mod checkpoint;

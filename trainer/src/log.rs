@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     checkpoint::write_whole,
-    report::{Observer, StepReport},
+    report::{Observer, Quality, StepReport},
 };
 
 /// Appends to a file.
@@ -41,16 +41,30 @@ impl JsonLines {
     }
 }
 
+impl JsonLines {
+    fn line(&mut self, step: u64, value: &impl serde::Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(value).context("a line of the log")?;
+        line.push(b'\n');
+        // A full disk must not end a training whose state is in memory: the log has a gap then.
+        if let Err(e) = self.file.write_all(&line) {
+            tracing::warn!("log.jsonl: step {step} is not in it: {e}");
+        }
+        Ok(())
+    }
+}
+
 impl Observer for JsonLines {
     fn observe(&mut self, report: &StepReport) -> Result<()> {
         if report.health.is_some() {
-            let mut line = serde_json::to_vec(report).context("a line of the log")?;
-            line.push(b'\n');
-            // A full disk must not end a training whose state is in memory: the log has a gap then.
-            if let Err(e) = self.file.write_all(&line) {
-                tracing::warn!("log.jsonl: step {} is not in it: {e}", report.step);
-            }
+            self.line(report.step, report)?;
         }
         Ok(())
+    }
+
+    fn on_quality(&mut self, step: u64, quality: &Quality) -> Result<()> {
+        match quality.score() {
+            Some(_) => self.line(step, &serde_json::json!({ "step": step, "quality": quality })),
+            None => Ok(()),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a step and a checkpoint report, and who listens: the progress bar, the log, and whoever else is handed to the loop.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -45,19 +47,51 @@ pub struct StepReport {
     pub warning: Option<String>,
 }
 
+/// How good the teacher was found to be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Quality {
+    /// Mean J of the masks that its features propagate, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub j: Option<f64>,
+    /// Share of images that their nearest neighbours class right, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn: Option<f64>,
+    /// A picture of where it looks in some frames.
+    #[serde(skip)]
+    pub probes: Option<PathBuf>,
+}
+
+impl Quality {
+    /// What the best checkpoint is chosen by, where it was measured.
+    pub fn score(&self) -> Option<f64> {
+        self.j.or(self.knn)
+    }
+}
+
 /// Who listens. All methods are called between two steps.
 pub trait Observer {
     /// After each step.
     ///
     /// # Errors
     /// What ends the run: the observer's own files cannot be written.
-    fn observe(&mut self, report: &StepReport) -> Result<()>;
+    fn observe(&mut self, _report: &StepReport) -> Result<()> {
+        Ok(())
+    }
 
-    /// Before the checkpoint after `step` is written. A measured quality (higher is better) chooses the best checkpoint.
+    /// Before the checkpoint after `step` is written, and before the first step. A measured quality chooses the best
+    /// checkpoint.
     ///
     /// # Errors
     /// What ends the run.
-    fn on_checkpoint(&mut self, _step: u64, _learner: &Learner) -> Result<Option<f64>> {
+    fn on_checkpoint(&mut self, _step: u64, _learner: &Learner) -> Result<Option<Quality>> {
         Ok(None)
+    }
+
+    /// What another observer has measured.
+    ///
+    /// # Errors
+    /// What ends the run.
+    fn on_quality(&mut self, _step: u64, _quality: &Quality) -> Result<()> {
+        Ok(())
     }
 }

@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::checkpoint::{PART, write_whole};
 
+/// The name of the log.
+pub const LOG: &str = "log.jsonl";
+
 /// An open run folder. It is this process's as long as this value lives.
 pub struct RunFolder {
     root: PathBuf,
@@ -71,7 +74,7 @@ impl RunFolder {
 
     /// The log.
     pub fn log(&self) -> PathBuf {
-        self.root.join("log.jsonl")
+        self.root.join(LOG)
     }
 
     /// Writes the resolved configuration, for people.

@@ -97,6 +97,10 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
     let (mut losses, mut since_checkpoint) = (Mean::default(), Mean::default());
     let mut saved = training.step;
 
+    if training.step == 0 {
+        // So that every curve of quality begins with the weights that the run began with.
+        judge(training, observers)?;
+    }
     while training.step < total && !stop.load(Ordering::Relaxed) {
         let step = training.step;
         let observed = (step + 1).is_multiple_of(log_steps) || step + 1 == total;
@@ -174,12 +178,8 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
 /// Asks how good it is, writes the checkpoint, and keeps it as the best where it is. The outer error ends the run; the
 /// inner one is a checkpoint that could not be written.
 fn checkpoint(training: &mut Training, observers: &mut [Box<dyn Observer>], loss: f64) -> Result<Result<PathBuf>> {
-    let mut score = Score { value: -loss, measured: false };
-    for observer in observers.iter_mut() {
-        if let Some(value) = observer.on_checkpoint(training.step, &training.learner)? {
-            score = Score { value, measured: true };
-        }
-    }
+    let measured = judge(training, observers)?;
+    let score = Score { value: measured.unwrap_or(-loss), measured: measured.is_some() };
     let before = training.best;
     let best = score.beats(before);
     if best {
@@ -195,6 +195,20 @@ fn checkpoint(training: &mut Training, observers: &mut [Box<dyn Observer>], loss
         training.best = before;
     }
     Ok(written)
+}
+
+/// Has the teacher judged by those observers who can, tells all what they found, and gives the score.
+fn judge(training: &Training, observers: &mut [Box<dyn Observer>]) -> Result<Option<f64>> {
+    let mut score = None;
+    for i in 0..observers.len() {
+        if let Some(quality) = observers[i].on_checkpoint(training.step, &training.learner)? {
+            score = score.or(quality.score());
+            for observer in observers.iter_mut() {
+                observer.on_quality(training.step, &quality)?;
+            }
+        }
+    }
+    Ok(score)
 }
 
 /// A running mean.

@@ -62,6 +62,16 @@ pub(super) fn find(sources: &[PathBuf]) -> Result<(Vec<DataFile>, Vec<String>)> 
     Ok((search.files, search.skipped))
 }
 
+/// `count` files of `sources`, evenly over all that [`find`] finds: the same ones each time.
+///
+/// # Errors
+/// As [`find`].
+pub fn some(sources: &[PathBuf], count: usize) -> Result<Vec<PathBuf>> {
+    let (files, _) = find(sources)?;
+    let step = files.len().div_ceil(count.max(1)).max(1);
+    Ok(files.into_iter().step_by(step).map(|file| file.path).collect())
+}
+
 #[derive(Default)]
 struct Search {
     files: Vec<DataFile>,

@@ -20,4 +20,5 @@ mod video;
 mod workers;
 
 pub use config::DataConfig;
+pub use files::some as some_files;
 pub use loader::{Batch, CropBatch, Loader};

@@ -45,6 +45,7 @@ impl Shape {
 pub struct Network {
     vit: Vit,
     head: Head,
+    device: Device,
     dtype: DType,
 }
 
@@ -61,8 +62,14 @@ impl Network {
         Ok(Self {
             vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, Path::Train)?,
             head: Head::new(&part("head."), dtype)?,
+            device: device.clone(),
             dtype,
         })
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// The backbone.

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use crc::{CRC_32_ISCSI, Crc};
 use prost::Message;
 
-use crate::report::{Observer, StepReport};
+use crate::report::{Observer, Quality, StepReport};
 
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
@@ -42,18 +42,44 @@ struct Session {
 #[derive(Clone, PartialEq, Message)]
 struct Summary {
     #[prost(message, repeated, tag = "1")]
-    values: Vec<Scalar>,
+    values: Vec<Entry>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Scalar {
+struct Entry {
     #[prost(string, tag = "1")]
     tag: String,
     #[prost(float, optional, tag = "2")]
     value: Option<f32>,
+    #[prost(message, optional, tag = "4")]
+    image: Option<Picture>,
 }
 
-/// Writes the scalars of every report with diagnostics.
+#[derive(Clone, PartialEq, Message)]
+struct Picture {
+    #[prost(int32, tag = "1")]
+    height: i32,
+    #[prost(int32, tag = "2")]
+    width: i32,
+    /// 3: RGB.
+    #[prost(int32, tag = "3")]
+    colours: i32,
+    /// The bytes of a PNG.
+    #[prost(bytes = "vec", tag = "4")]
+    encoded: Vec<u8>,
+}
+
+fn scalar((tag, value): (&str, f64)) -> Entry {
+    Entry { tag: tag.to_owned(), value: Some(value as f32), image: None }
+}
+
+fn picture(path: &Path) -> Result<Entry> {
+    let (width, height) = image::image_dimensions(path)?;
+    let image = Picture { height: height as i32, width: width as i32, colours: 3, encoded: fs::read(path)? };
+    Ok(Entry { tag: "probes/attention".to_owned(), value: None, image: Some(image) })
+}
+
+/// Writes the scalars of every report with diagnostics, and quality with its pictures.
 pub struct TensorBoard {
     file: File,
 }
@@ -76,6 +102,13 @@ impl TensorBoard {
         let first = Event { step: step as i64 + 1, session: Some(Session { status: START }), ..Event::default() };
         this.write(first).with_context(what)?;
         Ok(this)
+    }
+
+    fn add(&mut self, step: u64, values: Vec<Entry>) {
+        // As with the log: a full disk leaves a gap, and does not end the training.
+        if let Err(e) = self.write(Event { step: step as i64, summary: Some(Summary { values }), ..Event::default() }) {
+            tracing::warn!("tensorboard: step {step} is not in it: {e}");
+        }
     }
 
     fn write(&mut self, mut event: Event) -> std::io::Result<()> {
@@ -103,12 +136,17 @@ impl Observer for TensorBoard {
             ("speed/waiting", report.waiting),
         ];
         let norm = report.gradient_norm.map(|norm| ("optim/gradient_norm", norm));
-        let scalar = |(tag, value): (&str, f64)| Scalar { tag: tag.to_owned(), value: Some(value as f32) };
-        let summary = Some(Summary { values: scalars.into_iter().chain(norm).map(scalar).collect() });
-        // As with the log: a full disk leaves a gap, and does not end the training.
-        if let Err(e) = self.write(Event { step: report.step as i64, summary, ..Event::default() }) {
-            tracing::warn!("tensorboard: step {} is not in it: {e}", report.step);
-        }
+        self.add(report.step, scalars.into_iter().chain(norm).map(scalar).collect());
+        Ok(())
+    }
+
+    fn on_quality(&mut self, step: u64, quality: &Quality) -> Result<()> {
+        let scalars = [("quality/j", quality.j), ("quality/knn", quality.knn)];
+        let scalars = scalars.into_iter().filter_map(|(tag, value)| Some(scalar((tag, value?))));
+        let pictures = quality.probes.iter().filter_map(|path| {
+            picture(path).inspect_err(|e| tracing::warn!("tensorboard: {}: {e:#}", path.display())).ok()
+        });
+        self.add(step, scalars.chain(pictures).collect());
         Ok(())
     }
 }

@@ -8,5 +8,6 @@ mod learner;
 mod order;
 mod presets;
 mod program;
+mod quality;
 mod shared;
 mod video_data;

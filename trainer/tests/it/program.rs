@@ -51,10 +51,10 @@ local_count = 2
 "#;
 
 /// A place with pictures and a configuration.
-struct Scene(tempfile::TempDir);
+pub struct Scene(tempfile::TempDir);
 
 impl Scene {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let scene = Self(tempfile::tempdir().unwrap());
         fs::create_dir(scene.path("data")).unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -66,31 +66,31 @@ impl Scene {
         scene
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// `maskd-train pretrain --out NAME` and what else it takes to begin a run.
-    fn begin(&self, name: &str) -> Command {
+    pub fn begin(&self, name: &str) -> Command {
         let mut command = program();
         command.args(["pretrain", "--out"]).arg(self.path(name));
         command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("train.toml"));
         command
     }
 
-    fn resume(&self, name: &str) -> Command {
+    pub fn resume(&self, name: &str) -> Command {
         let mut command = program();
         command.args(["pretrain", "--resume", "--out"]).arg(self.path(name));
         command
     }
 
-    fn export(&self, run: &str, out: &str) -> Command {
+    pub fn export(&self, run: &str, out: &str) -> Command {
         let mut command = program();
         command.arg("export").arg(self.path(run)).arg("--out").arg(self.path(out));
         command
     }
 
-    fn steps(&self, name: &str) -> Vec<String> {
+    pub fn steps(&self, name: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.path(name).join("checkpoints"))
             .map(|all| all.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
             .unwrap_or_default();
@@ -99,7 +99,7 @@ impl Scene {
     }
 }
 
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maskd-train"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RAYON_NUM_THREADS", "1");
     command
@@ -110,7 +110,7 @@ fn run(command: &mut Command) -> Output {
 }
 
 #[track_caller]
-fn succeeds(command: &mut Command) -> String {
+pub fn succeeds(command: &mut Command) -> String {
     let output = run(command);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{command:?}: {text}");
@@ -119,7 +119,7 @@ fn succeeds(command: &mut Command) -> String {
 
 /// Runs what must fail with `code`, and gives its one line.
 #[track_caller]
-fn fails(command: &mut Command, code: i32) -> String {
+pub fn fails(command: &mut Command, code: i32) -> String {
     let output = run(command);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{command:?}: {text}");
