@@ -1,4 +1,4 @@
-//! One training step of DINO on the CPU, ours and PyTorch's in turns on the same cores: images per second, and the
+//! One training step on the CPU as `maskd-train` runs it, ours and PyTorch's in turns on the same cores: images per second, and the
 //! peak resident set of each process.
 //!
 //! `cargo bench -p maskd-trainer --bench step`. PyTorch is measured where `MASKD_PEER_PYTHON` names a python that has
@@ -13,11 +13,63 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-
-mod network;
+use candle_core::{DType, Device};
+use maskd::model::{Architecture, Family};
+use maskd_trainer::{
+    data::{Batch, CropBatch},
+    learner::{Knobs, Learner},
+    loss::{GLOBAL_VIEWS, LossConfig},
+    network::{HeadConfig, Shape, init},
+    optim::{OptimConfig, Rates},
+};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 /// Steps that warm caches, allocators and PyTorch's kernels.
 const WARM: usize = 2;
+
+const BATCH: usize = 8;
+const LOCAL_VIEWS: usize = 6;
+const BACKBONE: Architecture =
+    Architecture { family: Family::Dino, patch: 16, dim: 192, depth: 12, heads: 3, hidden: 768, grid: 14 };
+
+/// A training with what its steps take.
+struct Training {
+    learner: Learner,
+    crops: Vec<CropBatch>,
+    done: u64,
+}
+
+impl Training {
+    fn new() -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let shape = Shape { backbone: BACKBONE, head: HeadConfig { outputs: 4096, ..HeadConfig::default() } };
+        let tensors = init::fresh(&shape, &mut rng)?;
+        let config = (&LossConfig::default(), &OptimConfig::default());
+        let learner = Learner::new(shape, &tensors, config, 0, (&Device::Cpu, DType::F32))?;
+        let mut crop = |size: usize| {
+            let pixels = (0..BATCH * 3 * size * size).map(|_| rng.random_range(-1.7..1.7)).collect();
+            CropBatch { size, pixels }
+        };
+        let sizes = [224; GLOBAL_VIEWS].into_iter().chain([96; LOCAL_VIEWS]);
+        Ok(Self { learner, crops: sizes.map(&mut crop).collect(), done: 0 })
+    }
+
+    /// One step; gives the loss.
+    fn step(&mut self) -> Result<f64> {
+        let copy = |c: &CropBatch| CropBatch { size: c.size, pixels: c.pixels.clone() };
+        let knobs = Knobs {
+            rates: Rates { lr: 1e-5, weight_decay: 0.04, frozen_last_layer: false },
+            teacher_momentum: 0.996,
+            teacher_temperature: 0.04,
+        };
+        let crops = &self.crops;
+        let mut next = || Ok(Batch { crops: crops.iter().map(copy).collect(), images: BATCH });
+        let outcome = self.learner.step(self.done, 1, &mut next, &knobs, false)?;
+        self.done += 1;
+        Ok(outcome.loss)
+    }
+}
 
 /// PyTorch's process, which steps once for each line it reads.
 struct Peer {
@@ -38,7 +90,7 @@ impl Peer {
         let threads = rayon::current_num_threads().to_string();
         let mut child = Command::new(&python)
             .arg(root.join("benches/peer.py"))
-            .envs([("OMP_NUM_THREADS", threads.as_str()), ("BATCH", &network::BATCH.to_string())])
+            .envs([("OMP_NUM_THREADS", threads.as_str()), ("BATCH", &BATCH.to_string())])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -78,7 +130,7 @@ fn peak_bytes() -> Result<f64> {
 fn report(name: &str, mut seconds: Vec<f64>, peak: f64) -> Result<f64> {
     seconds.sort_by(f64::total_cmp);
     let (Some(fastest), Some(slowest)) = (seconds.first(), seconds.last()) else { bail!("no step was measured") };
-    let speed = |seconds: f64| network::BATCH as f64 / seconds;
+    let speed = |seconds: f64| BATCH as f64 / seconds;
     let median = seconds[seconds.len() / 2];
     println!(
         "{name:8} {:5.2} img/s ({:.2} to {:.2}), {:6.1} ms a step, peak {:4.2} GB",
@@ -94,7 +146,7 @@ fn report(name: &str, mut seconds: Vec<f64>, peak: f64) -> Result<f64> {
 fn main() -> Result<()> {
     let steps = std::env::var("MASKD_BENCH_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(10usize);
     let mut peer = Peer::start()?;
-    let mut training = network::Training::new()?;
+    let mut training = Training::new()?;
     let (mut ours, mut theirs, mut their_peak) = (Vec::new(), Vec::new(), 0.0);
     for i in 0..WARM + steps {
         let start = Instant::now();

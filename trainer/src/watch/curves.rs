@@ -101,7 +101,11 @@ fn panel<DB: DrawingBackend>(
         .y_label_area_size(48)
         .build_cartesian_2d(x, y)?;
     let mesh = &mut chart.configure_mesh();
-    mesh.light_line_style(TRANSPARENT).label_style(("sans-serif", 13)).x_desc("step").draw()?;
+    mesh.light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 13))
+        .x_desc("step")
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .draw()?;
     for ((name, points), colour) in series.iter().zip(COLOURS).filter(|(s, _)| !s.1.is_empty()) {
         let line = chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
         line.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
@@ -111,7 +115,7 @@ fn panel<DB: DrawingBackend>(
         .label_font(("sans-serif", 13))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::MiddleRight)
         .draw()
 }
 

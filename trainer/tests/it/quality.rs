@@ -100,5 +100,5 @@ fn curves_are_drawn_again_from_the_log() {
     assert!(image::open(scene.path("run/curves.png")).is_ok());
     let mut none = crate::program::program();
     none.arg("curves").arg(scene.path("nowhere"));
-    assert!(fails(&mut none, 65).contains("nowhere"));
+    assert!(fails(&mut none, 74).contains("nowhere"));
 }
