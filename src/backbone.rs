@@ -1,8 +1,11 @@
 //! The network as the rest sees it: pictures in, features of their patches out. Owns the device.
 
-use std::{path::PathBuf, str::FromStr};
+mod block;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+pub use block::{BlockChoice, PROPAGATION_BLOCK};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -88,67 +91,6 @@ pub enum Precision {
     F16,
 }
 
-/// Which block's tokens labels are propagated by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "toml::Value", into = "toml::Value")]
-pub enum BlockChoice {
-    /// What corresponds best: two thirds of the way for DINOv2, which also saves the rest of the
-    /// network between key frames; the last block for DINO.
-    #[default]
-    Auto,
-    /// The last block, as published.
-    Last,
-    /// This block, 1 to depth.
-    Number(usize),
-}
-
-impl BlockChoice {
-    /// The 0-based block in `arch`.
-    fn index(self, arch: &Architecture) -> Result<usize> {
-        match self {
-            Self::Auto if arch.family == Family::DinoV2 => Ok((arch.depth * 2).div_ceil(3) - 1),
-            Self::Auto | Self::Last => Ok(arch.depth - 1),
-            Self::Number(block) if (1..=arch.depth).contains(&block) => Ok(block - 1),
-            Self::Number(block) => bail!("model.propagation_block = {block}: {arch} has blocks 1 to {}", arch.depth),
-        }
-    }
-}
-
-impl FromStr for BlockChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.parse()) {
-            ("auto", _) => Ok(Self::Auto),
-            ("last", _) => Ok(Self::Last),
-            (_, Ok(block)) => Ok(Self::Number(block)),
-            _ => Err(format!("{text:?} is not auto, last or the number of a block")),
-        }
-    }
-}
-
-impl TryFrom<toml::Value> for BlockChoice {
-    type Error = String;
-
-    fn try_from(value: toml::Value) -> Result<Self, String> {
-        match value {
-            toml::Value::Integer(block) => block.to_string().parse(),
-            toml::Value::String(text) => text.parse(),
-            other => Err(format!("{other} is not \"auto\", \"last\" or the number of a block")),
-        }
-    }
-}
-
-impl From<BlockChoice> for toml::Value {
-    fn from(choice: BlockChoice) -> Self {
-        match choice {
-            BlockChoice::Auto => "auto".into(),
-            BlockChoice::Last => "last".into(),
-            BlockChoice::Number(block) => i64::try_from(block).unwrap_or(i64::MAX).into(),
-        }
-    }
-}
-
 /// The `[model]` part of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -227,7 +169,7 @@ impl Backbone {
                 bail!("model.precision: the CPU computes in f32; bf16 and f16 need a GPU (model.device)")
             }
         };
-        let block = config.propagation_block.index(&arch)?;
+        let block = config.propagation_block.of(&checkpoint)?;
         let patch = arch.patch as u32;
         if config.short_side < patch || config.short_side > MAX_SHORT_SIDE {
             bail!("model.short_side = {}: want {patch} (one patch) to {MAX_SHORT_SIDE}", config.short_side);

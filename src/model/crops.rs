@@ -3,6 +3,8 @@
 //! In float32 on the CPU all crops run as one ragged batch through fused blocks; the last block computes no more
 //! than `[CLS]` needs. Elsewhere each size is one batch of candle's own operators.
 
+use std::ops::Range;
+
 use candle_core::{Result, Tensor, bail};
 
 use super::{Vit, layers::Plain};
@@ -32,36 +34,52 @@ impl Vit {
         self.norm.forward(&cls, self.path)
     }
 
-    fn crops_fused(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
-        let (p, c) = (self.arch.patch, self.arch.dim);
+    /// The tokens that enter the first block, of all images one after the other, `(T, C)`, and each group's
+    /// (images, tokens of each).
+    pub(super) fn assemble(&self, groups: &[Tensor]) -> Result<(Tensor, Vec<(usize, usize)>)> {
+        let p = self.arch.patch;
         let (mut sizes, mut positions) = (Vec::new(), Vec::new());
         for group in groups {
-            let (b, _, h, w) = group.dims4()?;
-            positions.push(self.pos_embed(h / p, w / p)?.squeeze(0)?);
-            sizes.push((b, (h / p) * (w / p)));
+            let (rows, cols) = self.grid(group)?;
+            positions.push(self.pos_embed(rows, cols)?.squeeze(0)?);
+            sizes.push((group.dim(0)?, rows * cols));
         }
         let patches = grad::patches(groups, p)?;
         let embedded = grad::linear(&patches, &self.patch_embed.weight, &self.patch_embed.bias)?; // (sum of B N, C)
         let positions = Tensor::cat(&positions, 0)?;
         let x = grad::assemble(&embedded, &self.cls_token.flatten_all()?, &positions, &sizes)?;
-        let shape = BlockShape {
-            dim: c,
-            hidden: self.arch.hidden,
-            heads: self.arch.heads,
-            eps: super::layers::EPS as f32,
-            groups: sizes.iter().map(|&(b, n)| (b, n + 1)).collect(),
-            branches: None,
-            cls_only: false,
-            keep,
-        };
+        Ok((x, sizes.into_iter().map(|(b, n)| (b, n + 1)).collect()))
+    }
+
+    /// Some of the blocks as one operator; `branches` of all blocks. `cls_only` is for the last of them.
+    pub(super) fn fused_blocks(
+        &self,
+        x: &Tensor,
+        which: Range<usize>,
+        groups: &[(usize, usize)],
+        branches: Option<&Branches>,
+        (cls_only, keep): (bool, Keep),
+    ) -> Result<Tensor> {
         let (mut parameters, mut shapes) = (Vec::new(), Vec::new());
-        for (i, block) in self.blocks.iter().enumerate() {
-            let branches = branches.map(|b| b[i].clone());
-            let cls_only = i + 1 == self.blocks.len();
-            parameters.extend(block.plain()?.parameters()?);
-            shapes.push(BlockShape { branches, cls_only, ..shape.clone() });
+        for i in which.clone() {
+            parameters.extend(self.blocks[i].plain()?.parameters()?);
+            shapes.push(BlockShape {
+                dim: self.arch.dim,
+                hidden: self.arch.hidden,
+                heads: self.arch.heads,
+                eps: super::layers::EPS as f32,
+                groups: groups.to_vec(),
+                branches: branches.map(|b| b[i].clone()),
+                cls_only: cls_only && i + 1 == which.end,
+                keep,
+            });
         }
-        grad::stack(&x, &parameters, shapes)
+        grad::stack(x, &parameters, shapes)
+    }
+
+    fn crops_fused(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
+        let (x, sizes) = self.assemble(groups)?;
+        self.fused_blocks(&x, 0..self.blocks.len(), &sizes, branches, (true, keep))
     }
 
     fn crops_plain(&self, groups: &[Tensor], branches: Option<&Branches>) -> Result<Tensor> {
@@ -119,7 +137,7 @@ impl Plain {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use candle_core::{DType, Device, Var};
@@ -130,20 +148,25 @@ mod tests {
         model::{Architecture, Family},
     };
 
-    fn noise(shape: &[usize], scale: f32, seed: usize) -> Tensor {
+    pub(in crate::model) fn noise(shape: &[usize], scale: f32, seed: usize) -> Tensor {
         let n = shape.iter().product::<usize>();
         let value = |i: usize| (((i + 1) as f32 * 12.9898 + seed as f32 * 78.233).sin() * 43_758.547).fract() * scale;
         Tensor::from_vec((0..n).map(value).collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()
     }
 
-    /// Features of two sizes of crops, and the gradient of every parameter.
-    fn run(arch: Architecture, path: Path, branches: Option<&Branches>) -> (Tensor, Vec<(String, Tensor)>) {
+    /// Every tensor of a network, with values that leave no part of it idle.
+    pub(in crate::model) fn variables(arch: &Architecture) -> Vec<(String, Var)> {
         let of = |(i, (name, shape)): (usize, (String, Vec<usize>))| {
             let about = if shape.len() == 1 && !name.ends_with("bias") { 0.7 } else { 0.0 };
             let values = (noise(&shape, 0.2, i) + about).unwrap();
             (name, Var::from_tensor(&values).unwrap())
         };
-        let vars: Vec<(String, Var)> = arch.tensors().into_iter().enumerate().map(of).collect();
+        arch.tensors().into_iter().enumerate().map(of).collect()
+    }
+
+    /// Features of two sizes of crops, and the gradient of every parameter.
+    fn run(arch: Architecture, path: Path, branches: Option<&Branches>) -> (Tensor, Vec<(String, Tensor)>) {
+        let vars = variables(&arch);
         let tensors: HashMap<String, Tensor> = vars.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, path).unwrap();
         let p = arch.patch;

@@ -3,6 +3,7 @@
 mod arch;
 pub mod catalogue;
 mod crops;
+mod dense;
 pub mod fetch;
 mod layers;
 mod names;

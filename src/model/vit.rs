@@ -122,7 +122,7 @@ impl Vit {
     }
 
     /// The patch grid of images `(B, 3, H, W)`.
-    fn grid(&self, images: &Tensor) -> Result<(usize, usize)> {
+    pub(super) fn grid(&self, images: &Tensor) -> Result<(usize, usize)> {
         let (b, c, h, w) = images.dims4()?;
         let p = self.arch.patch;
         if c != 3 || h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
@@ -171,15 +171,19 @@ impl Vit {
         rayon::scope(|_| self.pass(images, want))
     }
 
-    fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
+    /// The last block that is run for `want`.
+    pub(super) fn last_wanted(&self, want: &Want) -> Result<usize> {
         let last = self.arch.depth - 1;
         let looks = [want.attention, want.cls_attention];
         let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
         if wanted().any(|block| block > last) || !want.tokens.is_sorted() || !want.keys.is_sorted() {
             bail!("{want:?}: the network has blocks 0 to {last}, asked in rising order");
         }
-        let stop = wanted().max().unwrap_or(last);
+        Ok(wanted().max().unwrap_or(last))
+    }
 
+    fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
+        let stop = self.last_wanted(want)?;
         let mut x = self.embed(images)?;
 
         let mut tokens = Vec::with_capacity(want.tokens.len());

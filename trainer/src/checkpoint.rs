@@ -14,7 +14,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::{config::Config, learner::Learner};
+use crate::{config::Config, method::Method};
 
 /// The layout that this version writes and reads.
 const VERSION: u32 = 1;
@@ -86,12 +86,9 @@ pub struct Saved {
 }
 
 /// Every tensor of a training by name.
-fn tensors(learner: &Learner) -> BTreeMap<String, Tensor> {
-    let mut all = BTreeMap::from([("centre".to_owned(), learner.centre.clone())]);
-    for (who, parameters) in [("student", &learner.student), ("teacher", &learner.teacher)] {
-        all.extend(parameters.0.iter().map(|p| (format!("{who}.{}", p.name), p.var.as_detached_tensor())));
-    }
-    for slot in learner.optimizer.slots() {
+fn tensors(learner: &dyn Method) -> BTreeMap<String, Tensor> {
+    let mut all = learner.state();
+    for slot in learner.optimizer().slots() {
         all.insert(format!("mean.{}", slot.name), slot.mean.as_detached_tensor());
         all.insert(format!("square.{}", slot.name), slot.square.as_detached_tensor());
     }
@@ -138,10 +135,10 @@ pub const PART: &str = ".part-";
 ///
 /// # Errors
 /// As [`write_whole`].
-pub fn save(path: &Path, learner: &Learner, mut progress: Progress) -> Result<()> {
+pub fn save(path: &Path, learner: &dyn Method, mut progress: Progress) -> Result<()> {
     let tensors = tensors(learner);
     progress.digest = digest(&tensors)?;
-    progress.updates = learner.optimizer.slots().iter().map(|s| (s.name.clone(), s.updates)).collect();
+    progress.updates = learner.optimizer().slots().iter().map(|s| (s.name.clone(), s.updates)).collect();
     let header = HashMap::from([(KEY.to_owned(), toml::to_string(&progress).context("the checkpoint's header")?)]);
     write_whole(path, |part| Ok(safetensors::serialize_to_file(&tensors, Some(header), part)?))
 }
@@ -185,10 +182,12 @@ pub fn read(path: &Path) -> Result<Saved> {
 }
 
 impl Saved {
-    /// The teacher's backbone in the original naming, float32, on the CPU.
+    /// The backbone that the training is for, in the original naming, float32, on the CPU: DINO's teacher, or the
+    /// student of a distillation.
     pub fn backbone(&self) -> BTreeMap<String, Tensor> {
+        let whose = if self.progress.config.distill.is_some() { "student.backbone." } else { "teacher.backbone." };
         let named = self.tensors.iter();
-        named.filter_map(|(n, t)| Some((n.strip_prefix("teacher.backbone.")?.to_owned(), t.clone()))).collect()
+        named.filter_map(|(n, t)| Some((n.strip_prefix(whose)?.to_owned(), t.clone()))).collect()
     }
 
     /// The student's tensors by full name.
@@ -201,12 +200,12 @@ impl Saved {
     ///
     /// # Errors
     /// Tensors that are missing, too many, or of another shape.
-    pub fn restore(mut self, learner: &mut Learner) -> Result<()> {
+    pub fn restore(mut self, learner: &mut dyn Method) -> Result<()> {
         let path = self.path.clone();
         self.restore_inner(learner).with_context(|| format!("checkpoint {}", path.display()))
     }
 
-    fn restore_inner(&mut self, learner: &mut Learner) -> Result<()> {
+    fn restore_inner(&mut self, learner: &mut dyn Method) -> Result<()> {
         let mut take = |name: &str, like: &Tensor| -> Result<Tensor> {
             let tensor = self.tensors.remove(name).with_context(|| format!("tensor {name} is missing"))?;
             if tensor.dims() != like.dims() {
@@ -214,13 +213,10 @@ impl Saved {
             }
             Ok(tensor.to_device(like.device())?)
         };
-        learner.centre = take("centre", &learner.centre)?;
-        for (who, parameters) in [("student", &learner.student), ("teacher", &learner.teacher)] {
-            for p in &parameters.0 {
-                p.var.set(&take(&format!("{who}.{}", p.name), &p.var)?)?;
-            }
-        }
-        for slot in learner.optimizer.slots_mut() {
+        let taken = learner.state().into_iter().map(|(name, like)| Ok((name.clone(), take(&name, &like)?)));
+        let state = taken.collect::<Result<BTreeMap<_, _>>>()?;
+        learner.set_state(&state)?;
+        for slot in learner.optimizer_mut().slots_mut() {
             slot.mean.set(&take(&format!("mean.{}", slot.name), &slot.mean)?)?;
             slot.square.set(&take(&format!("square.{}", slot.name), &slot.square)?)?;
             slot.updates = *self.progress.updates.get(&slot.name).context("a parameter's updates are missing")?;

@@ -1,4 +1,4 @@
-//! The command line: pretrain, export.
+//! The command line: pretrain, distill, export, curves.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -25,7 +25,7 @@ use crate::{
     watch::{Curves, Judge, TensorBoard, draw_curves},
 };
 
-/// Teaches a vision transformer to see, from images and videos without labels (DINO)
+/// Teaches a vision transformer to see, from images and videos without labels
 #[derive(Parser, Debug)]
 #[command(name = "maskd-train", version, max_term_width = 110, propagate_version = true, after_help = HELP)]
 pub struct Cli {
@@ -71,7 +71,20 @@ tensorboard --logdir RUN/tensorboard, checkpoints/ and best.safetensors. Ctrl-C 
 a second one ends at once. The loss starts near ln K (K = head.outputs) and
 must fall clearly below it.")]
     Pretrain(Pretrain),
-    /// Write a run's backbone (the teacher's) as weights for maskd
+    /// Teach a small network what a large one sees, for a daemon that is faster on your cameras
+    #[command(after_help = "Examples:
+  The student is made of some of the teacher's blocks, and taught the rest:
+    maskd-train distill --teacher dinov2.safetensors --data recordings/ \\
+      --out run --config configs/distill-vits14.toml
+    maskd-train export run --half --out weights.safetensors
+  Go on after an interruption:
+    maskd-train distill --out run --resume
+
+RUN is as that of pretrain, and keeps a copy of the teacher. The log's
+agreement says what is not learned yet: 0 is the teacher itself. [model] in
+the configuration asks for a student of another shape, from scratch.")]
+    Distill(Distill),
+    /// Write a run's backbone (DINO's teacher, or the student of a distillation) as weights for maskd
     Export(Export),
     /// Draw a run's curves: loss beside ln K, the teacher's entropy, quality
     Curves {
@@ -85,23 +98,42 @@ must fall clearly below it.")]
 
 #[derive(clap::Args, Debug)]
 struct Pretrain {
+    #[command(flatten)]
+    run: Run,
+    /// Start from these weights (any that maskd reads); the head is made afresh
+    #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Attention heads of the --init weights, where neither the file nor the width says it
+    #[arg(long, requires = "init")]
+    heads: Option<usize>,
+}
+
+#[derive(clap::Args, Debug)]
+struct Distill {
+    /// The weights to learn from (any that maskd reads)
+    #[arg(long, value_name = "WEIGHTS", required_unless_present = "resume", conflicts_with = "resume")]
+    teacher: Option<PathBuf>,
+    /// Attention heads of the --teacher, where neither the file nor the width says it
+    #[arg(long, requires = "teacher")]
+    heads: Option<usize>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What every training is told.
+#[derive(clap::Args, Debug)]
+struct Run {
     /// Image and video files, or folders of them in any structure
     #[arg(long, num_args = 1.., value_name = "DIR_OR_FILE", required_unless_present = "resume")]
     data: Vec<PathBuf>,
     /// The run's folder: must be new or empty
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// The configuration; without it, the paper's ViT-S/8
+    /// The configuration; without it, the paper's ViT-S/8, or a student of six of the teacher's blocks
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Start from these weights (any that maskd reads); the head is made afresh
-    #[arg(long, value_name = "WEIGHTS")]
-    init: Option<PathBuf>,
-    /// Attention heads of the --init weights, where neither the file nor the width says it
-    #[arg(long, requires = "init")]
-    heads: Option<usize>,
     /// Go on from the newest checkpoint in --out, with its configuration and data
-    #[arg(long, conflicts_with_all = ["config", "init", "steps", "epochs"])]
+    #[arg(long, conflicts_with_all = ["config", "steps", "epochs"])]
     resume: bool,
     /// A set in DAVIS layout: at each checkpoint, J of the masks that the features propagate through it
     #[arg(long, value_name = "ROOT", conflicts_with = "resume")]
@@ -151,7 +183,17 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|e| anyhow!("logging: {e}"))
         .or_exit(Exit::Internal)?;
     match cli.command {
-        Command::Pretrain(args) => pretrain(args),
+        Command::Pretrain(Pretrain { run, init, heads }) => go(run, "pretrain", |run| {
+            let config = configured(run, Config::default())?;
+            Ok(match init {
+                Some(weights) => Start::Weights(config, weights, heads),
+                None => Start::Fresh(config),
+            })
+        }),
+        Command::Distill(Distill { run, teacher, heads }) => go(run, "distill", |run| {
+            let teacher = teacher.context("--teacher is missing").or_exit(Exit::Config)?;
+            Ok(Start::Teacher(configured(run, Config::distillation())?, teacher, heads))
+        }),
         Command::Export(args) => write_weights(&args),
         Command::Curves { run, out } => {
             let picture = out.unwrap_or_else(|| run.join("curves.png"));
@@ -161,12 +203,13 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn pretrain(args: Pretrain) -> Result<(), Failure> {
+/// Trains, from where `start` says where nothing is resumed.
+fn go(args: Run, command: &str, start: impl FnOnce(&Run) -> Result<Start, Failure>) -> Result<(), Failure> {
     // Heard from before anything takes long.
     let stop = stop_flag().context("signals").or_exit(Exit::Internal)?;
     let start = if args.resume { Start::Resume } else { start(&args)? };
     // What cannot be measured is better known before the run has a folder.
-    if let Start::Fresh(config) | Start::Weights(config, ..) = &start {
+    if let Start::Fresh(config) | Start::Weights(config, ..) | Start::Teacher(config, ..) = &start {
         Judge::open(&config.quality, &[], config.run.device, &args.out).or_exit(Exit::Data)?;
     }
     let mut training = prepare(start, &args.data, &args.out)?;
@@ -192,7 +235,7 @@ fn pretrain(args: Pretrain) -> Result<(), Failure> {
             eprintln!("done: {}\nnext: maskd-train export {out} --out weights.safetensors", path.display())
         }
         Ended::Stopped(path) => eprintln!(
-            "stopped after step {}: {}\ngo on: maskd-train pretrain --out {out} --resume",
+            "stopped after step {}: {}\ngo on: maskd-train {command} --out {out} --resume",
             training.step,
             path.display()
         ),
@@ -200,8 +243,9 @@ fn pretrain(args: Pretrain) -> Result<(), Failure> {
     Ok(())
 }
 
-fn start(args: &Pretrain) -> Result<Start, Failure> {
-    let mut config = args.config.as_deref().map(Config::load).transpose().or_exit(Exit::Config)?.unwrap_or_default();
+/// The configuration that was named, or `default`, with what the command line says over it.
+fn configured(args: &Run, default: Config) -> Result<Config, Failure> {
+    let mut config = args.config.as_deref().map(Config::load).transpose().or_exit(Exit::Config)?.unwrap_or(default);
     if let Some(epochs) = args.epochs {
         (config.schedule.epochs, config.schedule.steps) = (epochs, 0);
     }
@@ -223,10 +267,7 @@ fn start(args: &Pretrain) -> Result<Start, Failure> {
     if !args.probe.is_empty() {
         quality.probes = args.probe.iter().map(absolute).collect::<anyhow::Result<_>>().or_exit(Exit::Config)?;
     }
-    Ok(match &args.init {
-        Some(weights) => Start::Weights(config, weights.clone(), args.heads),
-        None => Start::Fresh(config),
-    })
+    Ok(config)
 }
 
 /// Set by the first SIGINT or SIGTERM; the second ends the process as if nobody listened.
@@ -241,18 +282,14 @@ fn stop_flag() -> std::io::Result<Arc<AtomicBool>> {
 
 fn introduce(training: &Training) {
     let Training { config, plan, learner, loader, step, .. } = training;
-    let parameters: usize = learner.student.0.iter().map(|p| p.var.elem_count()).sum();
     eprintln!(
-        "{}, {:.1} M parameters with head; {} images; step {step} of {} ({} images each, {} steps an epoch); \
-         learning rate {:.2e}; ln K = {:.3}",
-        learner.shape.backbone,
-        parameters as f64 / 1e6,
+        "{}; {} images; step {step} of {} ({} images each, {} steps an epoch); learning rate {:.2e}",
+        learner.about(),
         loader.samples(),
         plan.total,
         config.run.step_images(),
         plan.epoch,
         config.scaled_lr(),
-        (config.head.outputs as f64).ln()
     );
     say_skipped(&loader.skipped());
 }

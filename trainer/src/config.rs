@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    augment::CropConfig, data::DataConfig, loss::LossConfig, network::HeadConfig, optim::OptimConfig,
+    augment::CropConfig, data::DataConfig, distill::DistillConfig, loss::LossConfig, network::HeadConfig, optim::OptimConfig,
     quality::QualityConfig, schedule::ScheduleConfig,
 };
 
@@ -21,6 +21,9 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// `[distill]`: there for a distillation, absent for DINO.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distill: Option<DistillConfig>,
     /// `[run]`: batch, machine, checkpoints.
     pub run: RunConfig,
     /// `[model]`: the backbone; absent where given weights say it, else ViT-S/8.
@@ -224,6 +227,13 @@ impl Config {
         let in_section = |section: &str, found: Result<(), (&'static str, String)>| {
             found.map_err(|(key, message)| (format!("{section}.{key}"), message))
         };
+        if let Some(distill) = &self.distill {
+            in_section("distill", distill.validate())?;
+            if self.crops.local_count > 0 {
+                let message = format!("{}: a distillation takes two global crops, and 0 local ones", self.crops.local_count);
+                return Err(("crops.local_count".to_owned(), message));
+            }
+        }
         in_section("run", self.run.validate())?;
         in_section("head", self.head.validate())?;
         in_section("loss", self.loss.validate())?;
@@ -246,14 +256,36 @@ impl Config {
     /// # Errors
     /// The key, dotted, and the nearest size that fits.
     pub fn fits(&self, patch: usize) -> Result<(), (String, String)> {
-        for (key, size) in [("crops.global_size", self.crops.global_size), ("crops.local_size", self.crops.local_size)]
-        {
+        let sizes = [("crops.global_size", self.crops.global_size), ("crops.local_size", self.crops.local_size)];
+        // The size of crops that nobody makes does not matter.
+        for (key, size) in sizes.into_iter().take(if self.crops.local_count > 0 { 2 } else { 1 }) {
             if !size.is_multiple_of(patch) {
                 let near = ((size + patch / 2) / patch).max(1) * patch;
                 return Err((key.to_owned(), format!("{size} is no multiple of the patch, {patch}; take {near}")));
             }
         }
         Ok(())
+    }
+
+    /// What a distillation is without a file: the defaults, but pictures that are hardly disturbed.
+    pub fn distillation() -> Self {
+        let crops = CropConfig {
+            global_scale: [0.1, 1.0],
+            local_count: 0,
+            jitter: 0.3,
+            grey: 0.05,
+            blur_global_1: 0.1,
+            solarise: 0.0,
+            ..CropConfig::default()
+        };
+        Self {
+            distill: Some(DistillConfig::default()),
+            crops,
+            optim: OptimConfig { lr: 5e-3, weight_decay: 0.02, weight_decay_end: 0.02, ..OptimConfig::default() },
+            run: RunConfig { batch: 8, accumulate: 1, checkpoint_steps: 250, ..RunConfig::default() },
+            schedule: ScheduleConfig { epochs: 80, epoch_steps: 100, warmup_epochs: 2.0, ..ScheduleConfig::default() },
+            ..Self::default()
+        }
     }
 
     /// As TOML, defaults included.

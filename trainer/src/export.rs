@@ -1,9 +1,10 @@
-//! The teacher's backbone as a weights file that `maskd` reads, with where it comes from in its metadata.
+//! The backbone that a training was for as a weights file that `maskd` reads, with where it comes from in its metadata.
 
 use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::DType;
+use maskd::backbone::PROPAGATION_BLOCK;
 
 use crate::{
     checkpoint::{Saved, write_whole},
@@ -33,6 +34,12 @@ pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> 
         ("data", progress.fingerprint.clone()),
         ("config_sha256", progress.config.sha256().context("the configuration")?),
     ];
-    let about: HashMap<String, String> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    // What a student was taught, and by whom.
+    let taught = progress.config.distill.as_ref().map(|d| -> Result<_> {
+        let block = d.propagation_block.index(&arch)? + 1;
+        Ok([(PROPAGATION_BLOCK, block.to_string()), ("teacher_sha256", d.teacher_sha256.clone())])
+    });
+    let about = about.into_iter().chain(taught.transpose()?.into_iter().flatten());
+    let about: HashMap<String, String> = about.map(|(key, value)| (key.to_owned(), value)).collect();
     write_whole(out, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
 }

@@ -154,7 +154,7 @@ impl Learner {
         if !loss.is_finite() {
             return Err(NotFinite { step, loss }.into());
         }
-        let gradient_norms = if observe { self.norms(gradients.each())? } else { Vec::new() };
+        let gradient_norms = if observe { self.optimizer.norms(&gradients)? } else { Vec::new() };
         self.optimizer.step(gradients, knobs.rates)?;
         ema::follow(&self.teacher, &self.student, knobs.teacher_momentum)?;
         self.centre = loss::next_centre(&self.centre, &seen, self.loss.centre_momentum)?.detach();
@@ -192,13 +192,5 @@ impl Learner {
             Ok(images.to_device(&self.device)?)
         };
         groups.into_iter().map(upload).collect()
-    }
-
-    fn norms(&self, gradients: &[Option<Tensor>]) -> Result<Vec<(String, f32)>> {
-        let norm = |g: &Tensor| g.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
-        let named = self.optimizer.slots().iter().zip(gradients);
-        Ok(named
-            .map(|(slot, g)| Ok((slot.name.clone(), g.as_ref().map(norm).transpose()?.unwrap_or(0.0))))
-            .collect::<candle_core::Result<_>>()?)
     }
 }

@@ -1,4 +1,5 @@
-//! `maskd-train` pre-trains the vision transformer that `maskd` runs, without labels, by DINO (Caron et al. 2021).
+//! `maskd-train` trains the vision transformer that `maskd` runs, without labels: by DINO (Caron et al. 2021), or by
+//! distilling it from a larger one.
 //!
 //! ```text
 //! data (images, video) -> augment (multi-crop) -> network (student, teacher) -> loss -> optim -> checkpoint, log, export
@@ -16,6 +17,9 @@ pub mod schedule;
 
 pub mod diagnostics;
 pub mod learner;
+pub mod method;
+
+pub mod distill;
 
 pub mod quality;
 

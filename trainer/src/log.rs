@@ -55,7 +55,7 @@ impl JsonLines {
 
 impl Observer for JsonLines {
     fn observe(&mut self, report: &StepReport) -> Result<()> {
-        if report.health.is_some() {
+        if report.is_observed() {
             self.line(report.step, report)?;
         }
         Ok(())

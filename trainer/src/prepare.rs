@@ -16,7 +16,9 @@ use crate::{
     checkpoint::{self, Progress, Score},
     config::{Config, ModelConfig, Precision},
     data::Loader,
+    distill::{Distiller, start},
     learner::Learner,
+    method::Method,
     network::{Shape, init},
     run_folder::{self, RunFolder},
     schedule::Plan,
@@ -29,6 +31,8 @@ pub enum Start {
     Fresh(Config),
     /// From given weights, with a fresh head; `heads` where the file does not say it.
     Weights(Config, PathBuf, Option<usize>),
+    /// A distillation of the teacher in given weights; `heads` as above.
+    Teacher(Config, PathBuf, Option<usize>),
     /// From the newest checkpoint in the run folder, with its configuration.
     Resume,
 }
@@ -42,7 +46,7 @@ pub struct Training {
     /// Its length.
     pub plan: Plan,
     /// Its state.
-    pub learner: Learner,
+    pub learner: Box<dyn Method>,
     /// Its data, at the next step.
     pub loader: Loader,
     /// Its folder.
@@ -66,7 +70,7 @@ impl Training {
     /// The disk is full; the last checkpoint is then still there.
     pub fn save(&self) -> Result<PathBuf> {
         let path = self.folder.checkpoint(self.step);
-        checkpoint::save(&path, &self.learner, self.progress())?;
+        checkpoint::save(&path, &*self.learner, self.progress())?;
         self.folder.prune(self.config.run.keep);
         Ok(path)
     }
@@ -84,8 +88,13 @@ pub fn prepare(start: Start, sources: &[PathBuf], out: &Path) -> Result<Training
             let given = Checkpoint::read(&weights, heads).or_exit(Exit::Data)?;
             begin(config, Some(given), sources, out)
         }
+        Start::Teacher(config, weights, heads) => distill(config, &weights, heads, sources, out),
         Start::Resume => resume(sources, out),
     }
+}
+
+fn wrong((key, message): (String, String)) -> Failure {
+    Failure::new(Exit::Config, anyhow!("{key}: {message}"))
 }
 
 fn begin(
@@ -94,7 +103,9 @@ fn begin(
     sources: &[PathBuf],
     out: &Path,
 ) -> Result<Training, Failure> {
-    let wrong = |(key, message): (String, String)| Failure::new(Exit::Config, anyhow!("{key}: {message}"));
+    if config.distill.is_some() {
+        return Err(Failure::new(Exit::Config, anyhow!("[distill] is for maskd-train distill; leave it out")));
+    }
     if let Some(weights) = &weights {
         let theirs = ModelConfig::of(&weights.architecture);
         if config.model.as_ref().is_some_and(|ours| *ours != theirs) {
@@ -117,10 +128,55 @@ fn begin(
     let learner = Learner::new(shape, &tensors, (&config.loss, &config.optim), config.run.seed, (&place.0, place.1))
         .or_exit(Exit::Internal)?;
     drop(tensors);
+    first(config, Box::new(learner), None, sources, out)
+}
 
+/// A distillation of the teacher in `weights`.
+fn distill(
+    mut config: Config,
+    weights: &Path,
+    heads: Option<usize>,
+    sources: &[PathBuf],
+    out: &Path,
+) -> Result<Training, Failure> {
+    let teacher = Checkpoint::read(weights, heads).or_exit(Exit::Data)?;
+    let fresh = config.model.as_ref().map(ModelConfig::architecture);
+    let settings = config.distill.get_or_insert_default();
+    (settings.teacher_heads, settings.teacher_sha256) = (heads, teacher.sha256.clone());
+    let settings = settings.clone();
+    config.validate().map_err(wrong)?;
+    let place = place(&config).or_exit(Exit::Config)?;
+    let (shape, tensors) = match fresh {
+        Some(shape) => {
+            let mut rng = ChaCha8Rng::seed_from_u64(config.run.seed);
+            (shape, start::fresh(&shape, &teacher.architecture, &mut rng).or_exit(Exit::Internal)?)
+        }
+        None => {
+            let shape = start::shape_of_teacher(&teacher.architecture, &settings).or_exit(Exit::Config)?;
+            (shape, start::from_teacher(&teacher, &settings).or_exit(Exit::Internal)?)
+        }
+    };
+    config.model = Some(ModelConfig::of(&shape));
+    config.validate().map_err(wrong)?;
+    let learner = Distiller::new(shape, &tensors, &teacher, (&settings, &config.optim), (&place.0, place.1));
+    drop(tensors);
+    first(config, Box::new(learner.or_exit(Exit::Config)?), Some(weights), sources, out)
+}
+
+/// A training before its first step, in a new folder.
+fn first(
+    config: Config,
+    learner: Box<dyn Method>,
+    teacher: Option<&Path>,
+    sources: &[PathBuf],
+    out: &Path,
+) -> Result<Training, Failure> {
     let sources = absolute(sources).or_exit(Exit::Io)?;
     let (loader, plan) = open(&config, &sources, 0)?;
     let folder = RunFolder::create(out).or_exit(Exit::Io)?;
+    if let Some(weights) = teacher {
+        folder.keep_teacher(weights).or_exit(Exit::Io)?;
+    }
     let text = config.to_toml().context("the configuration").or_exit(Exit::Internal)?;
     folder.write_config(&text).or_exit(Exit::Io)?;
     let training = Training { config, sources, plan, learner, loader, folder, step: 0, best: None };
@@ -135,14 +191,10 @@ fn resume(sources: &[PathBuf], out: &Path) -> Result<Training, Failure> {
     let Progress { step, best, config, fingerprint, sources: recorded, .. } = saved.progress.clone();
     let place = place(&config).or_exit(Exit::Config)?;
 
-    let model = config.model.as_ref().context("the checkpoint says no [model]").or_exit(Exit::Data)?;
-    let shape = Shape { backbone: model.architecture(), head: config.head.clone() };
-    let start = saved.student();
-    let mut learner = Learner::new(shape, &start, (&config.loss, &config.optim), config.run.seed, (&place.0, place.1))
+    let mut learner = interrupted(&config, &saved, &folder, &place)
         .with_context(|| format!("checkpoint {}", saved.path.display()))
         .or_exit(Exit::Data)?;
-    drop(start);
-    saved.restore(&mut learner).or_exit(Exit::Data)?;
+    saved.restore(&mut *learner).or_exit(Exit::Data)?;
 
     let sources = if sources.is_empty() { recorded } else { absolute(sources).or_exit(Exit::Io)? };
     let (loader, plan) = open(&config, &sources, step)?;
@@ -155,6 +207,27 @@ fn resume(sources: &[PathBuf], out: &Path) -> Result<Training, Failure> {
         return Err(Failure::new(Exit::Data, anyhow!(message)));
     }
     Ok(Training { config, sources, plan, learner, loader, folder, step, best })
+}
+
+/// Who was learning when `saved` was written, the optimiser without a past.
+fn interrupted(
+    config: &Config,
+    saved: &checkpoint::Saved,
+    folder: &RunFolder,
+    place: &(Device, DType),
+) -> Result<Box<dyn Method>> {
+    let backbone = config.model.as_ref().context("it says no [model]")?.architecture();
+    let (tensors, place) = (saved.student(), (&place.0, place.1));
+    let Some(settings) = &config.distill else {
+        let shape = Shape { backbone, head: config.head.clone() };
+        let method = (&config.loss, &config.optim);
+        return Ok(Box::new(Learner::new(shape, &tensors, method, config.run.seed, place)?));
+    };
+    let teacher = Checkpoint::read(&folder.teacher(), settings.teacher_heads)?;
+    if teacher.sha256 != settings.teacher_sha256 {
+        bail!("{} is not the teacher that the run began with", folder.teacher().display());
+    }
+    Ok(Box::new(Distiller::new(backbone, &tensors, &teacher, (settings, &config.optim), place)?))
 }
 
 /// The data at step `step`, and the run's length, which depends on how many there are.

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::{diagnostics::Health, learner::Learner};
+use crate::{
+    diagnostics::Health,
+    method::{Agreement, Method},
+};
 
 /// One step, after it is done.
 #[derive(Clone, Debug, Serialize)]
@@ -18,16 +21,18 @@ pub struct StepReport {
     pub epoch: u64,
     /// Its loss.
     pub loss: f64,
-    /// Mean loss since the last report with `health`.
+    /// Mean loss since the last report with diagnostics.
     pub mean_loss: f64,
     /// Learning rate.
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// How much of the teacher stayed.
-    pub teacher_momentum: f64,
-    /// The teacher's temperature.
-    pub teacher_temperature: f64,
+    /// How much of DINO's teacher stayed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_momentum: Option<f64>,
+    /// The temperature of DINO's teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_temperature: Option<f64>,
     /// Images per second since this process began.
     pub images_per_second: f64,
     /// Seconds until the run ends, at this pace.
@@ -36,10 +41,13 @@ pub struct StepReport {
     pub waiting: f64,
     /// Images and videos that were skipped so far.
     pub skipped: usize,
-    /// Diagnostics; every `run.log_steps` steps.
+    /// DINO's diagnostics; every `run.log_steps` steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Norm of the whole gradient before clipping, with `health`.
+    /// A distillation's diagnostics; every `run.log_steps` steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+    /// Norm of the whole gradient before clipping, with either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gradient_norm: Option<f64>,
     /// What is wrong and what to change, in words.
@@ -47,7 +55,7 @@ pub struct StepReport {
     pub warning: Option<String>,
 }
 
-/// How good the teacher was found to be.
+/// How good the network was found to be.
 #[derive(Clone, Debug, Serialize)]
 pub struct Quality {
     /// Mean J of the masks that its features propagate, 0 to 1.
@@ -68,6 +76,13 @@ impl Quality {
     }
 }
 
+impl StepReport {
+    /// Whether it has diagnostics.
+    pub fn is_observed(&self) -> bool {
+        self.gradient_norm.is_some()
+    }
+}
+
 /// Who listens. All methods are called between two steps.
 pub trait Observer {
     /// After each step.
@@ -83,7 +98,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// What ends the run.
-    fn on_checkpoint(&mut self, _step: u64, _learner: &Learner) -> Result<Option<Quality>> {
+    fn on_checkpoint(&mut self, _step: u64, _learner: &dyn Method) -> Result<Option<Quality>> {
         Ok(None)
     }
 

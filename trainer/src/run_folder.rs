@@ -85,6 +85,22 @@ impl RunFolder {
         write_whole(&self.root.join("config.toml"), |part| Ok(fs::write(part, text)?))
     }
 
+    /// The teacher of a distillation: the file as it was given.
+    pub fn teacher(&self) -> PathBuf {
+        self.root.join("teacher.weights")
+    }
+
+    /// Keeps a copy of the teacher in `weights`, so that the run needs nothing but its folder.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn keep_teacher(&self, weights: &Path) -> Result<()> {
+        write_whole(&self.teacher(), |part| {
+            fs::copy(weights, part).with_context(|| weights.display().to_string())?;
+            Ok(())
+        })
+    }
+
     /// Where the checkpoint of `step` goes.
     pub fn checkpoint(&self, step: u64) -> PathBuf {
         self.root.join("checkpoints").join(format!("step-{step:010}.safetensors"))

@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result};
 use crate::{
     checkpoint::Score,
     data::Loader,
-    diagnostics::{Health, Watch},
-    learner::{Knobs, NotFinite, Outcome},
+    diagnostics::Watch,
+    learner::{Knobs, NotFinite},
+    method::Learned,
     optim::Rates,
     prepare::Training,
     report::{Observer, StepReport},
@@ -92,6 +93,7 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
     let schedules = Schedules::new(training);
     let (log_steps, checkpoint_steps) = (training.config.run.log_steps, training.config.run.checkpoint_steps);
     let total = training.plan.total;
+    let dino = training.config.distill.is_none();
     let clock = Clock { begun: Instant::now(), first: training.step };
     let mut watch = Watch::default();
     let (mut losses, mut since_checkpoint) = (Mean::default(), Mean::default());
@@ -109,7 +111,7 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
         let loader = &mut training.loader;
         let parts = training.config.run.accumulate;
         let outcome = training.learner.step(step, parts, &mut || loader.next_batch(), &knobs, observed);
-        let Outcome { loss, gradient_norms, outputs } = match outcome {
+        let Learned { loss, gradient_norms, health, agreement } = match outcome {
             Ok(outcome) => outcome,
             Err(e) if e.downcast_ref::<NotFinite>().is_some() => return Err(e),
             Err(e) if saved == step => return Err(e),
@@ -122,7 +124,6 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
         losses.add(loss);
         since_checkpoint.add(loss);
 
-        let health = outputs.map(|o| Health::of(&o, &training.learner.centre)).transpose()?;
         let warm = step >= training.plan.warmup && step >= training.plan.epoch;
         let warning = health.filter(|_| warm).and_then(|h| watch.look(&h, losses.value()));
         let norm = gradient_norms.iter().map(|(_, n)| f64::from(*n).powi(2)).sum::<f64>().sqrt();
@@ -135,13 +136,14 @@ pub fn train(training: &mut Training, observers: &mut [Box<dyn Observer>], stop:
             mean_loss: losses.value(),
             lr: knobs.rates.lr,
             weight_decay: knobs.rates.weight_decay,
-            teacher_momentum: knobs.teacher_momentum,
-            teacher_temperature: knobs.teacher_temperature,
+            teacher_momentum: dino.then_some(knobs.teacher_momentum),
+            teacher_temperature: dino.then_some(knobs.teacher_temperature),
             images_per_second,
             seconds_left,
             waiting,
             skipped: training.loader.skipped().len(),
             health,
+            agreement,
             gradient_norm: observed.then_some(norm),
             warning,
         };
@@ -197,11 +199,11 @@ fn checkpoint(training: &mut Training, observers: &mut [Box<dyn Observer>], loss
     Ok(written)
 }
 
-/// Has the teacher judged by those observers who can, tells all what they found, and gives the score.
+/// Has the network judged by those observers who can, tells all what they found, and gives the score.
 fn judge(training: &Training, observers: &mut [Box<dyn Observer>]) -> Result<Option<f64>> {
     let mut score = None;
     for i in 0..observers.len() {
-        if let Some(quality) = observers[i].on_checkpoint(training.step, &training.learner)? {
+        if let Some(quality) = observers[i].on_checkpoint(training.step, &*training.learner)? {
             score = score.or(quality.score());
             for observer in observers.iter_mut() {
                 observer.on_quality(training.step, &quality)?;

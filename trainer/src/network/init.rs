@@ -26,15 +26,28 @@ fn normal(rng: &mut ChaCha8Rng) -> f32 {
 /// # Errors
 /// No memory left.
 pub fn fresh(shape: &Shape, rng: &mut ChaCha8Rng) -> Result<HashMap<String, Tensor>> {
-    let patch_inputs = 3 * shape.backbone.patch * shape.backbone.patch;
+    values(shape.tensors(), shape.backbone.patch, shape.head.bottleneck, rng)
+}
+
+/// First values of `tensors` by name and shape: see [`fresh`].
+///
+/// # Errors
+/// No memory left.
+pub fn values(
+    tensors: Vec<(String, Vec<usize>)>,
+    patch: usize,
+    bottleneck: usize,
+    rng: &mut ChaCha8Rng,
+) -> Result<HashMap<String, Tensor>> {
+    let patch_inputs = 3 * patch * patch;
     let mut all = HashMap::new();
-    for (name, dims) in shape.tensors() {
+    for (name, dims) in tensors {
         let n: usize = dims.iter().product();
         let bound = match name.as_str() {
             "backbone.patch_embed.proj.weight" | "backbone.patch_embed.proj.bias" => {
                 Some((patch_inputs as f64).powf(-0.5))
             }
-            "head.last_layer.weight_v" => Some((shape.head.bottleneck as f64).powf(-0.5)),
+            "head.last_layer.weight_v" => Some((bottleneck as f64).powf(-0.5)),
             _ => None,
         };
         let values: Vec<f32> = if let Some(bound) = bound {

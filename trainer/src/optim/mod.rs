@@ -105,13 +105,6 @@ pub struct Slot {
 /// Gradients of all slots, summed over the parts of a batch; `None` where none has come yet.
 pub struct Gradients(Vec<Option<Tensor>>);
 
-impl Gradients {
-    /// The gradient of each slot, in their order.
-    pub fn each(&self) -> &[Option<Tensor>] {
-        &self.0
-    }
-}
-
 /// The optimiser: owns its state, shares the student's variables.
 pub struct AdamW {
     slots: Vec<Slot>,
@@ -171,6 +164,16 @@ impl AdamW {
             });
         }
         Ok(())
+    }
+
+    /// The norm of each slot's gradient, with its name; 0 where there is none.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn norms(&self, gradients: &Gradients) -> Result<Vec<(String, f32)>> {
+        let norm = |g: &Tensor| g.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
+        let named = self.slots.iter().zip(&gradients.0);
+        named.map(|(slot, g)| Ok((slot.name.clone(), g.as_ref().map(norm).transpose()?.unwrap_or(0.0)))).collect()
     }
 
     /// Clips, updates every parameter that has a gradient and is not frozen, and forgets the gradients.

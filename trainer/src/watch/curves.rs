@@ -1,4 +1,5 @@
-//! The curves of a run as one picture, drawn from its log: loss beside ln K, the teacher's entropy, and quality.
+//! The curves of a run as one picture, drawn from its log: loss beside ln K, the teacher's entropy or the student's
+//! agreement, and quality.
 
 use std::{
     ops::Range,
@@ -53,7 +54,7 @@ pub fn draw(log: &Path, picture: &Path) -> Result<()> {
         let value = |line: &Value| path.iter().try_fold(line, |v, key| v.get(key))?.as_f64();
         lines.iter().filter_map(|line| Some((line["step"].as_f64()?, value(line)?))).collect()
     };
-    let panels: [(&str, Vec<Series>); 3] = [
+    let panels: [(&str, Vec<Series>); 4] = [
         ("Loss", vec![("mean loss", points(&["mean_loss"])), ("ln K", points(&["health", "uniform"]))]),
         (
             "Teacher",
@@ -61,6 +62,14 @@ pub fn draw(log: &Path, picture: &Path) -> Result<()> {
                 ("entropy of one output", points(&["health", "teacher_entropy"])),
                 ("entropy of their mean", points(&["health", "usage_entropy"])),
                 ("KL to the student", points(&["health", "kl"])),
+            ],
+        ),
+        (
+            "Student",
+            vec![
+                ("unexplained, propagation", points(&["agreement", "propagation"])),
+                ("KL of affinities", points(&["agreement", "affinity"])),
+                ("unexplained, discovery", points(&["agreement", "discovery"])),
             ],
         ),
         (

@@ -119,24 +119,41 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn observe(&mut self, report: &StepReport) -> Result<()> {
-        let Some(health) = &report.health else { return Ok(()) };
-        let scalars = [
-            ("loss/mean", report.mean_loss),
-            ("loss/of_ln_k", report.mean_loss / health.uniform),
-            ("teacher/entropy", health.teacher_entropy),
-            ("teacher/usage_entropy", health.usage_entropy),
-            ("teacher/kl", health.kl),
-            ("teacher/centre_norm", health.centre_norm),
-            ("teacher/rank", health.rank),
+        if !report.is_observed() {
+            return Ok(());
+        }
+        let dino = report.health.as_ref().map(|health| {
+            [
+                ("loss/of_ln_k", report.mean_loss / health.uniform),
+                ("teacher/entropy", health.teacher_entropy),
+                ("teacher/usage_entropy", health.usage_entropy),
+                ("teacher/kl", health.kl),
+                ("teacher/centre_norm", health.centre_norm),
+                ("teacher/rank", health.rank),
+            ]
+        });
+        let distillation = report.agreement.as_ref().map(|agreement| {
+            [
+                ("student/propagation", agreement.propagation),
+                ("student/affinity", agreement.affinity),
+                ("student/discovery", agreement.discovery),
+            ]
+        });
+        let maybe = [
             ("teacher/momentum", report.teacher_momentum),
             ("teacher/temperature", report.teacher_temperature),
+            ("optim/gradient_norm", report.gradient_norm),
+        ];
+        let scalars = [
+            ("loss/mean", report.mean_loss),
             ("optim/lr", report.lr),
             ("optim/weight_decay", report.weight_decay),
             ("speed/images_per_second", report.images_per_second),
             ("speed/waiting", report.waiting),
         ];
-        let norm = report.gradient_norm.map(|norm| ("optim/gradient_norm", norm));
-        self.add(report.step, scalars.into_iter().chain(norm).map(scalar).collect());
+        let maybe = maybe.into_iter().filter_map(|(tag, value)| Some((tag, value?)));
+        let all = scalars.into_iter().chain(dino.into_iter().flatten()).chain(distillation.into_iter().flatten());
+        self.add(report.step, all.chain(maybe).map(scalar).collect());
         Ok(())
     }
 

@@ -1,16 +1,13 @@
-//! How good the teacher is by now, by what it will be used for: masks that its features propagate, neighbours of its
+//! How good the network is by now, by what it will be used for: masks that its features propagate, neighbours of its
 //! `[CLS]`, and pictures of where it looks.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use image::RgbImage;
 use maskd::{
     attention,
-    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
+    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, PROPAGATION_BLOCK},
     davis::{self, Dataset, Plan, Task},
     engine::Engine,
     frame::StreamId,
@@ -21,7 +18,7 @@ use maskd::{
 use super::neighbours::Labelled;
 use crate::{
     checkpoint::write_whole,
-    learner::Learner,
+    method::{Method, Product},
     quality::QualityConfig,
     report::{Observer, Quality},
 };
@@ -72,21 +69,22 @@ impl Judge {
         })
     }
 
-    fn measure(&self, step: u64, learner: &Learner) -> Result<Quality> {
+    fn measure(&self, step: u64, learner: &dyn Method) -> Result<Quality> {
         let place = tempfile::tempdir().context("a temporary folder")?;
-        let weights = place.path().join("teacher.safetensors");
-        write_teacher(learner, &weights)?;
+        let weights = place.path().join("weights.safetensors");
+        write_product(learner.product(), &weights)?;
+        let preset = learner.preset();
         let backbone = Backbone::load(&BackboneConfig {
             weights: Some(weights),
             device: self.device,
             short_side: self.short_side,
-            propagation_block: Preset::Paper.block(),
+            propagation_block: preset.block(),
             ..BackboneConfig::default()
         })?;
         let probes = self.draw_probes(step, &backbone)?;
-        let j = self.davis.as_ref().map(|set| propagate(set, backbone, place.path())).transpose()?;
+        let j = self.davis.as_ref().map(|set| propagate(set, backbone, preset, place.path())).transpose()?;
         let knn = match &self.labelled {
-            Some(labelled) => Some(labelled.accuracy(&learner.teacher_network()?)?),
+            Some(labelled) => Some(labelled.accuracy(&|images| learner.cls(images), learner.product().architecture.patch)?),
             None => None,
         };
         Ok(Quality { j, knn, probes })
@@ -123,7 +121,7 @@ impl Judge {
 
 impl Observer for Judge {
     /// A measure that fails is named and left out: it must not end a training whose state is sound.
-    fn on_checkpoint(&mut self, step: u64, learner: &Learner) -> Result<Option<Quality>> {
+    fn on_checkpoint(&mut self, step: u64, learner: &dyn Method) -> Result<Option<Quality>> {
         match self.measure(step, learner) {
             Ok(quality) => Ok(Some(quality)),
             Err(e) => {
@@ -134,9 +132,9 @@ impl Observer for Judge {
     }
 }
 
-/// Mean J of the published label propagation over the set.
-fn propagate(set: &Dataset, backbone: Backbone, place: &Path) -> Result<f64> {
-    let mut engine = Engine::new(backbone, Preset::Paper.tracker(Start::FirstMask));
+/// Mean J of label propagation over the set.
+fn propagate(set: &Dataset, backbone: Backbone, preset: Preset, place: &Path) -> Result<f64> {
+    let mut engine = Engine::new(backbone, preset.tracker(Start::FirstMask));
     let plan = Plan { out: place.join("masks"), settings: serde_json::Map::new(), again: true };
     std::fs::create_dir_all(&plan.out)?;
     for sequence in &set.sequences {
@@ -154,10 +152,10 @@ fn picture_of(path: &Path) -> Result<(RgbImage, maskd::frame::Frame)> {
     Ok((picture, frame.to_frame(&stream, 0)))
 }
 
-/// The teacher's backbone as weights that `maskd` reads.
-fn write_teacher(learner: &Learner, path: &Path) -> Result<()> {
-    let strip = |(name, t): (String, candle_core::Tensor)| Some((name.strip_prefix("backbone.")?.to_owned(), t));
-    let tensors: HashMap<_, _> = learner.teacher.detached().into_iter().filter_map(strip).collect();
-    let about = HashMap::from([("heads".to_owned(), learner.shape.backbone.heads.to_string())]);
+/// The network as weights that `maskd` reads.
+fn write_product(product: Product, path: &Path) -> Result<()> {
+    let Product { architecture, tensors, propagation_block } = product;
+    let block = propagation_block.map(|block| (PROPAGATION_BLOCK.to_owned(), block.to_string()));
+    let about = [("heads".to_owned(), architecture.heads.to_string())].into_iter().chain(block).collect();
     write_whole(path, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
 }

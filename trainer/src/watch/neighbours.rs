@@ -11,8 +11,6 @@ use maskd::{
     ingest::ClipFrame,
 };
 
-use crate::network::Network;
-
 /// Neighbours that vote.
 const K: usize = 20;
 /// Temperature of their votes.
@@ -58,15 +56,14 @@ impl Labelled {
     ///
     /// # Errors
     /// An image that cannot be read; no memory left.
-    pub(super) fn accuracy(&self, network: &Network) -> Result<f64> {
-        let patch = network.vit().architecture().patch;
+    pub(super) fn accuracy(&self, cls: &dyn Fn(&Tensor) -> Result<Tensor>, patch: usize) -> Result<f64> {
         let side = (SIDE / patch).max(1) * patch;
         let mut features = Vec::new();
         for batch in self.images.chunks(BATCH) {
             let frames = batch.iter().map(|(path, _)| square(path, side as u32)).collect::<Result<Vec<_>>>()?;
             let frames: Vec<&Frame> = frames.iter().collect();
             let images = maskd::preprocess::batch(&frames, Size::new(side as u32, side as u32))?;
-            let found = network.features(&[images.to_device(network.device())?], None)?; // (B, C)
+            let found = cls(&images)?; // (B, C)
             features.push(found.to_dtype(DType::F32)?.detach());
         }
         let features = Tensor::cat(&features, 0)?;

@@ -1,0 +1,54 @@
+//! What `maskd` reads off a network, whichever it is: tokens for propagation, and what instances are discovered from.
+
+use anyhow::{Context as _, Result};
+use candle_core::{DType, Tensor};
+use maskd::model::{Architecture, Family, Output, Want};
+
+/// Where in a network they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The block of the propagation tokens, from 0.
+    pub block: usize,
+    /// Its last block.
+    last: usize,
+    /// Whether discovery goes by keys, as with DINO's own networks, or by tokens.
+    keys: bool,
+}
+
+/// What was read, in float32.
+pub struct Features {
+    /// Propagation tokens without `[CLS]`, (B, N, C).
+    pub propagation: Tensor,
+    /// What discovery goes by, `[CLS]` first, (B, 1 + N, C).
+    pub discovery: Tensor,
+}
+
+impl Reading {
+    /// Of a network whose propagation block is `block`, from 0.
+    pub fn new(architecture: &Architecture, block: usize) -> Self {
+        Self { block, last: architecture.depth - 1, keys: architecture.family == Family::Dino }
+    }
+
+    /// What to ask the network for.
+    pub fn want(&self) -> Want {
+        let mut tokens = vec![self.block];
+        if !self.keys && self.block != self.last {
+            tokens.push(self.last);
+        }
+        Want { tokens, keys: if self.keys { vec![self.last] } else { Vec::new() }, ..Want::default() }
+    }
+
+    /// What it has given.
+    ///
+    /// # Errors
+    /// No memory left.
+    pub fn of(&self, output: &Output) -> Result<Features> {
+        let tokens = output.tokens.first().context("This is a bug: no tokens were given")?;
+        let discovery = output.keys.first().or(output.tokens.get(1)).unwrap_or(tokens);
+        let patches = tokens.dim(1)? - 1;
+        Ok(Features {
+            propagation: tokens.narrow(1, 1, patches)?.to_dtype(DType::F32)?,
+            discovery: discovery.to_dtype(DType::F32)?,
+        })
+    }
+}
