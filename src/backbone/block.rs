@@ -35,7 +35,9 @@ impl BlockChoice {
         match (self, weights.metadata.get(PROPAGATION_BLOCK)) {
             (Self::Auto, Some(text)) => match text.parse::<usize>() {
                 Ok(block) if (1..=arch.depth).contains(&block) => Ok(block - 1),
-                _ => bail!("the weights' metadata {PROPAGATION_BLOCK} = {text:?}: {arch} has blocks 1 to {}", arch.depth),
+                _ => {
+                    bail!("the weights' metadata {PROPAGATION_BLOCK} = {text:?}: {arch} has blocks 1 to {}", arch.depth)
+                }
             },
             _ => self.index(arch),
         }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    augment::CropConfig, data::DataConfig, distill::DistillConfig, loss::LossConfig, network::HeadConfig, optim::OptimConfig,
-    quality::QualityConfig, schedule::ScheduleConfig,
+    augment::CropConfig, data::DataConfig, distill::DistillConfig, loss::LossConfig, network::HeadConfig,
+    optim::OptimConfig, quality::QualityConfig, schedule::ScheduleConfig,
 };
 
 /// Everything that a training can be told.
@@ -230,7 +230,8 @@ impl Config {
         if let Some(distill) = &self.distill {
             in_section("distill", distill.validate())?;
             if self.crops.local_count > 0 {
-                let message = format!("{}: a distillation takes two global crops, and 0 local ones", self.crops.local_count);
+                let message =
+                    format!("{}: a distillation takes two global crops, and 0 local ones", self.crops.local_count);
                 return Err(("crops.local_count".to_owned(), message));
             }
         }

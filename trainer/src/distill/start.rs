@@ -63,11 +63,7 @@ pub fn tensors(student: &Architecture, teacher: &Architecture) -> Vec<(String, V
 ///
 /// # Errors
 /// No memory left.
-pub fn fresh(
-    student: &Architecture,
-    teacher: &Architecture,
-    rng: &mut ChaCha8Rng,
-) -> Result<HashMap<String, Tensor>> {
+pub fn fresh(student: &Architecture, teacher: &Architecture, rng: &mut ChaCha8Rng) -> Result<HashMap<String, Tensor>> {
     // There is no head.
     Ok(init::values(tensors(student, teacher), student.patch, 1, rng)?)
 }

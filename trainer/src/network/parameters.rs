@@ -33,11 +33,7 @@ impl Parameters {
     ///
     /// # Errors
     /// One that is missing or has another shape.
-    pub fn of(
-        names: Vec<(String, Vec<usize>)>,
-        tensors: &HashMap<String, Tensor>,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn of(names: Vec<(String, Vec<usize>)>, tensors: &HashMap<String, Tensor>, device: &Device) -> Result<Self> {
         let parameter = |(name, dims): (String, Vec<usize>)| {
             let Some(tensor) = tensors.get(&name) else { bail!("tensor {name} is missing") };
             if tensor.dims() != dims {

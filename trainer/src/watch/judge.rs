@@ -84,7 +84,9 @@ impl Judge {
         let probes = self.draw_probes(step, &backbone)?;
         let j = self.davis.as_ref().map(|set| propagate(set, backbone, preset, place.path())).transpose()?;
         let knn = match &self.labelled {
-            Some(labelled) => Some(labelled.accuracy(&|images| learner.cls(images), learner.product().architecture.patch)?),
+            Some(labelled) => {
+                Some(labelled.accuracy(&|images| learner.cls(images), learner.product().architecture.patch)?)
+            }
             None => None,
         };
         Ok(Quality { j, knn, probes })

@@ -36,6 +36,20 @@ fn the_documented_preset_names_every_key_with_its_default() {
 }
 
 #[test]
+fn the_distillation_preset_is_the_default_and_fits_both_patches() {
+    let (path, text) = preset("distill-vits14.toml");
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config, Config::distillation());
+    assert_eq!(Config::parse(&config.to_toml().unwrap(), "again").unwrap(), config);
+    assert!(config.schedule.plan(100).is_ok() && config.fits(14).is_ok() && config.fits(16).is_ok());
+    // Every key of its own section is there to be read about.
+    let ours: toml::Table = toml::from_str(&text).unwrap();
+    let all: toml::Table = toml::from_str(&config.to_toml().unwrap()).unwrap();
+    let keys = |t: &toml::Table| t["distill"].as_table().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&ours), keys(&all));
+}
+
+#[test]
 fn the_footage_preset_fits_patch_14() {
     let config = Config::load(&preset("train-footage.toml").0).unwrap();
     assert_eq!(config.fits(14), Ok(()));

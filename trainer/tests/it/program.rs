@@ -129,14 +129,14 @@ pub fn fails(command: &mut Command, code: i32) -> String {
     errors[0].to_owned()
 }
 
-fn tensors(path: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn tensors(path: &Path) -> BTreeMap<String, Vec<u8>> {
     let bytes = fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
 }
 
 /// What `maskd weights info` says.
-fn info(weights: &Path) -> String {
+pub fn info(weights: &Path) -> String {
     #[derive(clap::Parser)]
     struct Weights {
         #[command(flatten)]
