@@ -2,11 +2,10 @@
 
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
-use maskd::model::bicubic_matrix;
 
 /// A patch embedding `(C, 3, n, n)` for patches of side `patch`: `(C, 3, patch, patch)`.
 ///
-/// With B `(patch, n)` the bicubic resize of a side, it is P w P^T with P = B (B^T B)^-1, so that a patch that is made
+/// With B `(patch, n)` the resize of a side as in [`pictures`], it is P w P^T with P = B (B^T B)^-1, so that a patch that is made
 /// larger, B x B^T, is embedded as x was; where patches become smaller, P = (B B^T)^-1 B, the least change
 /// (the pseudo-inverse resize of FlexiViT, Beyer et al. 2023).
 ///
@@ -18,7 +17,7 @@ pub fn patch_embedding(weight: &Tensor, patch: usize) -> Result<Tensor> {
     if patch == n {
         return Ok(weight.clone());
     }
-    let resize = bicubic_matrix(n, patch, patch as f64 / n as f64);
+    let resize = smooth_matrix(n, patch);
     let b: Vec<Vec<f64>> = resize.chunks(n).map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect();
     let columns = transposed(&b);
     // The Gram matrix of the smaller side is the one that is regular.
@@ -119,7 +118,7 @@ mod tests {
     fn a_patch_that_is_made_larger_is_embedded_as_before() {
         let (weight, patch) = (wave((5, 3, 14, 14), 1.0), wave((4, 3, 14, 14), 2.0));
         let enlarged = |to: usize| {
-            let b = Tensor::from_vec(bicubic_matrix(14, to, to as f64 / 14.0), (to, 14), &Device::Cpu).unwrap();
+            let b = Tensor::from_vec(smooth_matrix(14, to), (to, 14), &Device::Cpu).unwrap();
             let wide = |t: &Tensor| t.broadcast_left(12).unwrap().contiguous().unwrap();
             let rows = wide(&b).matmul(&patch.reshape((12, 14, 14)).unwrap()).unwrap();
             rows.matmul(&wide(&b.t().unwrap())).unwrap().reshape((4, 3, to, to)).unwrap()
