@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check-cuda bench bench-davis ablation demo clean
+.PHONY: help setup build test lint check-cuda check-neon bench bench-davis ablation demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint: setup ## Formatting, clippy without warnings, the direction of imports, li
 check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI where there is none (about 15 minutes)
 	@bash .ci/check-cuda
 
+check-neon: setup ## Compile-check the CPU kernels for aarch64
+	@bash .ci/check-neon
+
 bench: setup ## How fast, beside PyTorch, ONNX Runtime and OpenVINO; results in benches/results (about 20 minutes; PARTS=)
 	@bash .ci/bench $(PARTS)
 
@@ -37,7 +40,7 @@ bench-davis: setup ## How fast DAVIS results are judged, beside the official eva
 ablation: setup ## What each choice of the best preset is worth, on DAVIS (wants ../shared; about 20 minutes)
 	cargo bench --bench ablation
 
-demo: build ## The main job on a sample clip: daemon, subscriber, overlay (SOURCE=, WEIGHTS=, SECONDS_MAX=60)
+demo: build ## The main job on a sample clip: live table, summary, demo.mp4 (SOURCE=, WEIGHTS=, SECONDS_MAX=40)
 	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo
 
 clean: ## Remove everything that was built

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     frame::{Frame, Resolution, Size},
     kernels,
-    model::{Architecture, Checkpoint, Family, Vit, Want},
+    model::{Architecture, Choice, Family, Vit, Want},
     preprocess,
 };
 
@@ -95,7 +95,7 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackboneConfig {
-    /// The weights file; `None` means the command's own default.
+    /// The weights: a file or a name, as in [`Choice::of`]; `None` means those that maskd carries.
     pub weights: Option<PathBuf>,
     /// Where to compute.
     pub device: DeviceChoice,
@@ -156,9 +156,7 @@ impl Backbone {
     /// Weights that cannot be used (the cause is a [`crate::model::WeightsError`]), a device that is
     /// not there, a precision that the device has not.
     pub fn load(config: &BackboneConfig) -> Result<Self> {
-        let path =
-            config.weights.as_deref().context("no weights given: name a file with --weights or model.weights")?;
-        let checkpoint = Checkpoint::read(path, config.heads)?;
+        let checkpoint = Choice::of(config.weights.as_deref())?.read(config.heads)?;
         let arch = checkpoint.architecture;
         let device = choose_device(config.device)?;
         let dtype = match (config.precision, device.is_cpu()) {

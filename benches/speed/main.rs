@@ -10,6 +10,7 @@ mod growth;
 mod limit;
 mod memory;
 mod network;
+mod operators;
 mod page;
 mod peers;
 mod propagation;
@@ -24,7 +25,7 @@ use clap::{Parser, ValueEnum};
 
 use report::{Machine, Report};
 
-/// The network beside its peers, memory, propagation, the daemon's stages, growth
+/// The network beside its peers, its operators, memory, propagation, the daemon's stages, growth
 #[derive(Parser)]
 struct Args {
     /// Only these parts
@@ -51,6 +52,8 @@ struct Args {
 enum Part {
     /// The network beside its peers; batches
     Backbone,
+    /// Where a block's time goes, by candle's operators and by ours
+    Operators,
     /// Peak memory, and whether it grows
     Memory,
     /// Propagation beside the network
@@ -101,6 +104,10 @@ fn main() -> Result<()> {
         drop(peers);
         report.backbone = Some(report::Backbone { comparisons, batches: backbone::batches(args.rounds)? });
         println!("{}", page::backbone(&report));
+    }
+    if wanted(Part::Operators) {
+        report.operators = Some(operators::measure(3 * args.rounds)?);
+        println!("{}", page::operators(&report));
     }
     if wanted(Part::Memory) {
         report.memory = Some(memory::measure()?);

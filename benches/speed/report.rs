@@ -18,6 +18,8 @@ pub struct Report {
     #[serde(default)]
     pub backbone: Option<Backbone>,
     #[serde(default)]
+    pub operators: Option<Operators>,
+    #[serde(default)]
     pub memory: Option<Memory>,
     #[serde(default)]
     pub propagation: Option<Propagation>,
@@ -76,6 +78,24 @@ pub struct Batch {
     pub in_eight_ms: Spread,
     /// The second over the first.
     pub ratio: Spread,
+}
+
+/// A block of ViT-S/8 on 240x416, step by step.
+#[derive(Serialize, Deserialize)]
+pub struct Operators {
+    pub rows: Vec<Operator>,
+    /// The product to queries, keys and values alone, by the `gemm` crate.
+    pub gemm_gflops: f64,
+    /// The same by ours, the norm before it and the bias included, counted as the plain product.
+    pub ours_gflops: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Operator {
+    pub name: String,
+    /// By candle's own operators.
+    pub plain_ms: f64,
+    pub ours_ms: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,7 +219,15 @@ impl Report {
         let earlier = fs::read_to_string(&path).ok().map(|text| serde_json::from_str::<Self>(&text));
         match earlier.transpose().with_context(|| format!("{}: move it away", path.display()))? {
             Some(earlier) => Ok(Self { machine, ..earlier }),
-            None => Ok(Self { machine, backbone: None, memory: None, propagation: None, stages: None, growth: None }),
+            None => Ok(Self {
+                machine,
+                backbone: None,
+                operators: None,
+                memory: None,
+                propagation: None,
+                stages: None,
+                growth: None,
+            }),
         }
     }
 

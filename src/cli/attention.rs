@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _, default_weights, segment::parse_device};
+use super::{Exit, Failure, OrExit as _, segment::parse_device};
 use crate::{
     attention,
     backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice},
@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Where the pictures go; made if absent
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// The network's weights (.safetensors or .pth)
+    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
     #[arg(short, long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// The block to look into: a number from 1, or 'last'
@@ -70,7 +70,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
     };
     let backbone = Backbone::load(&BackboneConfig {
-        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
+        weights: args.weights.clone(),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,

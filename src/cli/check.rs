@@ -4,8 +4,8 @@ use std::{io::Write as _, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
-use super::{Exit, Failure, OrExit as _, default_weights, log};
-use crate::{config::Config, ingest::Description, mask::LabelMap, model::Checkpoint};
+use super::{Exit, Failure, OrExit as _, log};
+use crate::{config::Config, ingest::Description, mask::LabelMap, model::Choice};
 
 /// Validate a configuration and everything it names, and print it with all defaults filled in
 #[derive(ClapArgs, Debug)]
@@ -53,10 +53,10 @@ fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
     faults.extend(config.publish.check().or_exit(Exit::Config).err());
     faults.extend(log::check(&config.log).err());
-    match default_weights(config.model.weights.clone()) {
+    match Choice::of(config.model.weights.as_deref()) {
         Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
-        Ok(path) => {
-            if let Err(error) = Checkpoint::read(&path, config.model.heads) {
+        Ok(weights) => {
+            if let Err(error) = weights.read(config.model.heads) {
                 faults.push(fault(error, Exit::Data, "model.weights"));
             }
         }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, OrExit as _, default_weights, segment::parse_device};
+use super::{Exit, Failure, OrExit as _, segment::parse_device};
 use crate::{
     backbone::{Backbone, BackboneConfig, DeviceChoice},
     davis::{self, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task},
@@ -48,7 +48,7 @@ pub(super) struct Davis {
     /// paper: the published protocol. best: what the daemon does
     #[arg(long, default_value_t, value_name = "PRESET")]
     preset: Preset,
-    /// The network's weights (.safetensors or .pth)
+    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
     #[arg(short, long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Pixels of the short side as the network sees it
@@ -111,7 +111,7 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
         tracker.discover.max_instances = tracker.max_instances;
     }
     let backbone = Backbone::load(&BackboneConfig {
-        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
+        weights: args.weights.clone(),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,

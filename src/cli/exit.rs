@@ -5,7 +5,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use crate::{
-    model::{fetch::FetchError, weights::Fault},
+    model::{NotFetched, fetch::FetchError, weights::Fault},
     publish::PublishError,
 };
 
@@ -79,6 +79,9 @@ fn known(error: &anyhow::Error) -> Option<Exit> {
                     FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
                 );
                 return offline.then_some(Exit::Unavailable);
+            }
+            if cause.is::<NotFetched>() {
+                return Some(Exit::Config);
             }
             // Below every WeightsError, also where that is the outermost error and so no link of the chain.
             cause.downcast_ref::<Fault>().map(|fault| if matches!(fault, Fault::Io(_)) { Exit::Io } else { Exit::Data })

@@ -12,7 +12,6 @@ pub mod watch;
 pub mod weights;
 
 use clap::{Parser, Subcommand};
-use weights::default_weights;
 
 pub use exit::{Exit, Failure, OrExit};
 

@@ -6,11 +6,12 @@ use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use serde::Deserialize as _;
 
-use super::{Exit, Failure, OrExit as _, default_weights, log};
+use super::{Exit, Failure, OrExit as _, log};
 use crate::{
     admin::Listen,
     config::{Config, StreamConfig},
     frame::StreamId,
+    model::Choice,
     runtime,
 };
 
@@ -20,7 +21,7 @@ use crate::{
   maskd run test                                a moving test picture, no camera needed
   maskd run street.mp4                          a video at its own pace; ends when the video ends
   maskd run rtsp://camera.lan/stream1           a network camera
-  maskd run /dev/video0 --weights dino_vits8    a webcam, with weights fetched before
+  maskd run /dev/video0 --weights dino_vits8    a webcam, with weights fetched before, over those that maskd carries
   maskd run --config /etc/maskd/maskd.toml      for good: several cameras, everything set in a file
 
 Then, in a second terminal:  maskd watch
@@ -77,8 +78,9 @@ fn resolve(args: Args) -> Result<Config, Failure> {
     if let Some(admin) = args.admin {
         config.admin.listen = admin;
     }
-    let weights = args.weights.or(config.model.weights.take());
-    config.model.weights = Some(default_weights(weights).or_exit(Exit::Config)?);
+    config.model.weights = args.weights.or(config.model.weights);
+    // A name that was not fetched is known before anything starts.
+    Choice::of(config.model.weights.as_deref()).or_exit(Exit::Config)?;
     Ok(config)
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _, default_weights};
+use super::{Exit, Failure, OrExit as _};
 use crate::{
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
     engine::{Engine, FrameResult},
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// discovered
     #[arg(short = 'm', long, value_name = "PNG")]
     first_mask: Option<PathBuf>,
-    /// The network's weights (.safetensors or .pth)
+    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
     #[arg(short, long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Pixels of the short side as the network sees it; quality and time grow with it
@@ -91,7 +91,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
     }
     let backbone = Backbone::load(&BackboneConfig {
-        weights: Some(default_weights(args.weights.clone()).or_exit(Exit::Config)?),
+        weights: args.weights.clone(),
         device: args.device,
         short_side: args.short_side,
         heads: args.heads,

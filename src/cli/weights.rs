@@ -13,7 +13,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::model::{
-    Checkpoint, Family,
+    Choice, Family, SHIPPED,
     catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
@@ -41,7 +41,7 @@ enum Command {
     Fetch(Fetch),
     /// Show the architecture, size and hash of a weights file
     Info {
-        /// A .safetensors or .pth file
+        /// A .safetensors or .pth file, or a name from 'maskd weights list'
         file: PathBuf,
         /// Attention heads, where neither the file nor the width says it
         #[arg(long)]
@@ -107,6 +107,9 @@ fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 fn list(cache: &Path) -> String {
     let mut text = format!("{:<14} {:>7}  {:<24} {}\n", "NAME", "SIZE", "WHAT", "IN THE CACHE");
     let size_of = |file: &str| fs::metadata(cache.join(file)).ok().filter(fs::Metadata::is_file).map(|m| m.len());
+    let megabytes = Choice::Shipped.bytes().map_or(0, |bytes| bytes.len()) / 1_000_000;
+    let what = "half of DINOv2 ViT-S/14";
+    let _ = writeln!(text, "{SHIPPED:<14} {megabytes:>4} MB  {what:<24} maskd carries it: no need to fetch");
     for known in &KNOWN {
         let file = format!("{}.pth", known.file);
         let state = match size_of(&file) {
@@ -255,14 +258,16 @@ fn progress_bar(target: &Path) -> ProgressBar {
 }
 
 fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
-    let checkpoint = Checkpoint::read(file, heads)?;
-    let bytes = fs::metadata(file).with_context(|| file.display().to_string())?.len();
-    let on_record = match recorded(file)? {
-        Some(expected) => {
-            verify(&file.display().to_string(), &checkpoint.sha256, Some(&expected))?;
-            "as on record"
+    let choice = Choice::of(Some(file))?;
+    let checkpoint = choice.read(heads)?;
+    let (bytes, on_record) = match &choice {
+        Choice::Shipped => (choice.bytes()?.len() as u64, "carried by maskd"),
+        Choice::File(file) => {
+            let on_record = recorded(file)?;
+            verify(&file.display().to_string(), &checkpoint.sha256, on_record.as_deref())?;
+            let bytes = fs::metadata(file).with_context(|| file.display().to_string())?.len();
+            (bytes, if on_record.is_some() { "as on record" } else { "not on record" })
         }
-        None => "not on record",
     };
     let a = checkpoint.architecture;
     let family = match a.family {
@@ -274,7 +279,7 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12} {value}");
     };
-    row("file", file.display().to_string());
+    row("file", choice.to_string());
     row("size", format!("{bytes} bytes ({})", HumanBytes(bytes)));
     row("sha256", format!("{} ({on_record})", checkpoint.sha256));
     row("model", checkpoint.model_id());
@@ -300,59 +305,4 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
         );
     }
     Ok(text)
-}
-
-/// The weights file that a command uses: the one `given`, a path or a name out of `maskd weights list`; without it, the
-/// first that is in the cache, the fastest network first.
-///
-/// # Errors
-/// A name that was not fetched, or an empty cache; both say what to run.
-pub(super) fn default_weights(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
-    choose(given.as_deref(), cache_dir().as_deref())
-}
-
-fn choose(given: Option<&Path>, cache: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let cached = |file: &str| cache.map(|cache| cache.join(file)).filter(|path| path.is_file());
-    let fetched = |known: &catalogue::Known| cached(&format!("{}.pth", known.file));
-    if let Some(path) = given {
-        let named = KNOWN.iter().find(|k| path.as_os_str() == k.name || path.as_os_str() == k.file);
-        return match named.filter(|_| !path.exists()) {
-            None => Ok(path.to_owned()),
-            Some(known) => fetched(known).with_context(|| {
-                format!("weights {0} are not in the cache: run 'maskd weights fetch {0}'", known.name)
-            }),
-        };
-    }
-    let mut known: Vec<_> = KNOWN.iter().collect();
-    known.sort_by_key(|k| (k.name != "dinov2_vits14", !k.name.ends_with("16"), k.megabytes));
-    let mut others: Vec<PathBuf> = cache
-        .and_then(|cache| fs::read_dir(cache).ok())
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "safetensors" || e == "pth"))
-        .collect();
-    others.sort();
-    known.into_iter().find_map(fetched).or_else(|| others.into_iter().next()).context(
-        "no weights: name a file with --weights or [model] weights, or run 'maskd weights fetch dinov2_vits14'",
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_are_a_path_a_name_or_what_is_in_the_cache() {
-        let cache = tempfile::tempdir().unwrap();
-        let choose = |given: Option<&str>| choose(given.map(Path::new), Some(cache.path()));
-        assert!(choose(None).unwrap_err().to_string().contains("maskd weights fetch"));
-        assert!(choose(Some("dino_vits8")).unwrap_err().to_string().contains("maskd weights fetch dino_vits8"));
-        for file in ["mine.safetensors", "dino_deitsmall8_pretrain.pth", "dino_deitsmall16_pretrain.pth"] {
-            fs::write(cache.path().join(file), "").unwrap();
-        }
-        assert_eq!(choose(None).unwrap(), cache.path().join("dino_deitsmall16_pretrain.pth"));
-        assert_eq!(choose(Some("dino_vits8")).unwrap(), cache.path().join("dino_deitsmall8_pretrain.pth"));
-        assert_eq!(choose(Some("other.pth")).unwrap(), Path::new("other.pth"));
-    }
 }

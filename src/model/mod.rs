@@ -2,6 +2,7 @@
 
 mod arch;
 pub mod catalogue;
+mod choice;
 mod crops;
 mod dense;
 pub mod fetch;
@@ -14,6 +15,7 @@ mod vit;
 pub mod weights;
 
 pub use arch::{Architecture, Family};
+pub use choice::{Choice, NotFetched, SHIPPED};
 pub use crops::Branches;
 pub use pos_embed::{bicubic_matrix, resize_pos_embed};
 pub use vit::{Output, Vit, Want};

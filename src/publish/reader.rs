@@ -25,6 +25,9 @@ use crate::{frame::StreamId, instance::Prompt};
 /// Messages kept while the reader is busy; the oldest give way, so that a slow reader never reads the past.
 const KEPT: usize = 64;
 
+/// The same of pictures.
+const PICTURES: usize = 8;
+
 /// Something that a daemon said.
 #[derive(Clone, Debug)]
 pub enum Received {
@@ -52,6 +55,15 @@ pub enum Received {
         /// Came or went.
         alive: bool,
     },
+    /// A stream's picture with its masks, after [`Reader::look`].
+    Preview {
+        /// The daemon's site.
+        site: Site,
+        /// The camera.
+        stream: StreamId,
+        /// The picture, unchecked.
+        jpeg: Vec<u8>,
+    },
     /// A message that this version cannot read.
     Unreadable {
         /// Where it was published.
@@ -70,6 +82,7 @@ pub struct Reader {
     events: AdvancedSubscriber<Ring>,
     status: AdvancedSubscriber<Ring>,
     alive: Subscriber<Ring>,
+    previews: Option<Subscriber<Ring>>,
 }
 
 impl Reader {
@@ -111,17 +124,32 @@ impl Reader {
             .with(RingChannel::new(16 * KEPT))
             .await
             .map_err(refused("subscription to liveliness"))?;
-        Ok(Self { session, masks, events, status, alive })
+        Ok(Self { session, masks, events, status, alive, previews: None })
+    }
+
+    /// Subscribes to the pictures of one or all sites and streams, too: from now on daemons draw them.
+    pub async fn look(&mut self, site: Option<&Site>, stream: Option<&StreamId>) -> Result<(), PublishError> {
+        let selector = keys::stream_selector(site, stream, Topic::Preview);
+        let pictures = self.session.declare_subscriber(selector).with(RingChannel::new(PICTURES));
+        self.previews = Some(pictures.await.map_err(refused("subscription to previews"))?);
+        Ok(())
     }
 
     /// The next thing said. Cancelling loses nothing. An error means that the session is closed.
     pub async fn next(&self) -> Result<Received, PublishError> {
         let closed = refused("the session is closed");
+        let picture = async {
+            match &self.previews {
+                Some(previews) => previews.recv_async().await,
+                None => std::future::pending().await,
+            }
+        };
         let sample = tokio::select! {
             sample = self.alive.recv_async() => return Ok(liveliness(&sample.map_err(closed)?)),
             sample = self.status.recv_async() => sample,
             sample = self.events.recv_async() => sample,
             sample = self.masks.recv_async() => sample,
+            sample = picture => sample,
         }
         .map_err(closed)?;
         let key = sample.key_expr().to_string();
@@ -151,6 +179,7 @@ fn read(key: &str, sample: &Sample) -> Result<Received, WireError> {
             received_unix_ns: wire::unix_ns(),
         }),
         Some((.., Topic::Events)) => Ok(Received::Event(wire::decode(&raw, format, "event message")?)),
+        Some((site, stream, Topic::Preview)) => Ok(Received::Preview { site, stream, jpeg: raw.into_owned() }),
         Some((.., Topic::Status)) => Ok(Received::Status(wire::decode(&raw, format, "status message")?)),
         _ => Err(WireError::Malformed { what: "maskd key", cause: "other site, stream or topic names".to_owned() }),
     }

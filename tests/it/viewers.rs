@@ -5,13 +5,15 @@
     reason = "a panic is how a test fails; clippy.toml misses helpers and async tests"
 )]
 
-use maskd::frame::Size;
+use std::io::{BufRead as _, BufReader};
+
+use maskd::{frame::Size, ingest::Clip};
 use tokio::time::timeout;
 use zenoh::bytes::Encoding;
 
 use crate::{
     publish::{WITHIN, asker, config, eventually, open, stream},
-    support::{process::Daemon, weights::TinyVit},
+    support::{process::{Daemon, maskd, spawn}, weights::TinyVit},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,4 +54,30 @@ async fn a_viewer_of_a_running_daemon_sees_its_pictures() {
     daemon.signal("TERM");
     assert!(daemon.wait().success(), "{}", daemon.log());
     assert!(!daemon.log().contains("This is a bug"), "{}", daemon.log());
+}
+
+#[test]
+fn watch_records_what_it_sees_and_sums_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("tiny.safetensors");
+    TinyVit::default().write(&weights, 7);
+    let mut daemon = Daemon::start(folder.path(), &weights, "[streams.pic]\nkind = 'test'\n", &[]);
+    daemon.wait_for_log("stream up");
+    let video = folder.path().join("seen.mp4");
+    let (endpoint, path) = (daemon.endpoint(), video.to_str().unwrap());
+    let seen = maskd(&["watch", "--connect", &endpoint, "--count", "40", "--timeout", "120", "--record", path]);
+    let (said, errors) = (String::from_utf8_lossy(&seen.stdout), String::from_utf8_lossy(&seen.stderr));
+    assert!(seen.status.success(), "{errors}");
+    assert!(said.contains("local/pic: 40 frames in") && said.contains("instances: "), "{said}");
+    let first = Clip::open(&video).unwrap().next().unwrap().unwrap();
+    assert!(first.size.height <= 64 && first.size.width > first.size.height, "{}", first.size);
+
+    // Nobody said when to stop, and so the daemon's end does.
+    let mut child = spawn(&["watch", "--connect", &endpoint, "--until-end"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(" up ") && !line.contains("frame - ")));
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    let said = lines.collect::<Vec<_>>().join("\n");
+    assert!(child.wait().unwrap().success() && said.contains("a second)"), "{said}");
 }

@@ -100,7 +100,7 @@ the configuration asks for a student of another shape, from scratch.")]
 struct Pretrain {
     #[command(flatten)]
     run: Run,
-    /// Start from these weights (any that maskd reads); the head is made afresh
+    /// Start from these weights (any that maskd reads, or a name from 'maskd weights list'); the head is made afresh
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume")]
     init: Option<PathBuf>,
     /// Attention heads of the --init weights, where neither the file nor the width says it
@@ -110,7 +110,7 @@ struct Pretrain {
 
 #[derive(clap::Args, Debug)]
 struct Distill {
-    /// The weights to learn from (any that maskd reads)
+    /// The weights to learn from (any that maskd reads, or a name from 'maskd weights list')
     #[arg(long, value_name = "WEIGHTS", required_unless_present = "resume", conflicts_with = "resume")]
     teacher: Option<PathBuf>,
     /// Attention heads of the --teacher, where neither the file nor the width says it

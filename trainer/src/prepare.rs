@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use maskd::{
     backbone::DeviceChoice,
     cli::{Exit, Failure, OrExit as _},
-    model::Checkpoint,
+    model::{Checkpoint, Choice},
 };
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -85,12 +85,19 @@ pub fn prepare(start: Start, sources: &[PathBuf], out: &Path) -> Result<Training
     match start {
         Start::Fresh(config) => begin(config, None, sources, out),
         Start::Weights(config, weights, heads) => {
-            let given = Checkpoint::read(&weights, heads).or_exit(Exit::Data)?;
+            let given = read(&weights, heads)?.1;
             begin(config, Some(given), sources, out)
         }
         Start::Teacher(config, weights, heads) => distill(config, &weights, heads, sources, out),
         Start::Resume => resume(sources, out),
     }
+}
+
+/// Weights by path or by name.
+fn read(weights: &Path, heads: Option<usize>) -> Result<(Choice, Checkpoint), Failure> {
+    let choice = Choice::of(Some(weights)).or_exit(Exit::Config)?;
+    let checkpoint = choice.read(heads).or_exit(Exit::Data)?;
+    Ok((choice, checkpoint))
 }
 
 fn wrong((key, message): (String, String)) -> Failure {
@@ -139,7 +146,7 @@ fn distill(
     sources: &[PathBuf],
     out: &Path,
 ) -> Result<Training, Failure> {
-    let teacher = Checkpoint::read(weights, heads).or_exit(Exit::Data)?;
+    let (choice, teacher) = read(weights, heads)?;
     let fresh = config.model.as_ref().map(ModelConfig::architecture);
     let settings = config.distill.get_or_insert_default();
     (settings.teacher_heads, settings.teacher_sha256) = (heads, teacher.sha256.clone());
@@ -160,14 +167,14 @@ fn distill(
     config.validate().map_err(wrong)?;
     let learner = Distiller::new(shape, &tensors, &teacher, (&settings, &config.optim), (&place.0, place.1));
     drop(tensors);
-    first(config, Box::new(learner.or_exit(Exit::Config)?), Some(weights), sources, out)
+    first(config, Box::new(learner.or_exit(Exit::Config)?), Some(&choice), sources, out)
 }
 
 /// A training before its first step, in a new folder.
 fn first(
     config: Config,
     learner: Box<dyn Method>,
-    teacher: Option<&Path>,
+    teacher: Option<&Choice>,
     sources: &[PathBuf],
     out: &Path,
 ) -> Result<Training, Failure> {

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use maskd::model::Choice;
+
 use crate::checkpoint::{PART, write_whole};
 
 /// The name of the log.
@@ -94,9 +96,9 @@ impl RunFolder {
     ///
     /// # Errors
     /// It cannot be read or written.
-    pub fn keep_teacher(&self, weights: &Path) -> Result<()> {
+    pub fn keep_teacher(&self, weights: &Choice) -> Result<()> {
         write_whole(&self.teacher(), |part| {
-            fs::copy(weights, part).with_context(|| weights.display().to_string())?;
+            fs::write(part, weights.bytes().with_context(|| weights.to_string())?)?;
             Ok(())
         })
     }

@@ -19,6 +19,11 @@ pub fn maskd(args: &[&str]) -> Output {
     command(args).output().unwrap()
 }
 
+/// `maskd` with `args`, running; its output is kept.
+pub fn spawn(args: &[&str]) -> Child {
+    command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maskd"));
     command.args(args).env_remove("MASKD_LOG").env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
