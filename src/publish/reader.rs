@@ -169,8 +169,10 @@ pub enum Answer {
     Accepted,
     /// It will not; why.
     Refused(String),
-    /// No daemon with such a stream answered in time.
+    /// No daemon with such a stream was found in time.
     Nobody,
+    /// The stream is there, but the prompt was not answered.
+    Unheard,
     /// Several sites have a stream of this name; it was sent to none.
     Several(Vec<Site>),
 }
@@ -202,7 +204,7 @@ pub async fn ask(
                 match replies.recv_async().await.map(|reply| reply.into_result()) {
                     Ok(Ok(_)) => Answer::Accepted,
                     Ok(Err(e)) => Answer::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
-                    Err(_) => Answer::Nobody,
+                    Err(_) => Answer::Unheard,
                 }
             }
             several => Answer::Several(several.to_vec()),

@@ -24,6 +24,7 @@ mod quality;
 mod segment;
 mod shared;
 mod support;
+mod tls;
 mod tracking;
 mod viewers;
 mod weights_fetch;

@@ -175,7 +175,7 @@ async fn a_zenoh_file_can_forbid_prompts() {
     let gate = publisher.stream(stream("gate")).await.unwrap();
     gate.publish_masks(&frame(1, Size::new(20, 10)), true, two_boxes()).await.unwrap();
     let answer = ask(&at, None, None, &stream("gate"), &Prompt::Reset, Duration::from_secs(2)).await.unwrap();
-    assert_eq!(answer, Answer::Nobody);
+    assert_eq!(answer, Answer::Unheard);
     let asker = asker(&at).await;
     asker.put("maskd/v1/yard/gate/prompt", r#"{"kind":"reset"}"#).await.unwrap();
     // Answered after the put was dropped: messages of one session arrive in order.
