@@ -141,7 +141,7 @@ async fn strangers_can_neither_read_nor_prompt() {
     std::fs::write(&bare, text.replace("enable_mtls: true", "enable_mtls: false")).unwrap();
     // No TLS at all.
     let plain = tls.replace("tls/", "tcp/");
-    // A certificate that the authority gave to the daemon, so that it may listen.
+    // The authority's own certificate.
     let posing = yard.home.path().join("posing.json5");
     std::fs::write(&posing, text.replace("wall-screen.pem", "ca.pem").replace("wall-screen.key", "ca.key")).unwrap();
 
@@ -161,12 +161,15 @@ async fn strangers_can_neither_read_nor_prompt() {
             Ok(_) => panic!("{who} was let in"),
         }
     }
-    // A daemon that is not the one whose address it has: the reader does not talk to it.
+    // A daemon of another authority is not talked to.
     let elsewhere = other.reader_file("operator", &other);
     assert!(connect(tls, Some(&elsewhere)).await.is_err(), "a reader believed another authority's daemon");
-    let renamed = yard.home.path().join("renamed.json5");
-    std::fs::write(&renamed, &text).unwrap();
-    assert!(connect(&tls.replace("127.0.0.1", "127.0.0.2"), Some(&renamed)).await.is_err());
+    // Nor where it goes by a name that its certificate does not hold.
+    let named = tls.replace("127.0.0.1", "localhost");
+    assert!(connect(&named, Some(&viewer)).await.is_err(), "the daemon's name was not looked at");
+    let trusting = yard.home.path().join("trusting.json5");
+    std::fs::write(&trusting, text.replace("verify_name_on_connect: true", "verify_name_on_connect: false")).unwrap();
+    connect(&named, Some(&trusting)).await.unwrap().close().await.unwrap();
 
     // The same way in works for who is known.
     connect(tls, Some(&viewer)).await.unwrap().close().await.unwrap();
@@ -255,16 +258,11 @@ fn an_unencrypted_endpoint_does_not_open_beside_the_shipped_file() {
     let home = tempfile::tempdir().unwrap();
     let weights = home.path().join("tiny.safetensors");
     TinyVit::default().write(&weights, 7);
-    let config = home.path().join("maskd.toml");
-    let text = format!(
-        "[model]\nweights = '{}'\n[admin]\nlisten = 'off'\n[publish]\nlisten = ['tcp/127.0.0.1:0']\nzenoh_config = '{}'\n\
-         [streams.pic]\nkind = 'test'\n",
-        weights.display(),
+    let config = format!(
+        "short_side = 64\n[publish]\nlisten = ['tcp/127.0.0.1:0']\nzenoh_config = '{}'\n[streams.pic]\nkind = 'test'\n",
         shipped("zenoh-daemon.json5").display()
     );
-    std::fs::write(&config, text).unwrap();
-    let output = maskd(&["run", "--config", config.to_str().unwrap()]);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(69), "{text}");
-    assert!(text.contains("publish: cannot open zenoh") && text.contains("tcp"), "{text}");
+    let mut daemon = Daemon::start_on(String::new(), home.path(), &weights, &config, &[]);
+    assert_eq!(daemon.wait().code(), Some(69), "{}", daemon.log());
+    daemon.wait_for_log("publish: cannot open zenoh");
 }
