@@ -1,7 +1,7 @@
 //! The `[publish]` part of the configuration, and the zenoh configuration that follows from it.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use super::{
     keys::Site,
     wire::{self, Format},
 };
+use crate::redact::redact_value;
 
 /// How the daemon takes part in the zenoh network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl Mode {
 }
 
 /// Where and how messages are published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PublishConfig {
     /// Name of this daemon's place, the second part of every key: 1 to 64 of `a-z 0-9 - _`. Default `local`.
@@ -76,6 +77,23 @@ impl Default for PublishConfig {
             max_message_bytes: 60_000,
             zenoh_config: None,
         }
+    }
+}
+
+/// Without keys and passwords: endpoints may carry them.
+impl fmt::Debug for PublishConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |endpoints: &[String]| endpoints.iter().map(|e| shown(e)).collect::<Vec<_>>();
+        f.debug_struct("PublishConfig")
+            .field("site", &self.site)
+            .field("mode", &self.mode)
+            .field("listen", &self.listen.as_deref().map(shown))
+            .field("connect", &shown(&self.connect))
+            .field("multicast", &self.multicast)
+            .field("encoding", &self.encoding)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("zenoh_config", &self.zenoh_config)
+            .finish()
     }
 }
 
@@ -184,7 +202,8 @@ pub(super) fn opening(config: &Config) -> Option<String> {
     .filter_map(|(what, there)| (!there).then_some(what))
     .collect();
     let shown: Vec<_> = open.iter().map(|e| shown(e)).collect();
-    (!open.is_empty() && !missing.is_empty()).then(|| format!("listening on {shown:?} without {}", missing.join(" and ")))
+    (!open.is_empty() && !missing.is_empty())
+        .then(|| format!("listening on {shown:?} without {}", missing.join(" and ")))
 }
 
 /// Peers tell each other of further peers: listen to it, but connect to none that the configuration does not name.
@@ -201,8 +220,10 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
 }
 
 /// An endpoint without its settings, among which keys and passwords may be.
-pub(super) fn shown(endpoint: &str) -> &str {
-    endpoint.split(['?', '#']).next().unwrap_or_default()
+pub(super) fn shown(endpoint: &str) -> String {
+    // What is no endpoint, but some other address, may hold a password before its `?` or behind it.
+    let hidden = redact_value(endpoint);
+    hidden.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
@@ -239,7 +260,11 @@ mod tests {
             ("tls/0.0.0.0:7447", closed, None),
             ("tls/0.0.0.0:7447", mtls, Some("without access control")),
             ("tls/0.0.0.0:7447", "", Some("without TLS that asks for certificates and access control")),
-            ("tcp/192.0.2.7:7447?prio=1", closed, Some("[\"tcp/192.0.2.7:7447\"] without TLS that asks for certificates")),
+            (
+                "tcp/192.0.2.7:7447?prio=1",
+                closed,
+                Some("[\"tcp/192.0.2.7:7447\"] without TLS that asks for certificates"),
+            ),
         ] {
             let config = Config::from_json5(&format!("{{ listen: {{ endpoints: ['{listen}'] }}, {more} }}")).unwrap();
             match (opening(&config), said) {
@@ -260,7 +285,8 @@ mod tests {
             let config = PublishConfig { zenoh_config: Some(path.clone()), ..PublishConfig::default() };
             config.to_zenoh().unwrap().get_json("listen/endpoints").unwrap()
         };
-        for silent in ["{}", "{ transport: { link: { tls: { enable_mtls: true } } } }", "{ listen: { endpoints: [] } }"] {
+        for silent in ["{}", "{ transport: { link: { tls: { enable_mtls: true } } } }", "{ listen: { endpoints: [] } }"]
+        {
             assert_eq!(listens(silent), format!("[\"{DEFAULT_ENDPOINT}\"]"), "{silent}");
         }
         assert_eq!(listens("{ listen: { endpoints: ['tls/0.0.0.0:1'] } }"), r#"["tls/0.0.0.0:1"]"#);

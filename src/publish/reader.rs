@@ -14,7 +14,7 @@ use zenoh_ext::{AdvancedSubscriber, AdvancedSubscriberBuilderExt, HistoryConfig,
 
 use super::{
     PublishError, cause,
-    config::reader_config,
+    config::{reader_config, shown},
     desk::format_of,
     keys::{self, Site, Topic},
     refused,
@@ -240,7 +240,8 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
 }
 
 async fn connect_to(connect: &[String], base: Option<&Path>) -> Result<Session, PublishError> {
-    zenoh::open(reader_config(connect, base)?)
-        .await
-        .map_err(|e| PublishError::Open { what: format!("connect {connect:?}"), cause: cause(&e) })
+    zenoh::open(reader_config(connect, base)?).await.map_err(|e| PublishError::Open {
+        what: format!("connect {:?}", connect.iter().map(|e| shown(e)).collect::<Vec<_>>()),
+        cause: cause(&e),
+    })
 }

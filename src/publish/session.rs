@@ -134,7 +134,7 @@ fn open_letters() -> mpsc::Sender<Letter> {
             match letter {
                 Letter::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
-                        tracing::warn!(key = %publisher.key_expr(), "not published: {}", cause(&e));
+                        tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
                     }
                 }
                 // Whoever asked may have given up.

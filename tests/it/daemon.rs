@@ -258,7 +258,7 @@ fn a_bad_camera_stops_nobody_and_no_password_is_logged() {
     let (home, weights) = home();
     let config = format!(
         "[streams.good]\nkind = 'test'\n[streams.bad]\nkind = 'rtsp'\n\
-         location = 'rtsp://viewer:s3cret@127.0.0.1:{}/x'\n",
+         location = 'rtsp://viewer:s3cret%2F/s3cret@127.0.0.1:{}/x?access_token=s3cret,s3cret'\n",
         free_port()
     );
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[("MASKD_LOG", "debug")]);
@@ -270,6 +270,8 @@ fn a_bad_camera_stops_nobody_and_no_password_is_logged() {
         (status == 200 && body["streams_down"] == serde_json::json!(["bad"])).then_some(())
     });
     let count = || counter(&get(admin, "/metrics").1, "maskd_frames_published", &["stream=\"good\""]);
+    let told = ["/readyz", "/healthz", "/metrics", "/"].map(|path| get(admin, path).1);
+    assert!(told.iter().all(|body| !body.contains("s3cret")), "{told:?}");
     let before = count();
     until("more frames of the good camera", || (count() > before + 3).then_some(()));
     assert!(counter(&get(admin, "/metrics").1, "maskd_reconnects", &["stream=\"bad\""]) > 0);

@@ -21,6 +21,7 @@ mod prompting;
 mod prompts;
 mod publish;
 mod quality;
+mod secrets;
 mod segment;
 mod shared;
 mod support;
