@@ -14,7 +14,7 @@ use super::{
     properties,
     source::{Kind, SourceConfig, SourceError, key},
 };
-use crate::redact::Secrets;
+use crate::redact::{Secrets, redact_value};
 
 /// A description's text without its comments.
 #[derive(Clone, Debug)]
@@ -42,8 +42,9 @@ impl Description {
     /// The description that `config` asks for: its own file, or the shipped one of its kind.
     pub fn of(config: &SourceConfig) -> Result<Self, SourceError> {
         if let Some(path) = &config.pipeline {
-            let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{}: {e}", path.display())))?;
-            return Ok(Self::parse(path.display().to_string(), &text));
+            let name = redact_value(&path.to_string_lossy()).into_owned();
+            let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{name}: {e}")))?;
+            return Ok(Self::parse(name, &text));
         }
         let kind = config.kind.ok_or_else(|| key("kind", "neither `kind` nor `pipeline` is given"))?;
         let text = match kind {
@@ -145,7 +146,8 @@ fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), Source
             set("user", "user-id", user.clone())?;
         }
         if let Some(path) = &config.password_file {
-            let wrong = |e: std::io::Error| key("password_file", format!("{}: {e}", path.display()));
+            let wrong =
+                |e: std::io::Error| key("password_file", format!("{}: {e}", redact_value(&path.to_string_lossy())));
             let text = fs::read_to_string(path).map_err(wrong)?;
             set("password_file", "user-pw", text.lines().next().unwrap_or("").to_owned())?;
         }

@@ -50,11 +50,13 @@ pub struct SourceConfig {
     /// Which shipped pipeline; may be left out where `pipeline` names a file.
     pub kind: Option<Kind>,
     /// A pipeline description of your own, in gst-launch syntax with `#` comments.
+    #[serde(serialize_with = "redacted_path")]
     pub pipeline: Option<PathBuf>,
     /// The file's path, or the camera's URL; set on the element `source`.
     #[serde(serialize_with = "redacted")]
     pub location: Option<String>,
     /// The V4L2 device; set on the element `source`.
+    #[serde(serialize_with = "redacted_path")]
     pub device: Option<PathBuf>,
     /// RTSP user.
     pub user: Option<String>,
@@ -213,9 +215,9 @@ impl SourceConfig {
     pub fn place(&self) -> String {
         let device = || self.device.as_ref().map(|device| device.display().to_string());
         let pipeline = || self.pipeline.as_ref().map(|path| path.display().to_string());
-        let location = self.location.as_ref().map(|location| redact_value(location).into_owned());
+        let location = || self.location.clone();
         let kind = || self.kind.map_or("source", Kind::as_str).to_owned();
-        location.or_else(device).or_else(pipeline).unwrap_or_else(kind)
+        redact_value(&location().or_else(device).or_else(pipeline).unwrap_or_else(kind)).into_owned()
     }
 
     /// Adds what must never be said of this camera: passwords and tokens in its table, and its password file's first line.
@@ -254,6 +256,11 @@ impl fmt::Debug for SourceConfig {
 
 fn redacted<S: Serializer>(value: &Option<String>, out: S) -> Result<S::Ok, S::Error> {
     value.as_ref().map(|value| redact_value(value)).serialize(out)
+}
+
+/// An address may stand where a path should.
+fn redacted_path<S: Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| redact_value(&path.to_string_lossy()).into_owned()).serialize(out)
 }
 
 fn redacted_properties<S: Serializer>(

@@ -83,16 +83,16 @@ impl Default for PublishConfig {
 /// Without keys and passwords: endpoints may carry them.
 impl fmt::Debug for PublishConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |endpoints: &[String]| endpoints.iter().map(|e| shown(e)).collect::<Vec<_>>();
+        let all = |endpoints: &[String]| endpoints.iter().map(|e| shown(e)).collect::<Vec<_>>();
         f.debug_struct("PublishConfig")
             .field("site", &self.site)
             .field("mode", &self.mode)
-            .field("listen", &self.listen.as_deref().map(shown))
-            .field("connect", &shown(&self.connect))
+            .field("listen", &self.listen.as_deref().map(all))
+            .field("connect", &all(&self.connect))
             .field("multicast", &self.multicast)
             .field("encoding", &self.encoding)
             .field("max_message_bytes", &self.max_message_bytes)
-            .field("zenoh_config", &self.zenoh_config)
+            .field("zenoh_config", &self.zenoh_config.as_ref().map(|path| shown(&path.to_string_lossy())))
             .finish()
     }
 }

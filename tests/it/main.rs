@@ -14,6 +14,7 @@ mod eval;
 mod footage;
 mod golden_model;
 mod golden_propagation;
+mod hostile;
 mod identity;
 mod imports;
 mod ingest;
