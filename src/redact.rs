@@ -19,12 +19,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     changed(text, hide_values(&hide_urls(&hide_header(text)), false))
 }
 
-/// As [`redact`], for text that is one value (of a setting, an argument) from end to end: where it is a URL, white space
-/// and quotes are part of it.
+/// As [`redact`], for text that is one value (of a setting, an argument) from end to end: white space and quotes are
+/// part of the URL that it is, and of secrets in it.
 pub fn redact_value(text: &str) -> Cow<'_, str> {
     match text.split_once("://") {
         Some((scheme, url)) if is_scheme(scheme) => changed(text, format!("{scheme}://{}", hide_in_url(url))),
-        _ => redact(text),
+        _ => changed(text, hide_values(&hide_urls(&hide_header(text)), true)),
     }
 }
 
@@ -210,6 +210,8 @@ mod tests {
             name in prop::sample::select(vec!["token", "access_token", "password", "pwd", "apiKey", "sig", "user-pw"]),
             odd in secret("&#"), plain in secret(" \"'<>`&#()"),
         ) {
+            let shown = redact_value(&format!("tls/cam:7447#a=1&{name}={odd}")).into_owned();
+            prop_assert!(!shown.contains("S3CRET") && shown.starts_with("tls/cam:7447#"), "{}", shown);
             let shown = redact_value(&format!("http://cam/x?a=1&{name}={odd}&z=2")).into_owned();
             prop_assert!(!shown.contains("S3CRET") && shown.ends_with("&z=2"), "{}", shown);
             let shown = redact(&format!("cannot set {name}={plain} there")).into_owned();
