@@ -47,13 +47,14 @@ impl ConfigError {
 
     /// What the TOML reader says, on one line.
     pub fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
-        let mut message = error.message().trim().replace('\n', ", ");
+        // Before anything else: a secret is known as it is written, not as a line of text makes it.
+        let mut message = without_secrets(text, error.message()).trim().replace('\n', ", ");
         let span = error.span();
         if let Some(suggestion) = suggestion(&message) {
             message = format!("{message}; did you mean `{suggestion}`?");
         }
         let Some(line) = span.map(|span| line_at(text, &span)).or_else(|| line_of(text, quoted(&message)?)) else {
-            return Self::Whole { file: file.to_owned(), message: without_secrets(text, &message) };
+            return Self::Whole { file: file.to_owned(), message };
         };
         let place = redact_value(&key_at(text, line)).into_owned();
         let message = if place.is_empty() { message } else { format!("{place}: {message}") };

@@ -277,7 +277,7 @@ fn a_bad_camera_stops_nobody_and_no_password_is_logged() {
     let (home, weights) = home();
     let config = format!(
         "[streams.good]\nkind = 'test'\n[streams.bad]\nkind = 'rtsp'\n\
-         location = 'rtsp://viewer:s3cret%2F/s3cret@127.0.0.1:{}/x?access_token=s3cret,s3cret'\n",
+         location = 'rtsp://viewer:s3cret%2Fs3cret@127.0.0.1:{}/x?access_token=s3cret,s3cret'\n",
         free_port()
     );
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[("MASKD_LOG", "debug")]);
