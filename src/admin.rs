@@ -4,29 +4,26 @@
 //! use now": the model is loaded, the publisher is open and a stream delivers. `/metrics` is OpenMetrics text.
 //! Nothing here changes anything, and no answer holds a secret.
 
+mod http;
+
 use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{frame::StreamId, metrics::Metrics};
+pub use http::serve;
+
+use crate::frame::StreamId;
 
 /// `[admin]`: the HTTP address for health checks and metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -189,52 +186,6 @@ impl Health {
         });
         (ready, body)
     }
-}
-
-#[derive(Clone)]
-struct Shared {
-    health: Arc<Health>,
-    metrics: Metrics,
-}
-
-/// Serves the probes on `listener` until `stop` resolves.
-///
-/// # Errors
-/// The listener broke.
-pub async fn serve(
-    listener: tokio::net::TcpListener,
-    health: Arc<Health>,
-    metrics: Metrics,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let routes = Router::new()
-        .route("/", get(|| async { "maskd: /healthz /readyz /metrics\n" }))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics_text))
-        .with_state(Shared { health, metrics });
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
-}
-
-fn json_answer(good: bool, body: &serde_json::Value) -> Response {
-    let status = if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
-}
-
-async fn healthz(State(shared): State<Shared>) -> Response {
-    let alive = shared.health.alive();
-    let silence = shared.health.silence().as_secs_f64();
-    json_answer(alive, &json!({ "alive": alive, "engine_silent_seconds": silence }))
-}
-
-async fn readyz(State(shared): State<Shared>) -> Response {
-    let (ready, body) = shared.health.readiness();
-    json_answer(ready, &body)
-}
-
-async fn metrics_text(State(shared): State<Shared>) -> Response {
-    let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, open_metrics)], shared.metrics.render()).into_response()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod frame;
 pub mod instance;
 pub mod mask;
 pub mod metrics;
+pub mod redact;
 
 pub mod kernels;
 pub mod model;

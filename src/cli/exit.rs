@@ -7,6 +7,7 @@ use std::{fmt, io, process::ExitCode};
 use crate::{
     model::{NotFetched, fetch::FetchError, weights::Fault},
     publish::PublishError,
+    redact::redact,
 };
 
 /// Why a command ended; the number is the process's exit code. Usage errors (2) are clap's own.
@@ -121,7 +122,8 @@ impl fmt::Display for Failure {
             }
             line.push_str(&text);
         }
-        for c in line.chars() {
+        // Arguments and library errors are quoted in it: an address with its password may be among them.
+        for c in redact(&line).chars() {
             match c {
                 '\n' | '\r' | '\t' => f.write_str(" ")?,
                 c if c.is_control() => write!(f, "{}", c.escape_default())?,

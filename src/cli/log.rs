@@ -1,11 +1,14 @@
 //! Structured logs to standard error: text for a terminal, JSON lines for a collector.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, OrExit as _};
-use crate::config::{LogConfig, LogFormat};
+use crate::{
+    config::{LogConfig, LogFormat},
+    redact::redact,
+};
 
 /// The variable that overrides `[log] level`.
 const VARIABLE: &str = "MASKD_LOG";
@@ -33,7 +36,7 @@ pub(super) fn init(config: &LogConfig) -> Result<(), Failure> {
         _ => (KEY, config.level.clone()),
     };
     let filter = filter(from, &directives)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Discreet(io::stderr()));
     let started = match config.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -41,7 +44,36 @@ pub(super) fn init(config: &LogConfig) -> Result<(), Failure> {
     started.map_err(|e| anyhow::anyhow!("logging could not start: {e}")).or_exit(Exit::Internal)
 }
 
+/// Writes lines without what looks like a secret: the last look at what libraries log, who know nothing of ours.
+struct Discreet<W>(W);
+
+impl<W: Write> Write for Discreet<W> {
+    /// Takes an event's whole line, as `tracing_subscriber` hands it over.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(redact(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Warnings only, as text: what the offline commands want beside their own output.
 pub(super) fn init_quiet() -> Result<(), Failure> {
     init(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_line_goes_out_without_its_secrets() {
+        let mut out = Vec::new();
+        let line = "{\"message\":\"GET http://u:hunter2@cam/?token=hunter2\",\"stream\":\"a\"}\n";
+        Discreet(&mut out).write_all(line.as_bytes()).unwrap();
+        let expected = "{\"message\":\"GET http://***@cam/?token=***\",\"stream\":\"a\"}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

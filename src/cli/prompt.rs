@@ -37,7 +37,7 @@ pub struct PromptArgs {
     /// Where the daemon or a zenoh router listens; may be given several times.
     #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
     connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS.
+    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
     #[arg(long, value_name = "FILE")]
     zenoh_config: Option<PathBuf>,
     /// The daemon's site, where several have a stream of this name.
@@ -79,6 +79,14 @@ pub fn run(args: PromptArgs) -> Result<(), Failure> {
                 args.stream,
                 args.connect.join(", "),
                 args.timeout.as_secs_f64()
+            ),
+        ),
+        Answer::Unheard => failed(
+            Exit::Unavailable,
+            anyhow!(
+                "stream {} is there, but nobody answered the prompt: the daemon's access control does not grant you \
+                 prompts, or it is stopping",
+                args.stream
             ),
         ),
         Answer::Several(sites) => {

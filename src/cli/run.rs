@@ -12,6 +12,7 @@ use crate::{
     config::{Config, StreamConfig},
     frame::StreamId,
     model::Choice,
+    redact::redact_value,
     runtime,
 };
 
@@ -94,7 +95,7 @@ fn trial(source: &str, first_mask: Option<PathBuf>) -> anyhow::Result<Config> {
     };
     if kind == "file" {
         std::fs::metadata(source).with_context(|| {
-            format!("{source}: give a video file, an rtsp:// address, /dev/videoN, or the word test")
+            format!("{}: give a video file, an rtsp:// address, /dev/videoN, or the word test", redact_value(source))
         })?;
     }
     let mut table = toml::Table::new();

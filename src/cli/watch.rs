@@ -38,7 +38,7 @@ pub struct WatchArgs {
     /// Where a daemon or a zenoh router listens; may be given several times.
     #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
     connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS.
+    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
     #[arg(long, value_name = "FILE")]
     zenoh_config: Option<PathBuf>,
     /// Only this site.

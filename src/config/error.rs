@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::redact::{Secrets, is_secret, redact_value};
+
 /// A configuration that cannot be used. Prints as one line.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -36,7 +38,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// A value that was read but must not be: `key` is dotted, as in `runtime.max_batch`.
     pub fn invalid(text: &str, file: &str, key: &str, message: String) -> Self {
-        let message = format!("{key}: {message}");
+        let message = without_secrets(text, &format!("{key}: {message}"));
         match line_of(text, key) {
             Some(line) => Self::Line { file: file.to_owned(), line, message },
             None => Self::Whole { file: file.to_owned(), message },
@@ -45,7 +47,8 @@ impl ConfigError {
 
     /// What the TOML reader says, on one line.
     pub fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
-        let mut message = error.message().trim().replace('\n', ", ");
+        // Before anything else: a secret is known as it is written, not as a line of text makes it.
+        let mut message = without_secrets(text, error.message()).trim().replace('\n', ", ");
         let span = error.span();
         if let Some(suggestion) = suggestion(&message) {
             message = format!("{message}; did you mean `{suggestion}`?");
@@ -53,10 +56,35 @@ impl ConfigError {
         let Some(line) = span.map(|span| line_at(text, &span)).or_else(|| line_of(text, quoted(&message)?)) else {
             return Self::Whole { file: file.to_owned(), message };
         };
-        let place = key_at(text, line);
+        let place = redact_value(&key_at(text, line)).into_owned();
         let message = if place.is_empty() { message } else { format!("{place}: {message}") };
+        let message = without_secrets(text, &message);
         Self::Line { file: file.to_owned(), line, message }
     }
+}
+
+/// `message` without any secret that stands anywhere in `text`: parsers quote values that they cannot use.
+fn without_secrets(text: &str, message: &str) -> String {
+    fn learn(value: &toml::Value, secrets: &mut Secrets) {
+        match value {
+            toml::Value::Table(table) => table.iter().for_each(|(key, value)| {
+                secrets.learn_from(key);
+                match value {
+                    toml::Value::String(secret) if is_secret(key) => secrets.learn(secret),
+                    other => learn(other, secrets),
+                }
+            }),
+            toml::Value::Array(items) => items.iter().for_each(|item| learn(item, secrets)),
+            toml::Value::String(text) => secrets.learn_from(text),
+            _ => {}
+        }
+    }
+    let mut secrets = Secrets::default();
+    // Where even TOML's own rules are broken, its reader quotes no values.
+    if let Ok(table) = text.parse::<toml::Table>() {
+        learn(&toml::Value::Table(table), &mut secrets);
+    }
+    secrets.hide(message)
 }
 
 /// The line, from 1, in which `span` starts.

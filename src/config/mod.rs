@@ -7,7 +7,7 @@ mod error;
 mod redact;
 mod stream;
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Everything the daemon can be told.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// `[model]`: the network and where it runs.
@@ -40,6 +40,13 @@ pub struct Config {
     pub runtime: RuntimeConfig,
     /// `[streams.NAME]`: the cameras.
     pub streams: BTreeMap<StreamId, StreamConfig>,
+}
+
+/// As it is printed: a derived `Debug` would show an address that stands where it does not belong.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.redacted())
+    }
 }
 
 /// `[log]`.

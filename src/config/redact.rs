@@ -3,7 +3,7 @@
 use serde::Serialize;
 use toml::Value;
 
-use crate::ingest::redact;
+use crate::redact::redact_value;
 
 /// `config` as TOML; what stands for a user in any address is replaced by `***`. Streams hide their passwords when they
 /// are serialised; this covers every other string.
@@ -21,7 +21,7 @@ fn walk(value: &mut Value) {
     match value {
         Value::Table(table) => table.iter_mut().for_each(|(_, value)| walk(value)),
         Value::Array(items) => items.iter_mut().for_each(walk),
-        Value::String(text) => *text = redact(text).into_owned(),
+        Value::String(text) => *text = redact_value(text).into_owned(),
         // 0.1 as 32 bits is 0.10000000149011612 as 64: print what was written.
         Value::Float(x) if f64::from(*x as f32) == *x => *x = (*x as f32).to_string().parse().unwrap_or(*x),
         _ => {}

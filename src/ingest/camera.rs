@@ -23,6 +23,7 @@ use super::{
 use crate::{
     frame::{Resolution, Size, StreamId},
     metrics::Metrics,
+    redact::Secrets,
 };
 
 /// Frames must have flowed for this long before the next failure is treated as the first.
@@ -95,9 +96,13 @@ impl Camera {
     /// reported to `events` and tried again for ever. Blocks; `events` is called from this thread and should be quick.
     pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
         let mut backoff = Backoff::default();
+        let mut secrets = Secrets::default();
         let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
         metrics.stream_up(stream, false);
         while !stop.is_set() {
+            // Each time: a password file may hold another than before.
+            self.config.reveal(&mut secrets);
+            self.description.reveal(&mut secrets);
             // A panic is a bug, but one stream's: it ends this pipeline as any fault does, and is told and tried again.
             let lived = catch_unwind(AssertUnwindSafe(|| self.live_once(stop, events)));
             let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&*panic)), None));
@@ -128,7 +133,7 @@ impl Camera {
                 backoff.reset();
             }
             let retry_in = backoff.next_wait();
-            let fault = Fault::new(fault.cause, format!("{}: {}", self.config.place(), fault.detail));
+            let fault = fault.told(&self.config.place(), &secrets);
             // Told first: a driver may take its time to let go.
             events(CameraEvent::Down { fault, attempt: backoff.attempt(), retry_in });
             tear_down();

@@ -12,9 +12,9 @@ use gstreamer_app::AppSink;
 
 use super::{
     properties,
-    redact::redact,
     source::{Kind, SourceConfig, SourceError, key},
 };
+use crate::redact::{Secrets, redact_value};
 
 /// A description's text without its comments.
 #[derive(Clone, Debug)]
@@ -42,8 +42,9 @@ impl Description {
     /// The description that `config` asks for: its own file, or the shipped one of its kind.
     pub fn of(config: &SourceConfig) -> Result<Self, SourceError> {
         if let Some(path) = &config.pipeline {
-            let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{}: {e}", path.display())))?;
-            return Ok(Self::parse(path.display().to_string(), &text));
+            let name = redact_value(&path.to_string_lossy()).into_owned();
+            let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{name}: {e}")))?;
+            return Ok(Self::parse(name, &text));
         }
         let kind = config.kind.ok_or_else(|| key("kind", "neither `kind` nor `pipeline` is given"))?;
         let text = match kind {
@@ -70,8 +71,22 @@ impl Description {
         SourceError::Description { name: self.name.clone(), reason: reason.into() }
     }
 
+    /// Adds what must never be said of a camera that is described so.
+    pub(super) fn reveal(&self, secrets: &mut Secrets) {
+        secrets.learn_from(&self.text);
+    }
+
     /// Builds the pipeline and sets the properties that `config` gives.
     pub(super) fn build(&self, config: &SourceConfig) -> Result<Built, SourceError> {
+        self.assemble(config).map_err(|error| {
+            let mut secrets = Secrets::default();
+            self.reveal(&mut secrets);
+            config.reveal(&mut secrets);
+            error.without(&secrets)
+        })
+    }
+
+    fn assemble(&self, config: &SourceConfig) -> Result<Built, SourceError> {
         gst::init().map_err(|e| SourceError::GStreamer(e.to_string()))?;
         let mut context = gst::ParseContext::new();
         let parsed = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
@@ -79,7 +94,7 @@ impl Description {
             Some(element) if error.matches(gst::ParseError::NoSuchElement) => {
                 self.wrong(format!("no element {element:?} on this machine: install its GStreamer plugin"))
             }
-            _ => self.wrong(redact(error.message()).replace('\n', " ")),
+            _ => self.wrong(error.message().replace('\n', " ")),
         })?;
         let pipeline = parsed
             .downcast::<gst::Pipeline>()
@@ -117,7 +132,7 @@ impl Description {
 /// The keys of the stream's table that are properties of `source`.
 fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), SourceError> {
     let set = |name: &'static str, property: &str, value: String| {
-        properties::set(source, property, &toml::Value::String(value)).map_err(|reason| key(name, redact(&reason)))
+        properties::set(source, property, &toml::Value::String(value)).map_err(|reason| key(name, reason))
     };
     if let Some(location) = &config.location {
         set("location", "location", location.clone())?;
@@ -131,7 +146,8 @@ fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), Source
             set("user", "user-id", user.clone())?;
         }
         if let Some(path) = &config.password_file {
-            let wrong = |e: std::io::Error| key("password_file", format!("{}: {e}", path.display()));
+            let wrong =
+                |e: std::io::Error| key("password_file", format!("{}: {e}", redact_value(&path.to_string_lossy())));
             let text = fs::read_to_string(path).map_err(wrong)?;
             set("password_file", "user-pw", text.lines().next().unwrap_or("").to_owned())?;
         }
@@ -144,11 +160,8 @@ fn apply_properties(config: &SourceConfig, pipeline: &gst::Pipeline) -> Result<(
     for (name, values) in &config.properties {
         let element = pipeline.by_name(name);
         for (property, value) in values {
-            let wrong = |reason: String| SourceError::Property {
-                element: name.clone(),
-                property: property.clone(),
-                reason: redact(&reason).into_owned(),
-            };
+            let wrong =
+                |reason: String| SourceError::Property { element: name.clone(), property: property.clone(), reason };
             let missing = || wrong(format!("the pipeline has no element with name={name}"));
             properties::set(element.as_ref().ok_or_else(missing)?, property, value).map_err(wrong)?;
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use gstreamer as gst;
 
-use super::redact::redact;
+use crate::redact::{Secrets, redact};
 
 /// The kind of failure, for metrics and for what to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +61,11 @@ impl Fault {
     pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
         let line = detail.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
         Self { cause, detail: redact(&line).into_owned() }
+    }
+
+    /// The same failure of the camera at `place`, whose `secrets` no library may have put into the line.
+    pub(super) fn told(self, place: &str, secrets: &Secrets) -> Self {
+        Self { cause: self.cause, detail: secrets.hide(&format!("{place}: {}", self.detail)) }
     }
 
     /// What an element's error message means.

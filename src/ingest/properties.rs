@@ -3,7 +3,7 @@
 use gstreamer as gst;
 use gstreamer::{glib, prelude::*};
 
-use super::redact::is_secret;
+use crate::redact::is_secret;
 
 /// Sets `element.name = value`. The error says what is wrong with the name or the value, without the value of a secret.
 pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Result<(), String> {
@@ -23,10 +23,8 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
         toml::Value::Boolean(flag) => flag.to_string(),
         _ => return Err("say a string, a number, true or false".to_owned()),
     };
-    let wrong = || {
-        let shown = if is_secret(name) { "the value" } else { &text };
-        format!("{shown:?} is no {}: see `gst-inspect-1.0 {factory}`", spec.value_type())
-    };
+    let shown = if is_secret(name) { "the value" } else { &text };
+    let wrong = || format!("{shown:?} is no {}: see `gst-inspect-1.0 {factory}`", spec.value_type());
     // A string is taken as it is: GStreamer's reader would interpret quotes and backslashes in it.
     let parsed = if spec.value_type() == glib::Type::STRING {
         text.to_value()
@@ -35,7 +33,7 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
     };
     // GObject would leave the old value in place and say so on stderr only.
     if let Some(range) = out_of_range(&spec, &parsed) {
-        return Err(format!("{text} is out of range: {range}"));
+        return Err(format!("{shown} is out of range: {range}"));
     }
     element.set_property_from_value(name, &parsed);
     Ok(())

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::redact::{is_secret, redact};
+use crate::redact::{Secrets, is_secret, redact_value};
 
 /// Which of the shipped pipelines a stream uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +50,13 @@ pub struct SourceConfig {
     /// Which shipped pipeline; may be left out where `pipeline` names a file.
     pub kind: Option<Kind>,
     /// A pipeline description of your own, in gst-launch syntax with `#` comments.
+    #[serde(serialize_with = "redacted_path")]
     pub pipeline: Option<PathBuf>,
     /// The file's path, or the camera's URL; set on the element `source`.
     #[serde(serialize_with = "redacted")]
     pub location: Option<String>,
     /// The V4L2 device; set on the element `source`.
+    #[serde(serialize_with = "redacted_path")]
     pub device: Option<PathBuf>,
     /// RTSP user.
     pub user: Option<String>,
@@ -129,6 +131,19 @@ pub enum SourceError {
     GStreamer(String),
 }
 
+impl SourceError {
+    /// The same error with none of `secrets` in what it says.
+    pub(super) fn without(self, secrets: &Secrets) -> Self {
+        let hide = |reason: String| secrets.hide(&reason);
+        match self {
+            Self::Key { key, reason } => Self::Key { key, reason: hide(reason) },
+            Self::Description { name, reason } => Self::Description { name, reason: hide(reason) },
+            Self::Property { element, property, reason } => Self::Property { element, property, reason: hide(reason) },
+            Self::GStreamer(reason) => Self::GStreamer(hide(reason)),
+        }
+    }
+}
+
 pub(super) fn key(key: &'static str, reason: impl Into<String>) -> SourceError {
     SourceError::Key { key, reason: reason.into() }
 }
@@ -200,9 +215,27 @@ impl SourceConfig {
     pub fn place(&self) -> String {
         let device = || self.device.as_ref().map(|device| device.display().to_string());
         let pipeline = || self.pipeline.as_ref().map(|path| path.display().to_string());
-        let location = self.location.as_ref().map(|location| redact(location).into_owned());
+        let location = || self.location.clone();
         let kind = || self.kind.map_or("source", Kind::as_str).to_owned();
-        location.or_else(device).or_else(pipeline).unwrap_or_else(kind)
+        redact_value(&location().or_else(device).or_else(pipeline).unwrap_or_else(kind)).into_owned()
+    }
+
+    /// Adds what must never be said of this camera: passwords and tokens in its table, and its password file's first line.
+    pub fn reveal(&self, secrets: &mut Secrets) {
+        if let Some(location) = &self.location {
+            secrets.learn_from(location);
+        }
+        // One that cannot be read is an error elsewhere, and holds no secret here.
+        if let Some(text) = self.password_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
+            secrets.learn(text.lines().next().unwrap_or_default());
+        }
+        for (name, value) in self.properties.values().flatten() {
+            match value {
+                toml::Value::String(text) if is_secret(name) => secrets.learn(text),
+                toml::Value::String(text) => secrets.learn_from(text),
+                _ => {}
+            }
+        }
     }
 
     /// Whether the end of the stream is a wanted end, not a failure.
@@ -222,7 +255,12 @@ impl fmt::Debug for SourceConfig {
 }
 
 fn redacted<S: Serializer>(value: &Option<String>, out: S) -> Result<S::Ok, S::Error> {
-    value.as_ref().map(|value| redact(value)).serialize(out)
+    value.as_ref().map(|value| redact_value(value)).serialize(out)
+}
+
+/// An address may stand where a path should.
+fn redacted_path<S: Serializer>(path: &Option<PathBuf>, out: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| redact_value(&path.to_string_lossy()).into_owned()).serialize(out)
 }
 
 fn redacted_properties<S: Serializer>(
@@ -231,7 +269,7 @@ fn redacted_properties<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let shown = |name: &String, value: &toml::Value| match value {
         _ if is_secret(name) => toml::Value::String("***".to_owned()),
-        toml::Value::String(text) => toml::Value::String(redact(text).into_owned()),
+        toml::Value::String(text) => toml::Value::String(redact_value(text).into_owned()),
         other => other.clone(),
     };
     let table = |values: &BTreeMap<String, toml::Value>| -> BTreeMap<String, toml::Value> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, Permissions},
-    io::{BufReader, BufWriter, Write},
+    io::{BufRead, BufReader, BufWriter, Seek, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
@@ -42,23 +42,30 @@ impl LabelMap {
 
     fn decode_png(path: &Path, grey: bool) -> Result<Self, MaskError> {
         let file = File::open(path).map_err(|source| MaskError::Io { path: path.into(), source })?;
-        let bad = |reason: String| MaskError::BadPng { path: path.into(), reason };
-        let mut decoder = png::Decoder::new_with_limits(BufReader::new(file), Limits { bytes: 2 * MAX_AREA });
+        Self::parse_png(BufReader::new(file), grey).map_err(|reason| MaskError::BadPng { path: path.into(), reason })
+    }
+
+    /// An indexed PNG, or where `grey` says so an 8-bit grey one, from anywhere; 255 is left as it is.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words.
+    pub fn parse_png(png: impl BufRead + Seek, grey: bool) -> Result<Self, String> {
+        let mut decoder = png::Decoder::new_with_limits(png, Limits { bytes: 2 * MAX_AREA });
         decoder.set_transformations(Transformations::IDENTITY);
-        let mut reader = decoder.read_info().map_err(|e| bad(e.to_string()))?;
+        let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
         let info = reader.info();
         let (size, colour, depth) = (Size::new(info.width, info.height), info.color_type, info.bit_depth);
         if size.area() > MAX_AREA {
-            return Err(bad(format!("{size} pixels are too many")));
+            return Err(format!("{size} pixels are too many"));
         }
         match (colour, depth) {
             (ColorType::Indexed, _) => {}
             (ColorType::Grayscale, BitDepth::Eight) if grey => {}
-            _ => return Err(bad(format!("its colours are {colour:?} with {} bits", depth as u8))),
+            _ => return Err(format!("its colours are {colour:?} with {} bits", depth as u8)),
         }
-        let length = reader.output_buffer_size().ok_or_else(|| bad("it is too large".into()))?;
+        let length = reader.output_buffer_size().ok_or("it is too large")?;
         let mut packed = vec![0; length];
-        let frame = reader.next_frame(&mut packed).map_err(|e| bad(e.to_string()))?;
+        let frame = reader.next_frame(&mut packed).map_err(|e| e.to_string())?;
         let whole = depth == BitDepth::Eight && packed.len() == size.area();
         let labels = if whole { packed } else { unpack(&packed, frame.line_size, size, depth as usize) };
         Ok(Self { size, labels })

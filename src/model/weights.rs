@@ -116,7 +116,11 @@ impl Checkpoint {
         Self::parse(&bytes, heads).map_err(fail)
     }
 
-    pub(super) fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, Fault> {
+    /// As [`Checkpoint::read`], for a file's content.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, Fault> {
         let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
         let raw = if bytes.starts_with(b"PK\x03\x04") {
             pth::read(bytes)?

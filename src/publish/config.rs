@@ -1,7 +1,7 @@
 //! The `[publish]` part of the configuration, and the zenoh configuration that follows from it.
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,7 @@ use super::{
     keys::Site,
     wire::{self, Format},
 };
+use crate::redact::redact_value;
 
 /// How the daemon takes part in the zenoh network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl Mode {
 }
 
 /// Where and how messages are published.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PublishConfig {
     /// Name of this daemon's place, the second part of every key: 1 to 64 of `a-z 0-9 - _`. Default `local`.
@@ -79,6 +80,23 @@ impl Default for PublishConfig {
     }
 }
 
+/// Without keys and passwords: endpoints may carry them.
+impl fmt::Debug for PublishConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = |endpoints: &[String]| endpoints.iter().map(|e| shown(e)).collect::<Vec<_>>();
+        f.debug_struct("PublishConfig")
+            .field("site", &self.site)
+            .field("mode", &self.mode)
+            .field("listen", &self.listen.as_deref().map(all))
+            .field("connect", &all(&self.connect))
+            .field("multicast", &self.multicast)
+            .field("encoding", &self.encoding)
+            .field("max_message_bytes", &self.max_message_bytes)
+            .field("zenoh_config", &self.zenoh_config.as_ref().map(|path| shown(&path.to_string_lossy())))
+            .finish()
+    }
+}
+
 impl PublishConfig {
     /// Checks what types cannot: ranges, endpoints, and what each mode needs. Reads no file.
     pub fn validate(&self) -> Result<(), PublishError> {
@@ -115,8 +133,11 @@ impl PublishConfig {
             Some(path) => read_base(path)?,
             None => Config::default(),
         };
+        // A file that does not say where to listen leaves zenoh's default in place, which is every interface.
+        let default = Config::default();
         let in_file = |key: &str| {
-            self.zenoh_config.is_some() && config.get_json(key).is_ok_and(|v| v != "null" && v.contains("/"))
+            let given = config.get_json(key).unwrap_or_default();
+            given.contains('/') && default.get_json(key).unwrap_or_default() != given
         };
         let listen: Option<Vec<String>> = match (&self.listen, self.mode) {
             (_, Mode::Client) => Some(Vec::new()),
@@ -162,6 +183,29 @@ pub(super) fn reader_config(connect: &[String], base: Option<&Path>) -> Result<C
     Ok(config)
 }
 
+/// Where somebody beyond this machine can connect, and what is missing there; `None` where nothing is.
+pub(super) fn opening(config: &Config) -> Option<String> {
+    let is_true = |key: &str| config.get_json(key).is_ok_and(|value| value == "true");
+    let listen = config.get_json("listen/endpoints").unwrap_or_default();
+    // Whatever the form (a list, or lists by mode), endpoints are the strings with a protocol.
+    let endpoints = listen.split('"').filter(|text| text.contains('/'));
+    let local = |e: &&str| ["/127.", "/[::1]", "/localhost", "unixsock-stream/"].iter().any(|local| e.contains(local));
+    let open: Vec<&str> = endpoints.filter(|e| !local(e)).collect();
+    let certified = |e: &&str| {
+        e.starts_with("tls/") && (is_true("transport/link/tls/enable_mtls") || e.contains("enable_mtls=true"))
+    };
+    let missing: Vec<_> = [
+        ("TLS that asks for certificates", open.iter().all(certified)),
+        ("access control", is_true("access_control/enabled")),
+    ]
+    .into_iter()
+    .filter_map(|(what, there)| (!there).then_some(what))
+    .collect();
+    let shown: Vec<_> = open.iter().map(|e| shown(e)).collect();
+    (!open.is_empty() && !missing.is_empty())
+        .then(|| format!("listening on {shown:?} without {}", missing.join(" and ")))
+}
+
 /// Peers tell each other of further peers: listen to it, but connect to none that the configuration does not name.
 fn no_strangers(config: &mut Config) -> Result<(), PublishError> {
     set(config, "scouting/gossip/autoconnect", &serde_json::json!({"router": [], "peer": []}))
@@ -176,8 +220,10 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
 }
 
 /// An endpoint without its settings, among which keys and passwords may be.
-pub(super) fn shown(endpoint: &str) -> &str {
-    endpoint.split(['?', '#']).next().unwrap_or_default()
+pub(super) fn shown(endpoint: &str) -> String {
+    // What is no endpoint, but some other address, may hold a password before its `?` or behind it.
+    let hidden = redact_value(endpoint);
+    hidden.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
@@ -196,4 +242,53 @@ fn set<T: Serialize + ?Sized>(config: &mut Config, key: &str, value: &T) -> Resu
         |e: &dyn std::fmt::Display| PublishError::Config(format!("zenoh refuses {key}: {}", wire::one_line(e)));
     let json = serde_json::to_string(value).map_err(|e| refused(&e))?;
     config.insert_json5(key, &json).map_err(|e| refused(&cause(&e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_open_is_said() {
+        let closed = "access_control: { enabled: true, default_permission: 'deny' }, \
+                      transport: { link: { tls: { enable_mtls: true } } }";
+        let mtls = "transport: { link: { tls: { enable_mtls: true } } }";
+        for (listen, more, said) in [
+            ("tcp/127.0.0.1:7447", "", None),
+            ("tcp/[::1]:7447", "", None),
+            ("unixsock-stream//run/maskd.sock", "", None),
+            ("tls/0.0.0.0:7447", closed, None),
+            ("tls/0.0.0.0:7447", mtls, Some("without access control")),
+            ("tls/0.0.0.0:7447", "", Some("without TLS that asks for certificates and access control")),
+            (
+                "tcp/192.0.2.7:7447?prio=1",
+                closed,
+                Some("[\"tcp/192.0.2.7:7447\"] without TLS that asks for certificates"),
+            ),
+        ] {
+            let config = Config::from_json5(&format!("{{ listen: {{ endpoints: ['{listen}'] }}, {more} }}")).unwrap();
+            match (opening(&config), said) {
+                (None, None) => {}
+                (Some(text), Some(said)) => assert!(text.ends_with(said), "{text}"),
+                (text, _) => panic!("{listen} {more}: {text:?}"),
+            }
+        }
+        assert!(opening(&Config::default()).is_some(), "zenoh's own default is every interface");
+    }
+
+    #[test]
+    fn a_zenoh_file_that_does_not_say_where_leaves_the_daemon_on_loopback() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zenoh.json5");
+        let listens = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let config = PublishConfig { zenoh_config: Some(path.clone()), ..PublishConfig::default() };
+            config.to_zenoh().unwrap().get_json("listen/endpoints").unwrap()
+        };
+        for silent in ["{}", "{ transport: { link: { tls: { enable_mtls: true } } } }", "{ listen: { endpoints: [] } }"]
+        {
+            assert_eq!(listens(silent), format!("[\"{DEFAULT_ENDPOINT}\"]"), "{silent}");
+        }
+        assert_eq!(listens("{ listen: { endpoints: ['tls/0.0.0.0:1'] } }"), r#"["tls/0.0.0.0:1"]"#);
+    }
 }

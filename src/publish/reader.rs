@@ -14,7 +14,7 @@ use zenoh_ext::{AdvancedSubscriber, AdvancedSubscriberBuilderExt, HistoryConfig,
 
 use super::{
     PublishError, cause,
-    config::reader_config,
+    config::{reader_config, shown},
     desk::format_of,
     keys::{self, Site, Topic},
     refused,
@@ -198,8 +198,10 @@ pub enum Answer {
     Accepted,
     /// It will not; why.
     Refused(String),
-    /// No daemon with such a stream answered in time.
+    /// No daemon with such a stream was found in time.
     Nobody,
+    /// The stream is there, but the prompt was not answered.
+    Unheard,
     /// Several sites have a stream of this name; it was sent to none.
     Several(Vec<Site>),
 }
@@ -231,7 +233,7 @@ pub async fn ask(
                 match replies.recv_async().await.map(|reply| reply.into_result()) {
                     Ok(Ok(_)) => Answer::Accepted,
                     Ok(Err(e)) => Answer::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
-                    Err(_) => Answer::Nobody,
+                    Err(_) => Answer::Unheard,
                 }
             }
             several => Answer::Several(several.to_vec()),
@@ -267,7 +269,8 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
 }
 
 async fn connect_to(connect: &[String], base: Option<&Path>) -> Result<Session, PublishError> {
-    zenoh::open(reader_config(connect, base)?)
-        .await
-        .map_err(|e| PublishError::Open { what: format!("connect {connect:?}"), cause: cause(&e) })
+    zenoh::open(reader_config(connect, base)?).await.map_err(|e| PublishError::Open {
+        what: format!("connect {:?}", connect.iter().map(|e| shown(e)).collect::<Vec<_>>()),
+        cause: cause(&e),
+    })
 }

@@ -11,7 +11,7 @@ use zenoh_ext::AdvancedPublisher;
 
 use super::{
     PublishConfig, PublishError, cause,
-    config::shown,
+    config::{opening, shown},
     desk::{self, Ask, PromptRequest},
     keys::{self, Site},
     refused,
@@ -68,7 +68,9 @@ impl Publisher {
         let zenoh_config = config.to_zenoh()?;
         let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
         let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
-        warn_if_open(config);
+        if let Some(opening) = opening(&zenoh_config) {
+            tracing::warn!("{opening}: anybody there can watch and send prompts");
+        }
         let session =
             zenoh::open(zenoh_config).await.map_err(|e| PublishError::Open { what: what.clone(), cause: cause(&e) })?;
         let site = config.site.clone();
@@ -132,7 +134,7 @@ fn open_letters() -> mpsc::Sender<Letter> {
             match letter {
                 Letter::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
-                        tracing::warn!(key = %publisher.key_expr(), "not published: {}", cause(&e));
+                        tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
                     }
                 }
                 // Whoever asked may have given up.
@@ -146,15 +148,6 @@ fn open_letters() -> mpsc::Sender<Letter> {
 /// Endpoints as JSON, each as [`shown`].
 fn without_settings(json: &str) -> String {
     json.split('"').map(shown).collect::<Vec<_>>().join("\"")
-}
-
-/// Says once that anybody on the network may look, where that is so.
-fn warn_if_open(config: &PublishConfig) {
-    let local = |e: &String| ["/127.", "/[::1]", "/localhost", "unixsock-stream/"].iter().any(|l| e.contains(l));
-    let open: Vec<_> = config.listen.iter().flatten().filter(|e| !local(e)).map(|e| shown(e)).collect();
-    if !open.is_empty() && config.zenoh_config.is_none() {
-        tracing::warn!("listening on {open:?} without TLS or access control: anybody there can watch and send prompts");
-    }
 }
 
 #[cfg(test)]

@@ -254,11 +254,30 @@ fn the_service_unit_fits_the_daemon() {
 }
 
 #[test]
+fn the_service_is_locked_up_well() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/maskd.service");
+    let mut command = std::process::Command::new("systemd-analyze");
+    // The threshold is in tenths; the figure, 0 (locked up) to 10 (open), is on the last line.
+    let judged = command.args(["security", "--offline=true", "--no-pager", "--threshold=25"]).arg(&unit).output();
+    let skip = |why: &str| {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "SKIPPED daemon::the_service_is_locked_up_well: {why}");
+    };
+    let Ok(judged) = judged else { return skip("systemd-analyze is absent") };
+    let text = String::from_utf8_lossy(&judged.stdout);
+    let Some((_, last)) = text.rsplit_once("Overall exposure level for maskd.service: ") else {
+        return skip("this systemd-analyze judges no files (systemd 250 does)");
+    };
+    let figure: f64 = last.split(' ').next().unwrap().parse().unwrap();
+    assert!(judged.status.success() && figure <= 2.5, "{text}");
+}
+
+#[test]
 fn a_bad_camera_stops_nobody_and_no_password_is_logged() {
     let (home, weights) = home();
     let config = format!(
         "[streams.good]\nkind = 'test'\n[streams.bad]\nkind = 'rtsp'\n\
-         location = 'rtsp://viewer:s3cret@127.0.0.1:{}/x'\n",
+         location = 'rtsp://viewer:s3cret%2Fs3cret@127.0.0.1:{}/x?access_token=s3cret,s3cret'\n",
         free_port()
     );
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[("MASKD_LOG", "debug")]);
@@ -270,6 +289,8 @@ fn a_bad_camera_stops_nobody_and_no_password_is_logged() {
         (status == 200 && body["streams_down"] == serde_json::json!(["bad"])).then_some(())
     });
     let count = || counter(&get(admin, "/metrics").1, "maskd_frames_published", &["stream=\"good\""]);
+    let told = ["/readyz", "/healthz", "/metrics", "/"].map(|path| get(admin, path).1);
+    assert!(told.iter().all(|body| !body.contains("s3cret")), "{told:?}");
     let before = count();
     until("more frames of the good camera", || (count() > before + 3).then_some(()));
     assert!(counter(&get(admin, "/metrics").1, "maskd_reconnects", &["stream=\"bad\""]) > 0);

@@ -154,6 +154,30 @@ async fn the_command_sends_what_is_drawn_in_a_png() {
     publisher.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_above_every_limit_is_not_even_put_together() {
+    let (publisher, mut prompts, metrics, at) = open(config()).await;
+    let gate = publisher.stream(stream("gate")).await.unwrap();
+    gate.publish_masks(&frame(1, Size::new(20, 10)), true, two_boxes()).await.unwrap();
+    let refused = || count(&metrics, "maskd_prompts_total{stream=\"gate\",cause=\"refused\"}");
+    // Each sender's query comes after its put, or not at all where its link was closed for it.
+    for (factor, counted) in [(2, 1), (8, 1)] {
+        let sender = asker(&at).await;
+        sender.put("maskd/v1/yard/gate/prompt", vec![b' '; factor * MAX_PROMPT_BYTES]).await.unwrap();
+        let replies = sender.get("maskd/v1/yard/gate/masks").timeout(Duration::from_secs(2)).await.unwrap();
+        let _ = timeout(WITHIN, replies.recv_async()).await.unwrap();
+        eventually(|| refused() >= counted).await;
+        assert_eq!(refused(), counted, "{factor} times the limit");
+        let _ = sender.close().await;
+    }
+    // The daemon is there for everybody else.
+    let other = asker(&at).await;
+    assert!(get(&other, "maskd/v1/yard/gate/masks", None).await.is_ok());
+    assert!(prompts.try_recv().is_err());
+    other.close().await.unwrap();
+    publisher.close().await;
+}
+
 /// The documented way to let everybody watch and nobody prompt.
 const WATCH_ONLY: &str = r#"{
   access_control: {
@@ -175,7 +199,7 @@ async fn a_zenoh_file_can_forbid_prompts() {
     let gate = publisher.stream(stream("gate")).await.unwrap();
     gate.publish_masks(&frame(1, Size::new(20, 10)), true, two_boxes()).await.unwrap();
     let answer = ask(&at, None, None, &stream("gate"), &Prompt::Reset, Duration::from_secs(2)).await.unwrap();
-    assert_eq!(answer, Answer::Nobody);
+    assert_eq!(answer, Answer::Unheard);
     let asker = asker(&at).await;
     asker.put("maskd/v1/yard/gate/prompt", r#"{"kind":"reset"}"#).await.unwrap();
     // Answered after the put was dropped: messages of one session arrive in order.

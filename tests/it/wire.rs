@@ -10,7 +10,8 @@ use maskd::{
     instance::{EndCause, Origin, Prompt, TrackEvent},
     metrics::{DropCause, Stage},
     publish::wire::{
-        self, Event, EventMessage, Format, FrameRef, MAX_PROMPT_BYTES, MasksMessage, State, Status, StatusMessage,
+        self, Event, EventMessage, Format, FrameRef, MAX_MESSAGE_BYTES, MAX_PROMPT_BYTES, MasksMessage, State, Status,
+        StatusMessage, WireError,
     },
 };
 use proptest::prelude::*;
@@ -148,6 +149,16 @@ proptest! {
         bytes[at] = byte;
         let _ = wire::decode::<MasksMessage>(&bytes, format, "masks");
         prop_assert!(wire::decode::<MasksMessage>(&bytes[..at], format, "masks").is_err());
+    }
+}
+
+#[test]
+fn what_is_too_large_is_not_even_looked_at() {
+    for format in [Format::Json, Format::Cbor] {
+        let error = wire::decode::<MasksMessage>(&vec![b' '; MAX_MESSAGE_BYTES + 1], format, "masks").unwrap_err();
+        assert_eq!(error, WireError::TooLarge { bytes: MAX_MESSAGE_BYTES + 1, limit: MAX_MESSAGE_BYTES });
+        let error = wire::decode_prompt(&vec![b' '; MAX_PROMPT_BYTES + 1], format).unwrap_err();
+        assert_eq!(error, WireError::TooLarge { bytes: MAX_PROMPT_BYTES + 1, limit: MAX_PROMPT_BYTES });
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Daemon {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
-    zenoh: u16,
+    endpoint: String,
 }
 
 impl Daemon {
@@ -51,11 +51,17 @@ impl Daemon {
 
     /// Starts it on `config` (written to `folder`), with frames of `short_side`, JSON logs, free ports and `env`.
     pub fn start_at(short_side: u32, folder: &Path, weights: &Path, config: &str, env: &[(&str, &str)]) -> Self {
-        let zenoh = free_port();
+        let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+        let config = format!("short_side = {short_side}\n[publish]\nlisten = ['{endpoint}']\n{config}");
+        Self::start_on(endpoint, folder, weights, &config, env)
+    }
+
+    /// Starts it on `config`, which begins with keys of `[model]` and has it publish at `endpoint`.
+    pub fn start_on(endpoint: String, folder: &Path, weights: &Path, config: &str, env: &[(&str, &str)]) -> Self {
         let path = folder.join("maskd.toml");
         let text = format!(
-            "[model]\nweights = '{}'\nshort_side = {short_side}\ndevice = 'cpu'\n[admin]\nlisten = '127.0.0.1:0'\n\
-             [publish]\nlisten = ['tcp/127.0.0.1:{zenoh}']\n[log]\nformat = 'json'\n{config}",
+            "log = {{ format = 'json' }}\nadmin = {{ listen = '127.0.0.1:0' }}\n\
+             [model]\nweights = '{}'\ndevice = 'cpu'\n{config}",
             weights.display(),
         );
         std::fs::write(&path, text).unwrap();
@@ -70,12 +76,12 @@ impl Daemon {
                 lines.lock().unwrap().push(line);
             }
         });
-        Self { child, log, reader: Some(reader), zenoh }
+        Self { child, log, reader: Some(reader), endpoint }
     }
 
     /// Where it publishes.
     pub fn endpoint(&self) -> String {
-        format!("tcp/127.0.0.1:{}", self.zenoh)
+        self.endpoint.clone()
     }
 
     /// Everything logged so far.

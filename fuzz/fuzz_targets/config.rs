@@ -1,0 +1,7 @@
+//! libFuzzer's way into `parsers::config`.
+#![no_main]
+
+#[path = "../parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parsers::config(bytes));

@@ -1,0 +1,7 @@
+//! libFuzzer's way into `parsers::png`.
+#![no_main]
+
+#[path = "../parsers.rs"]
+mod parsers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| parsers::png(bytes));
