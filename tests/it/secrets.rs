@@ -147,7 +147,7 @@ fn complaint(config: SourceConfig) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn a_cameras_complaint_holds_no_secret(secret in secret()) {
@@ -157,9 +157,8 @@ proptest! {
             prop_assert!(said.contains("Down") && said.contains("127.0.0.1"), "{}", said);
         }
         // As written, the secret could make another host of it, which nobody may be asked for.
-        for address in addresses("rtsp", &secret).into_iter().skip(1) {
-            silent("an RTSP camera's fault", &complaint(SourceConfig::rtsp(address)))?;
-        }
+        let address = addresses("rtsp", &secret).swap_remove(1 + secret.len() % 3);
+        silent("an RTSP camera's fault", &complaint(SourceConfig::rtsp(address)))?;
     }
 
     #[test]
