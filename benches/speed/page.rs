@@ -8,14 +8,8 @@ use super::{
 };
 
 pub fn whole(report: &Report) -> String {
-    let sections = [
-        backbone(report),
-        operators(report),
-        memory(report),
-        propagation(report),
-        stages(report),
-        growth(report),
-    ];
+    let sections =
+        [backbone(report), operators(report), memory(report), propagation(report), stages(report), growth(report)];
     format!("# Speed, {}\n\n{}\n{}", report.machine.date, machine(&report.machine), sections.concat())
 }
 

@@ -18,11 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use crate::{
     frame::StreamId,
-    publish::{
-        DEFAULT_ENDPOINT, Reader, Received,
-        keys::Site,
-        wire,
-    },
+    publish::{DEFAULT_ENDPOINT, Reader, Received, keys::Site, wire},
 };
 
 /// How long output that is not a table may stay silent before it says why.

@@ -13,7 +13,10 @@ use zenoh::bytes::Encoding;
 
 use crate::{
     publish::{WITHIN, asker, config, eventually, open, stream},
-    support::{process::{Daemon, maskd, spawn}, weights::TinyVit},
+    support::{
+        process::{Daemon, maskd, spawn},
+        weights::TinyVit,
+    },
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,7 +98,8 @@ impl Film {
         let (width, height) = self.shown.dimensions();
         // The camera changed its resolution: the video keeps its own.
         let other = picture.dimensions() != (width, height);
-        self.shown = if other { image::imageops::resize(&picture, width, height, FilterType::Triangle) } else { picture };
+        self.shown =
+            if other { image::imageops::resize(&picture, width, height, FilterType::Triangle) } else { picture };
         Ok(())
     }
 
