@@ -107,7 +107,7 @@ fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 fn list(cache: &Path) -> String {
     let mut text = format!("{:<14} {:>7}  {:<24} {}\n", "NAME", "SIZE", "WHAT", "IN THE CACHE");
     let size_of = |file: &str| fs::metadata(cache.join(file)).ok().filter(fs::Metadata::is_file).map(|m| m.len());
-    let megabytes = Choice::Shipped.bytes().map_or(0, |bytes| bytes.len()) / 1_000_000;
+    let megabytes = Choice::Shipped.size().unwrap_or_default() / 1_000_000;
     let what = "half of DINOv2 ViT-S/14";
     let _ = writeln!(text, "{SHIPPED:<14} {megabytes:>4} MB  {what:<24} maskd carries it: no need to fetch");
     for known in &KNOWN {
@@ -260,13 +260,13 @@ fn progress_bar(target: &Path) -> ProgressBar {
 fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     let choice = Choice::of(Some(file))?;
     let checkpoint = choice.read(heads)?;
-    let (bytes, on_record) = match &choice {
-        Choice::Shipped => (choice.bytes()?.len() as u64, "carried by maskd"),
+    let bytes = choice.size().with_context(|| choice.to_string())?;
+    let on_record = match &choice {
+        Choice::Shipped => "carried by maskd",
         Choice::File(file) => {
             let on_record = recorded(file)?;
             verify(&file.display().to_string(), &checkpoint.sha256, on_record.as_deref())?;
-            let bytes = fs::metadata(file).with_context(|| file.display().to_string())?.len();
-            (bytes, if on_record.is_some() { "as on record" } else { "not on record" })
+            if on_record.is_some() { "as on record" } else { "not on record" }
         }
     };
     let a = checkpoint.architecture;

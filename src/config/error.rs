@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::redact::{Secrets, is_secret, redact_value};
+use crate::redact::{Secrets, redact_value};
 
 /// A configuration that cannot be used. Prints as one line.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// A value that was read but must not be: `key` is dotted, as in `runtime.max_batch`.
     pub fn invalid(text: &str, file: &str, key: &str, message: String) -> Self {
-        let message = without_secrets(text, &format!("{key}: {message}"));
+        let message = secrets_in(text).hide(&format!("{key}: {message}"));
         match line_of(text, key) {
             Some(line) => Self::Line { file: file.to_owned(), line, message },
             None => Self::Whole { file: file.to_owned(), message },
@@ -48,7 +48,8 @@ impl ConfigError {
     /// What the TOML reader says, on one line.
     pub fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Self {
         // Before anything else: a secret is known as it is written, not as a line of text makes it.
-        let mut message = without_secrets(text, error.message()).trim().replace('\n', ", ");
+        let secrets = secrets_in(text);
+        let mut message = secrets.hide(error.message()).trim().replace('\n', ", ");
         let span = error.span();
         if let Some(suggestion) = suggestion(&message) {
             message = format!("{message}; did you mean `{suggestion}`?");
@@ -58,33 +59,19 @@ impl ConfigError {
         };
         let place = redact_value(&key_at(text, line)).into_owned();
         let message = if place.is_empty() { message } else { format!("{place}: {message}") };
-        let message = without_secrets(text, &message);
+        let message = secrets.hide(&message);
         Self::Line { file: file.to_owned(), line, message }
     }
 }
 
-/// `message` without any secret that stands anywhere in `text`: parsers quote values that they cannot use.
-fn without_secrets(text: &str, message: &str) -> String {
-    fn learn(value: &toml::Value, secrets: &mut Secrets) {
-        match value {
-            toml::Value::Table(table) => table.iter().for_each(|(key, value)| {
-                secrets.learn_from(key);
-                match value {
-                    toml::Value::String(secret) if is_secret(key) => secrets.learn(secret),
-                    other => learn(other, secrets),
-                }
-            }),
-            toml::Value::Array(items) => items.iter().for_each(|item| learn(item, secrets)),
-            toml::Value::String(text) => secrets.learn_from(text),
-            _ => {}
-        }
-    }
+/// Every secret that stands anywhere in `text`: parsers quote values that they cannot use.
+fn secrets_in(text: &str) -> Secrets {
     let mut secrets = Secrets::default();
     // Where even TOML's own rules are broken, its reader quotes no values.
     if let Ok(table) = text.parse::<toml::Table>() {
-        learn(&toml::Value::Table(table), &mut secrets);
+        secrets.learn_from_toml("", &toml::Value::Table(table));
     }
-    secrets.hide(message)
+    secrets
 }
 
 /// The line, from 1, in which `span` starts.

@@ -230,11 +230,7 @@ impl SourceConfig {
             secrets.learn(text.lines().next().unwrap_or_default());
         }
         for (name, value) in self.properties.values().flatten() {
-            match value {
-                toml::Value::String(text) if is_secret(name) => secrets.learn(text),
-                toml::Value::String(text) => secrets.learn_from(text),
-                _ => {}
-            }
+            secrets.learn_from_toml(name, value);
         }
     }
 

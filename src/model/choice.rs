@@ -1,7 +1,6 @@
 //! Weights as people name them: a file, a name out of the catalogue, or nothing at all for those that maskd carries.
 
 use std::{
-    borrow::Cow,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
@@ -71,14 +70,25 @@ impl Choice {
         }
     }
 
-    /// The file's bytes, unchecked.
+    /// The file's size in bytes.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn bytes(&self) -> io::Result<Cow<'static, [u8]>> {
+    /// It cannot be looked at.
+    pub fn size(&self) -> io::Result<u64> {
         match self {
-            Self::Shipped => Ok(Cow::Borrowed(SHIPPED_FILE)),
-            Self::File(path) => fs::read(path).map(Cow::Owned),
+            Self::Shipped => Ok(SHIPPED_FILE.len() as u64),
+            Self::File(path) => Ok(fs::metadata(path)?.len()),
+        }
+    }
+
+    /// Writes the file's content, unchecked, to `to`.
+    ///
+    /// # Errors
+    /// It cannot be read, or not written.
+    pub fn copy(&self, to: &Path) -> io::Result<()> {
+        match self {
+            Self::Shipped => fs::write(to, SHIPPED_FILE),
+            Self::File(path) => fs::copy(path, to).map(drop),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{HIDDEN, ends_word, is_scheme, redact, secret_value, split_user};
+use super::{HIDDEN, ends_word, is_scheme, is_secret, redact, secret_value, split_user};
 
 /// Below this many bytes a secret is only seen where it stands alone: the letter `a` is in most words.
 const SHORT: usize = 4;
@@ -57,6 +57,20 @@ impl Secrets {
                     }
                 }
             }
+        }
+    }
+
+    /// The secrets in what the option or table `name` is set to, whatever is nested in it.
+    pub fn learn_from_toml(&mut self, name: &str, value: &toml::Value) {
+        match value {
+            toml::Value::String(secret) if is_secret(name) => self.learn(secret),
+            toml::Value::String(text) => self.learn_from(text),
+            toml::Value::Array(items) => items.iter().for_each(|item| self.learn_from_toml("", item)),
+            toml::Value::Table(table) => table.iter().for_each(|(key, value)| {
+                self.learn_from(key);
+                self.learn_from_toml(key, value);
+            }),
+            _ => {}
         }
     }
 

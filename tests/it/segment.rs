@@ -6,7 +6,7 @@ use std::{
     process::Output,
 };
 
-use maskd::{davis::region, frame::Size, ingest::Clip, mask::LabelMap};
+use maskd::{davis::region, frame::Size, ingest::Clip, mask::LabelMap, model::Choice};
 use png::{BitDepth, ColorType};
 
 use crate::support::{
@@ -234,4 +234,16 @@ fn what_is_wrong_is_named_and_nothing_is_written() {
     assert_eq!((output.status.code(), errors.len()), (Some(74), 1), "{text}");
     assert!(errors[0].contains("nowhere/look.mp4"), "{text}");
     assert!(home.names().is_empty(), "an overlay that cannot be written: {:?}", home.names());
+}
+
+#[test]
+fn without_a_word_about_weights_those_that_maskd_carries_are_used() {
+    let home = Home::new();
+    let film = home.film();
+    let (film, out) = (film.to_str().unwrap(), home.path("out"));
+    let seen =
+        maskd(&["segment", film, "--out", out.to_str().unwrap(), "--short-side", "112", "-n", "2", "--device", "cpu"]);
+    let said = String::from_utf8_lossy(&seen.stderr);
+    assert!(seen.status.success() && said.contains(&Choice::Shipped.read(None).unwrap().model_id()), "{said}");
+    assert_eq!(home.names().len(), 2);
 }

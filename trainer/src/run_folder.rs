@@ -98,7 +98,7 @@ impl RunFolder {
     /// It cannot be read or written.
     pub fn keep_teacher(&self, weights: &Choice) -> Result<()> {
         write_whole(&self.teacher(), |part| {
-            fs::write(part, weights.bytes().with_context(|| weights.to_string())?)?;
+            weights.copy(part).with_context(|| weights.to_string())?;
             Ok(())
         })
     }
