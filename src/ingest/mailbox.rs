@@ -257,6 +257,7 @@ mod tests {
             for (action, which) in steps {
                 match action {
                     0..=2 => {
+                        metrics.frame_captured(&names[which]);
                         outlets[which].offer(frame(&names[which], offered[which]));
                         newest[which] = Some(offered[which]);
                         offered[which] += 1;
@@ -264,6 +265,7 @@ mod tests {
                     3 => for got in inbox.take_batch(batch) {
                         let which = names.iter().position(|name| *name == got.stream).unwrap();
                         prop_assert_eq!(newest[which].take(), Some(got.sequence));
+                        metrics.frame_published(&got.stream);
                         taken[which] += 1;
                     },
                     _ => {
@@ -273,9 +275,10 @@ mod tests {
                 }
             }
             for (i, name) in names.iter().enumerate() {
-                let dropped = |cause| metrics.dropped_count(name, Stage::Ingest, cause);
-                let lost = dropped(DropCause::Superseded) + dropped(DropCause::Stopping);
-                prop_assert_eq!(offered[i], taken[i] + lost + u64::from(newest[i].is_some()));
+                let book = metrics.book(name);
+                prop_assert!(book.balances(), "{:?}", book);
+                prop_assert_eq!((book.captured, book.published), (offered[i], taken[i]));
+                prop_assert_eq!(book.in_flight, u64::from(newest[i].is_some()));
             }
         }
 
@@ -312,7 +315,7 @@ mod tests {
         }
         assert_eq!(got, (0..200).collect::<Vec<_>>());
         assert_eq!(sender.join().unwrap(), 200);
-        assert_eq!(metrics.dropped_count(&name, Stage::Ingest, DropCause::Superseded), 0);
+        assert_eq!(metrics.book(&name).dropped(), 0);
     }
 
     #[test]
@@ -331,8 +334,8 @@ mod tests {
                 stop.set();
             }
             assert!(!sender.join().unwrap());
-            let dropped = metrics.dropped_count(&name, Stage::Ingest, DropCause::Stopping);
-            assert_eq!(dropped, 1 + u64::from(by_removal));
+            let dropped: Vec<_> = metrics.book(&name).drops().filter(|(.., count)| *count > 0).collect();
+            assert_eq!(dropped, [(Stage::Ingest, DropCause::Stopping, 1 + u64::from(by_removal))]);
         }
         let (inbox, stop) = (Inbox::new(Metrics::new()), Stop::new());
         let (waiting, waiting_stop) = (inbox.clone(), stop.clone());

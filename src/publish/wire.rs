@@ -22,18 +22,18 @@
 //! Two gaps can be seen by a subscriber, and they mean different things: a jump of `number` is a message lost on the way,
 //! a jump of `sequence` alone is frames that the daemon dropped because it was slower than the camera.
 
-use std::{
-    collections::BTreeMap,
-    time::{SystemTime, UNIX_EPOCH},
-};
+mod status;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub use status::{Account, Drops, State, Status, StatusMessage, drops};
 
 use super::keys::Site;
 use crate::{
     frame::{Frame, Size, StreamId},
     instance::{Instance, Prompt, TrackEvent},
-    metrics::{DropCause, Stage},
 };
 
 /// The version of all messages.
@@ -210,85 +210,6 @@ pub enum Event {
     /// An instance `appeared` or `ended`.
     #[serde(untagged)]
     Instance(TrackEvent),
-}
-
-/// Whether frames arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Frames arrive.
-    Up,
-    /// Not started yet, or ended.
-    Down,
-    /// The pipeline is being rebuilt.
-    Reconnecting,
-}
-
-/// Dropped frames: stage -> cause -> count, both in `snake_case`.
-pub type Drops = BTreeMap<String, BTreeMap<String, u64>>;
-
-/// [`Drops`] from counters; zero counts are left out.
-pub fn drops(counters: impl IntoIterator<Item = (Stage, DropCause, u64)>) -> Drops {
-    let mut drops = Drops::new();
-    for (stage, cause, count) in counters.into_iter().filter(|(_, _, count)| *count > 0) {
-        *drops.entry(snake(&format!("{stage:?}"))).or_default().entry(snake(&format!("{cause:?}"))).or_default() +=
-            count;
-    }
-    drops
-}
-
-fn snake(camel: &str) -> String {
-    let mut out = String::with_capacity(camel.len() + 2);
-    for c in camel.chars() {
-        if c.is_ascii_uppercase() && !out.is_empty() {
-            out.push('_');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
-}
-
-/// How a stream does; what the caller says in a [`StatusMessage`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// Whether frames arrive.
-    pub state: State,
-    /// Why not, on one line.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Published frames a second, over the last seconds.
-    pub fps: f64,
-    /// Frames that left the decoder since the daemon started.
-    pub captured: u64,
-    /// Frames whose masks were published.
-    pub published: u64,
-    /// Frames that were not: `captured` = `published` + these + the few on their way.
-    pub dropped: Drops,
-    /// The decoder element in use, where known.
-    #[serde(default)]
-    pub decoder: Option<String>,
-    /// Grows with each reconnect or jump of the timestamps.
-    pub epoch: u32,
-    /// Seconds since the daemon started.
-    pub uptime_s: f64,
-}
-
-/// A summary of one stream, every few seconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StatusMessage {
-    /// [`VERSION`].
-    pub version: u32,
-    /// The daemon's site.
-    pub site: Site,
-    /// The camera.
-    pub stream: StreamId,
-    /// Counts this stream's status messages from 0.
-    pub sequence: u64,
-    /// When this message was written.
-    pub published_unix_ns: u64,
-    /// The summary; its fields stand beside the others.
-    #[serde(flatten)]
-    pub status: Status,
 }
 
 /// What a prompt's query is answered with when it is taken. (A refusal is an error reply: one line of text.)

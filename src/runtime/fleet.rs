@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::{ledger, outbox::Desks};
+use super::outbox::Desks;
 use crate::{
     admin::{Health, StreamHealth},
     frame::StreamId,
@@ -14,7 +14,7 @@ use crate::{
     metrics::Metrics,
     publish::{
         PublishError,
-        wire::{Event, State, Status, drops},
+        wire::{Account, Event, State, Status},
     },
 };
 
@@ -200,14 +200,11 @@ impl Fleet {
 
     fn publish_status(&self, name: &StreamId) {
         let (Some(stream), Some(desk)) = (self.streams.get(name), self.desks.get(name)) else { return };
-        let dropped = drops(ledger::drops(&self.metrics, name));
         let status = Status {
             state: stream.state,
             reason: stream.reason.clone(),
             fps: desk.fps(),
-            captured: self.metrics.captured_count(name),
-            published: self.metrics.published_count(name),
-            dropped,
+            account: Account::from(&self.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,
             uptime_s: self.health.uptime().as_secs_f64(),

@@ -5,8 +5,8 @@
 //!         \-> news -> this task: events, status, health            ^-- prompts (bounded) <-- zenoh
 //! ```
 //!
-//! A frame is lost in one of few places, each counted: `captured = published + dropped{stage, cause}` once the daemon
-//! has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
+//! A frame is lost in one of few places, each counted ([`crate::metrics::DROPS`]): `captured = published + dropped{stage,
+//! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
 //! mailbox is emptied, then the outbox, then zenoh is closed; all within the grace time.
 
 mod daemon;
@@ -30,7 +30,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use ledger::{Count, Summary};
+pub use ledger::Summary;
 
 use crate::{
     admin::{self, Health, Listen},
@@ -130,7 +130,7 @@ async fn live(config: Config) -> Result<Summary, RunError> {
     for name in config.streams.keys() {
         let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
         desks.insert(name.clone(), Desk::new(stream));
-        let _known_at_zero = ledger::count(&metrics, name);
+        let _known_at_zero = metrics.book(name);
     }
     let desks: Desks = Arc::new(desks);
     health.publisher_open(true);
@@ -173,10 +173,9 @@ async fn live(config: Config) -> Result<Summary, RunError> {
     // Whatever an engine or a task that died had in hand is lost, as is what the grace time was too short for.
     let lost = forced || matches!(why, Why::Fatal(_));
     let close = |name: &StreamId| {
-        let count = ledger::close(&metrics, name, lost);
-        let Count { captured, published, dropped } = count;
-        info!(stream = %name, captured, published, dropped, "stream done");
-        (name.clone(), count)
+        let book = ledger::close(&metrics, name, lost);
+        info!(stream = %name, captured = book.captured, published = book.published, dropped = book.dropped(), "stream done");
+        (name.clone(), book)
     };
     let summary = Summary { streams: config.streams.keys().map(close).collect() };
     daemon.fleet.report();

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::support::{
     PATIENCE,
+    audit::{Statuses, audit},
     process::{Daemon, counter, free_port, get, maskd},
     scene::Scene,
     until,
@@ -210,6 +211,38 @@ fn a_test_picture_is_ready_is_counted_and_drains_when_asked() {
     let (captured, published, dropped) = books(&daemon.events(), "pic");
     assert!(published >= 5 && captured == published + dropped, "{captured} {published} {dropped}");
     assert!(!daemon.log().contains("This is a bug"), "{}", daemon.log());
+}
+
+#[test]
+fn at_every_moment_each_frame_is_in_one_place() {
+    let (home, weights) = home();
+    let film = film(home.path(), 40);
+    let config = format!(
+        "[runtime]\nstatus_seconds = 0.2\n[streams.pic]\nkind = 'test'\n\
+         [streams.film]\nkind = 'file'\nlocation = '{}'\nloop = true\n",
+        film.display()
+    );
+    let mut daemon = Daemon::start(home.path(), &weights, &config, &[]);
+    let admin = daemon.admin();
+    let statuses = Statuses::follow(&daemon.endpoint());
+    // Scrapes as fast as they come; some fall between capture and publication.
+    let (mut on_the_way, mut scrapes) = (0, 0);
+    until("frames of both streams", || {
+        let books = audit(&get(admin, "/metrics").1);
+        scrapes += 1;
+        on_the_way += books.values().map(|book| book.in_flight).sum::<u64>();
+        let enough = |stream: &str| books.get(stream).is_some_and(|book| book.published >= 100);
+        (enough("pic") && enough("film") && on_the_way > 0).then_some(())
+    });
+    let told = statuses.take(6);
+    assert!(told.iter().all(|status| status.account.balances()), "{told:#?}");
+    assert!(told.last().unwrap().account.captured > 0, "{told:#?}");
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    for stream in ["pic", "film"] {
+        let (captured, published, dropped) = books(&daemon.events(), stream);
+        assert!(captured == published + dropped, "{stream}: {captured} {published} {dropped}, {scrapes} scrapes");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn a_fast_file_delivers_every_frame_in_order_and_ends() {
         let off = time.abs_diff(scene.pts(i as u64).nseconds());
         assert!(off < 1_000_000, "frame {i} is off by {off} ns");
     }
-    assert_eq!(site.metrics.captured_count(&camera.id), scene.frames);
+    assert_eq!(site.metrics.book(&camera.id).captured, scene.frames);
     site.assert_accounted(&camera.id, scene.frames);
     assert!(site.inbox.take_batch(1).is_empty());
     // The picture is the scene's: compare the middle of the square, which no scaling blurs.
@@ -83,7 +83,7 @@ fn a_paced_file_takes_its_time_and_accounts_for_every_frame() {
     let took = start.elapsed();
     assert!(took > Duration::from_millis(900), "30 frames at 30 a second took {took:?}");
     taken += site.inbox.take_batch(1).len() as u64;
-    assert_eq!(site.metrics.captured_count(&camera.id), scene.frames);
+    assert_eq!(site.metrics.book(&camera.id).captured, scene.frames);
     site.assert_accounted(&camera.id, taken);
 }
 
@@ -115,7 +115,7 @@ fn a_fast_file_that_waits_for_the_engine_stops_at_once() {
     camera.up();
     let id = camera.id.clone();
     // Nobody takes the frame in the slot: the file's second frame waits.
-    until("the second frame", || (site.metrics.captured_count(&id) == 2).then_some(()));
+    until("the second frame", || (site.metrics.book(&id).captured == 2).then_some(()));
     assert!(camera.stop() < Duration::from_secs(5));
     let waiting = site.inbox.take_batch(8).len() as u64;
     assert_eq!(waiting, 1);

@@ -10,8 +10,8 @@ use maskd::{
     instance::{EndCause, Origin, Prompt, TrackEvent},
     metrics::{DropCause, Stage},
     publish::wire::{
-        self, Event, EventMessage, Format, FrameRef, MAX_MESSAGE_BYTES, MAX_PROMPT_BYTES, MasksMessage, State, Status,
-        StatusMessage, WireError,
+        self, Account, Event, EventMessage, Format, FrameRef, MAX_MESSAGE_BYTES, MAX_PROMPT_BYTES, MasksMessage, State,
+        Status, StatusMessage, WireError,
     },
 };
 use proptest::prelude::*;
@@ -42,13 +42,16 @@ pub fn status() -> Status {
         state: State::Reconnecting,
         reason: Some("connection refused".to_owned()),
         fps: 12.5,
-        captured: 10,
-        published: 7,
-        dropped: wire::drops([
-            (Stage::Ingest, DropCause::Superseded, 2),
-            (Stage::Track, DropCause::EngineFailed, 1),
-            (Stage::Publish, DropCause::PublishFailed, 0),
-        ]),
+        account: Account {
+            captured: 12,
+            published: 7,
+            dropped: wire::drops([
+                (Stage::Ingest, DropCause::Superseded, 2),
+                (Stage::Track, DropCause::EngineFailed, 1),
+                (Stage::Publish, DropCause::PublishFailed, 0),
+            ]),
+            in_flight: 2,
+        },
         decoder: None,
         epoch: 3,
         uptime_s: 60.25,
@@ -89,7 +92,17 @@ fn messages_look_as_documented() {
     insta::assert_snapshot!(text(wire::encode(&masks_message(), Format::Json).unwrap()), @r#"{"version":1,"site":"yard","stream":"gate","sequence":5,"number":3,"epoch":2,"pts_ns":200000000,"captured_unix_ns":1700000000000000005,"published_unix_ns":1700000000000000099,"model":"dinov2-vits14","frame":{"width":20,"height":10},"discovered":true,"instances":[{"id":1,"age":7,"score":0.5,"bbox":{"x":2,"y":3,"width":4,"height":4},"area":16,"mask":{"size":[10,20],"counts":"g04600000Y4"}},{"id":2,"age":7,"score":0.5,"bbox":{"x":10,"y":1,"width":9,"height":8},"area":72,"mask":{"size":[10,20],"counts":"U3820000000000000009"}}]}"#);
     let event = event_message(Event::Instance(TrackEvent::Appeared { id: 9, origin: Origin::Discovered }));
     insta::assert_snapshot!(text(wire::encode(&event, Format::Json).unwrap()), @r#"{"version":1,"site":"yard","stream":"gate","sequence":4,"epoch":2,"published_unix_ns":18446744073709551615,"frame":{"sequence":5,"pts_ns":200000000,"captured_unix_ns":1700000000000000005},"event":"appeared","id":9,"origin":"discovered"}"#);
-    insta::assert_snapshot!(text(wire::encode(&status(), Format::Json).unwrap()), @r#"{"state":"reconnecting","reason":"connection refused","fps":12.5,"captured":10,"published":7,"dropped":{"ingest":{"superseded":2},"track":{"engine_failed":1}},"decoder":null,"epoch":3,"uptime_s":60.25}"#);
+    insta::assert_snapshot!(text(wire::encode(&status(), Format::Json).unwrap()), @r#"{"state":"reconnecting","reason":"connection refused","fps":12.5,"captured":12,"published":7,"dropped":{"ingest":{"superseded":2},"track":{"engine_failed":1}},"in_flight":2,"decoder":null,"epoch":3,"uptime_s":60.25}"#);
+}
+
+#[test]
+fn an_account_balances_or_not_whatever_a_stranger_claims() {
+    let account = status().account;
+    assert!(account.balances());
+    assert!(!Account { in_flight: 3, ..account.clone() }.balances());
+    assert!(!Account { published: u64::MAX, ..account.clone() }.balances());
+    let absurd = [("a".to_owned(), [("b".to_owned(), u64::MAX), ("c".to_owned(), u64::MAX)].into())].into();
+    assert!(!Account { dropped: absurd, ..account }.balances());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     publish::{
         Received,
         keys::Site,
-        wire::{Event, MasksMessage, State, Status},
+        wire::{Account, Event, MasksMessage, State, Status},
     },
 };
 
@@ -179,6 +179,9 @@ impl Watched {
             if !full {
                 continue;
             }
+            if let Some(account) = row.status.as_ref().map(|status| &status.account) {
+                let _ = write!(out, "\n    {}", said(account));
+            }
             if let Some(reason) = row.status.as_ref().filter(|_| row.state != "up").and_then(|s| s.reason.as_ref()) {
                 let _ = write!(out, "\n    {reason}");
             }
@@ -219,7 +222,7 @@ impl Watched {
                 row.skipped,
                 row.lost
             );
-            for (stage, causes) in row.status.iter().flat_map(|status| &status.dropped) {
+            for (stage, causes) in row.status.iter().flat_map(|status| &status.account.dropped) {
                 for (cause, count) in causes {
                     let _ = writeln!(out, "    {stage}/{cause}: {count} since the daemon started");
                 }
@@ -248,6 +251,14 @@ impl Watched {
         let streams = if states.is_empty() { "it has no such stream".to_owned() } else { states.join(", ") };
         format!("a daemon is at {at}, but no masks came: {streams}; look at its log and its /metrics")
     }
+}
+
+/// Where the frames of a stream are, as its daemon counts them.
+fn said(account: &Account) -> String {
+    let dropped = account.dropped().map_or("?".to_owned(), |count| count.to_string());
+    let Account { captured, published, in_flight, .. } = account;
+    let wrong = if account.balances() { "" } else { "  (does not add up)" };
+    format!("{captured} captured = {published} published + {dropped} dropped + {in_flight} in flight{wrong}")
 }
 
 impl Row {

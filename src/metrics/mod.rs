@@ -1,6 +1,13 @@
 //! Every metric the daemon exports, one documented function each. A handle is cheap to clone.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+mod books;
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
@@ -13,10 +20,13 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+pub use books::{Book, DROPS};
+
 use crate::frame::StreamId;
+use books::Books;
 
 /// A step of a frame's way, for latencies and drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub enum Stage {
     /// From the decoder to the engine.
     Ingest,
@@ -50,7 +60,7 @@ impl Stage {
 }
 
 /// Why a frame was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelValue)]
 pub enum DropCause {
     /// A newer frame of the same stream arrived before the engine was free.
     Superseded,
@@ -83,7 +93,7 @@ struct StageLabels {
     stage: Stage,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct CauseLabels {
     stream: String,
     cause: String,
@@ -95,9 +105,7 @@ pub struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
-    captured: Family<StreamLabels, Counter>,
-    published: Family<StreamLabels, Counter>,
-    dropped: Family<DropLabels, Counter>,
+    books: Books,
     latency: Family<StageLabels, Histogram>,
     fps: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     instances: Family<StreamLabels, Gauge>,
@@ -106,6 +114,17 @@ struct Families {
     discoveries: Family<StreamLabels, Counter>,
     coarsened: Family<StreamLabels, Counter>,
     prompts: Family<CauseLabels, Counter>,
+    /// The labels in use in `reconnects` and `prompts`, which cannot be asked for them.
+    causes: Mutex<BTreeSet<CauseLabels>>,
+}
+
+impl Families {
+    /// Labels of one stream and one word; remembered.
+    fn cause(&self, stream: &StreamId, word: &str) -> CauseLabels {
+        let labels = CauseLabels { stream: stream.to_string(), cause: word.to_owned() };
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner).insert(labels.clone());
+        labels
+    }
 }
 
 impl Default for Metrics {
@@ -130,9 +149,7 @@ impl Metrics {
         let latency = Family::new_with_constructor(stage_histogram as fn() -> Histogram);
         let mut f = Families {
             registry: Registry::default(),
-            captured: Family::default(),
-            published: Family::default(),
-            dropped: Family::default(),
+            books: Books::default(),
             latency,
             fps: Family::default(),
             instances: Family::default(),
@@ -141,10 +158,9 @@ impl Metrics {
             discoveries: Family::default(),
             coarsened: Family::default(),
             prompts: Family::default(),
+            causes: Mutex::default(),
         };
-        registry.register("frames_captured", "Frames that left the decoder", f.captured.clone());
-        registry.register("frames_published", "Frames whose masks were handed to zenoh", f.published.clone());
-        registry.register("frames_dropped", "Frames not published, by stage and cause", f.dropped.clone());
+        registry.register_collector(Box::new(f.books.clone()));
         registry.register_with_unit(
             "stage_latency",
             "Time a frame spends in a stage",
@@ -162,19 +178,45 @@ impl Metrics {
         Self(Arc::new(f))
     }
 
-    /// A frame left the decoder of `stream`.
+    /// A frame left the decoder of `stream`: it is in flight.
     pub fn frame_captured(&self, stream: &StreamId) {
-        self.0.captured.get_or_create(&of(stream)).inc();
+        self.0.books.captured(stream);
     }
 
     /// A frame's masks were handed to zenoh.
     pub fn frame_published(&self, stream: &StreamId) {
-        self.0.published.get_or_create(&of(stream)).inc();
+        self.0.books.published(stream);
     }
 
-    /// A frame of `stream` ended at `stage` for `cause`.
+    /// A frame of `stream` ended at `stage` for `cause`, one of [`DROPS`].
     pub fn frame_dropped(&self, stream: &StreamId, stage: Stage, cause: DropCause) {
-        self.0.dropped.get_or_create(&DropLabels { stream: stream.to_string(), stage, cause }).inc();
+        self.0.books.dropped(stream, stage, cause);
+    }
+
+    /// Where the frames of `stream` are, as of one moment. Asking opens its book, which makes its counters known at 0.
+    pub fn book(&self, stream: &StreamId) -> Book {
+        self.0.books.book(stream)
+    }
+
+    /// Drops what is still in flight of `stream`, for stopping; says how many frames those were.
+    pub fn abandon(&self, stream: &StreamId) -> u64 {
+        self.0.books.abandon(stream)
+    }
+
+    /// `stream` is no more: nothing of it is exported any longer.
+    pub fn forget(&self, stream: &StreamId) {
+        let families = &self.0;
+        families.books.forget(stream);
+        families.fps.remove(&of(stream));
+        families.instances.remove(&of(stream));
+        families.up.remove(&of(stream));
+        families.discoveries.remove(&of(stream));
+        families.coarsened.remove(&of(stream));
+        let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        for labels in seen.extract_if(.., |labels| labels.stream == stream.as_str()) {
+            families.reconnects.remove(&labels);
+            families.prompts.remove(&labels);
+        }
     }
 
     /// A frame spent `time` in `stage`.
@@ -199,7 +241,7 @@ impl Metrics {
 
     /// `stream`'s pipeline is torn down and rebuilt because of `cause` (a short fixed word).
     pub fn reconnected(&self, stream: &StreamId, cause: &str) {
-        self.0.reconnects.get_or_create(&CauseLabels { stream: stream.to_string(), cause: cause.to_owned() }).inc();
+        self.0.reconnects.get_or_create(&self.0.cause(stream, cause)).inc();
     }
 
     /// Discovery ran on a frame of `stream`.
@@ -214,22 +256,7 @@ impl Metrics {
 
     /// A prompt for `stream` ended in `outcome` (a short fixed word: accepted, refused).
     pub fn prompt(&self, stream: &StreamId, outcome: &str) {
-        self.0.prompts.get_or_create(&CauseLabels { stream: stream.to_string(), cause: outcome.to_owned() }).inc();
-    }
-
-    /// Frames captured so far from `stream`.
-    pub fn captured_count(&self, stream: &StreamId) -> u64 {
-        self.0.captured.get_or_create(&of(stream)).get()
-    }
-
-    /// Frames published so far from `stream`.
-    pub fn published_count(&self, stream: &StreamId) -> u64 {
-        self.0.published.get_or_create(&of(stream)).get()
-    }
-
-    /// Frames of `stream` dropped at `stage` for `cause` so far.
-    pub fn dropped_count(&self, stream: &StreamId, stage: Stage, cause: DropCause) -> u64 {
-        self.0.dropped.get_or_create(&DropLabels { stream: stream.to_string(), stage, cause }).get()
+        self.0.prompts.get_or_create(&self.0.cause(stream, outcome)).inc();
     }
 
     /// The OpenMetrics text of everything.
