@@ -161,6 +161,11 @@ impl Health {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), health);
     }
 
+    /// `stream` is no more.
+    pub fn forget(&self, stream: &StreamId) {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+    }
+
     /// All streams as they are now.
     pub fn streams(&self) -> BTreeMap<StreamId, StreamHealth> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Run the daemon: cameras in, instance masks out over zenoh
-#[derive(ClapArgs, Debug)]
+#[derive(ClapArgs, Clone, Debug)]
 #[command(after_help = "Examples:
   maskd run test                                a moving test picture, no camera needed
   maskd run street.mp4                          a video at its own pace; ends when the video ends
@@ -27,7 +27,8 @@ use crate::{
 
 Then, in a second terminal:  maskd watch
 
-SIGTERM or Ctrl-C stops it: frames in flight are still published, for at most [runtime] grace_seconds. A second
+SIGHUP, or a change of the file, has it read its configuration again: streams come, go and change while the others run
+on, and what is wrong is refused whole. SIGTERM or Ctrl-C stops it: frames in flight are still published, for at most [runtime] grace_seconds. A second
 signal ends it at once, with exit code 128 + its number.")]
 pub(super) struct Args {
     /// A video file, rtsp:// address, /dev/videoN, or the word 'test'; for trying out, instead of --config
@@ -52,9 +53,13 @@ pub(super) struct Args {
 
 /// Runs until a signal comes or every source has ended.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = resolve(args)?;
+    let config = resolve(args.clone())?;
     log::init(&config.log)?;
-    runtime::run(config).map(drop).or_else(|error| {
+    let origin = runtime::Origin {
+        file: args.config.clone(),
+        read: Box::new(move || resolve(args.clone()).map_err(|failure| anyhow::anyhow!("{failure}"))),
+    };
+    runtime::run(config, origin).map(drop).or_else(|error| {
         use runtime::RunError::*;
         match error {
             // A file that is not there is told from one with the wrong content.

@@ -92,11 +92,20 @@ pub struct RuntimeConfig {
     /// Seconds without a sign of life from the engine after which `/healthz` and the watchdog give up on it. Must be
     /// longer than the slowest batch.
     pub stall_seconds: f64,
+    /// Read the configuration file again when it changes, as on SIGHUP.
+    pub reload_on_change: bool,
 }
 
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { max_batch: 4, grace_seconds: 10.0, exit_when_done: true, status_seconds: 10.0, stall_seconds: 60.0 }
+        Self {
+            max_batch: 4,
+            grace_seconds: 10.0,
+            exit_when_done: true,
+            status_seconds: 10.0,
+            stall_seconds: 60.0,
+            reload_on_change: true,
+        }
     }
 }
 

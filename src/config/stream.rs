@@ -13,7 +13,7 @@ use serde::{
 use crate::ingest::{SourceConfig, SourceError};
 
 /// One camera.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StreamConfig {
     /// Where the frames come from.
     #[serde(flatten)]

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -67,6 +67,10 @@ pub struct Camera {
     intake: Arc<Intake>,
 }
 
+/// The frame numbers and epochs of a stream, for the camera that follows.
+#[derive(Clone)]
+pub struct Numbers(Arc<Mutex<Timeline>>);
+
 /// How a pipeline's life ended.
 enum End {
     Stopped,
@@ -83,13 +87,41 @@ impl Camera {
         outlet: Outlet,
         metrics: Metrics,
     ) -> Result<Self, SourceError> {
-        config.check()?;
-        let description = Description::of(&config)?;
-        description.check(&config)?;
+        let description = Self::check(&config)?;
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
-        let timeline = Mutex::new(Timeline::new(max_gap_ns));
+        let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
         let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
         Ok(Self { config, description, resolution, intake: Arc::new(intake) })
+    }
+
+    /// Checks all that can be checked of a source without playing it; returns its pipeline.
+    ///
+    /// # Errors
+    /// The key that cannot be, or what GStreamer lacks or refuses.
+    pub fn check(config: &SourceConfig) -> Result<Description, SourceError> {
+        config.check()?;
+        let description = Description::of(config)?;
+        description.check(config)?;
+        Ok(description)
+    }
+
+    /// This camera's numbers.
+    pub fn numbers(&self) -> Numbers {
+        Numbers(self.intake.timeline.clone())
+    }
+
+    /// Follows a camera that has ended: frames are numbered on from its last, in a new epoch. For one that does not run
+    /// yet.
+    pub fn after(mut self, Numbers(timeline): Numbers) -> Self {
+        let gap = self.config.max_gap();
+        timeline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(intake) = Arc::get_mut(&mut self.intake) {
+            intake.timeline = timeline;
+        }
+        self
     }
 
     /// Plays the stream until `stop` is set, or until a file that does not loop has ended. Failures are

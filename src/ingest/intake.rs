@@ -22,7 +22,7 @@ pub(super) struct Intake {
     /// A file: it can wait, a camera cannot.
     pub(super) file: bool,
     pub(super) metrics: Metrics,
-    pub(super) timeline: Mutex<Timeline>,
+    pub(super) timeline: Arc<Mutex<Timeline>>,
 }
 
 /// What became of a sample.

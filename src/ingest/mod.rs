@@ -22,7 +22,7 @@ mod timeline;
 mod writer;
 
 pub use backoff::Backoff;
-pub use camera::{Camera, CameraEvent};
+pub use camera::{Camera, CameraEvent, Numbers};
 pub use clip::{Clip, ClipFrame};
 pub use description::Description;
 pub use fault::{Cause, Fault};

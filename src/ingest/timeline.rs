@@ -44,6 +44,12 @@ impl Timeline {
         stamp
     }
 
+    /// Another source follows under the same name: a new epoch, and its own idea of a jump.
+    pub fn resume(&mut self, max_gap_ns: u64) {
+        self.max_gap_ns = max_gap_ns;
+        self.new_epoch();
+    }
+
     /// A new pipeline follows. An epoch without a frame is not left: nobody has seen it.
     pub fn new_epoch(&mut self) {
         if self.frames_in_epoch > 0 {

@@ -150,13 +150,31 @@ impl Collector for Books {
         let captured = counts(|book| book.captured);
         family(&mut encoder, "frames_captured", "Frames that left the decoder", MetricType::Counter, captured)?;
         let published = counts(|book| book.published);
-        family(&mut encoder, "frames_published", "Frames whose masks were handed to zenoh", MetricType::Counter, published)?;
+        family(
+            &mut encoder,
+            "frames_published",
+            "Frames whose masks were handed to zenoh",
+            MetricType::Counter,
+            published,
+        )?;
         let dropped = books.iter().flat_map(|(stream, book)| {
             book.drops().map(|(stage, cause, count)| (DropLabels { stream: stream.to_string(), stage, cause }, count))
         });
-        family(&mut encoder, "frames_dropped", "Frames not published, by stage and cause", MetricType::Counter, dropped)?;
+        family(
+            &mut encoder,
+            "frames_dropped",
+            "Frames not published, by stage and cause",
+            MetricType::Counter,
+            dropped,
+        )?;
         let in_flight = counts(|book| book.in_flight);
-        family(&mut encoder, "frames_in_flight", "Frames on their way from the decoder to zenoh", MetricType::Gauge, in_flight)
+        family(
+            &mut encoder,
+            "frames_in_flight",
+            "Frames on their way from the decoder to zenoh",
+            MetricType::Gauge,
+            in_flight,
+        )
     }
 }
 

@@ -1,6 +1,9 @@
 //! The daemon's zenoh session: opens it, says that the daemon is alive, and answers for its configuration.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -50,6 +53,7 @@ pub(super) struct Shared {
 pub struct Publisher {
     shared: Arc<Shared>,
     _alive: LivelinessToken,
+    resolved: Arc<Mutex<Arc<str>>>,
     _config: Queryable<()>,
 }
 
@@ -83,11 +87,15 @@ impl Publisher {
             .await
             .map_err(refused("the daemon's liveliness token"))?;
         let key = KeyExpr::try_from(keys::daemon_config(&site)).map_err(refused("the configuration's key"))?;
-        let (desk, text) = (asks.clone(), Arc::<str>::from(resolved));
+        let resolved = Arc::new(Mutex::new(Arc::<str>::from(resolved)));
+        let (desk, text) = (asks.clone(), resolved.clone());
         let config_queryable = session
             .declare_queryable(key.clone())
             // A full desk answers nothing: the asker sees an empty reply.
-            .callback(move |query| drop(desk.try_send(Ask::Config(key.clone(), query, text.clone()))))
+            .callback(move |query| {
+                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                drop(desk.try_send(Ask::Config(key.clone(), query, text)));
+            })
             .await
             .map_err(refused("the configuration's queryable"))?;
 
@@ -101,7 +109,12 @@ impl Publisher {
             asks,
             letters: open_letters(),
         };
-        Ok((Self { shared: Arc::new(shared), _alive: alive, _config: config_queryable }, prompts))
+        Ok((Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable }, prompts))
+    }
+
+    /// Answers queries for the configuration with `resolved` from now on.
+    pub fn tell_config(&self, resolved: &str) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
     }
 
     /// Declares the keys of one stream; dropping what is returned takes them back.

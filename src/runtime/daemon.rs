@@ -12,19 +12,21 @@ use tracing::{error, info, warn};
 
 use super::{
     fleet::{Fleet, News},
+    reload::Reload,
     service,
-    signals::Signals,
+    signals::{Hangups, Signals},
 };
-use crate::{admin::Health, ingest::Stop};
+use crate::{admin::Health, ingest::Stop, publish::Publisher};
 
 /// What the running daemon holds.
 pub(super) struct Daemon {
     pub(super) signals: Signals,
+    pub(super) hangups: Hangups,
+    pub(super) reload: Reload,
+    pub(super) publisher: Publisher,
     pub(super) fleet: Fleet,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) health: Arc<Health>,
-    /// All sources are files that end, and so does the daemon then.
-    pub(super) once: bool,
     /// How the engine thread ends; taken once it has.
     pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
     /// The publishing task; taken once it has ended.
@@ -55,11 +57,12 @@ impl Daemon {
                 signal = self.signals.next() => return Why::Signal(signal.name),
                 Some(news) = self.news.recv() => {
                     self.fleet.hear(news);
-                    if self.once && self.fleet.all_gone() {
+                    if self.fleet.done() {
                         return Why::Done;
                     }
                     self.tell_service();
                 }
+                () = self.hangups.next() => self.read_again("SIGHUP").await,
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
                 end = joined(&mut self.outbox) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
@@ -71,6 +74,10 @@ impl Daemon {
                 }
                 _ = second.tick() => {
                     self.fleet.measure();
+                    self.fleet.let_go();
+                    if self.reload.file_changed() {
+                        self.read_again("the file has changed").await;
+                    }
                     if self.health.alive() {
                         service::watchdog();
                         stuck = false;
@@ -130,6 +137,17 @@ impl Daemon {
             }
         }
         forced
+    }
+
+    /// Takes everything down but the session, which is closed last.
+    pub(super) fn end(self) -> Publisher {
+        self.publisher
+    }
+
+    async fn read_again(&mut self, why: &str) {
+        info!("{why}: reading the configuration again");
+        self.reload.reload(&mut self.fleet, &self.publisher).await;
+        self.tell_service();
     }
 
     fn tell_service(&self) {

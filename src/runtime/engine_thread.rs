@@ -2,6 +2,7 @@
 //! and passes results on; it waits for frames only, never for the network.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -38,13 +39,23 @@ pub(super) struct Loaded {
     pub(super) device: String,
 }
 
+/// What the thread is told about streams, before their frames come or after the last one came.
+pub(super) enum Order {
+    /// Serve a stream by its weight; its next frame starts from a mask, if there is one. One that is served already keeps
+    /// its memory.
+    Serve { stream: StreamId, weight: u32, first_mask: Option<LabelMap> },
+    /// Forget a stream and what it held.
+    Forget(StreamId),
+}
+
+/// Where orders are put. There are as many as configurations ask for, so nothing bounds them.
+pub(super) type Orders = mpsc::UnboundedSender<Order>;
+
 /// What the thread works with once everything is open.
 pub(super) struct Work {
     pub(super) inbox: Inbox,
-    pub(super) turns: Turns,
     pub(super) max_batch: usize,
-    /// Every stream, and the mask it starts from.
-    pub(super) first_masks: Vec<(StreamId, Option<LabelMap>)>,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
     /// Where a first mask that does not fit is reported.
     pub(super) tell: mpsc::Sender<News>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,
@@ -135,24 +146,26 @@ fn live(
 
 impl Work {
     fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
-        for (stream, _) in &self.first_masks {
-            engine.add_stream(stream);
-        }
-        self.first_masks.retain(|(_, labels)| labels.is_some());
+        let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
         while !self.abandon.is_set() {
+            let waiting = self.inbox.wait(&self.drain, IDLE);
+            // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
+            self.obey(&mut engine, &mut turns, &mut first_masks);
             self.answer_prompts(&mut engine);
-            if !self.inbox.wait(&self.drain, IDLE) {
+            if !waiting {
                 health.beat();
                 if self.drain.is_set() {
                     break;
                 }
                 continue;
             }
-            let frames = self.turns.take(&self.inbox, self.max_batch);
+            let frames = turns.take(&self.inbox, self.max_batch);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
-                self.begin_from_mask(&mut engine, frame);
+                if let Some(labels) = first_masks.remove(&frame.stream) {
+                    self.begin_from_mask(&mut engine, frame, labels);
+                }
             }
             let (mut since, mut part_since) = (Instant::now(), Instant::now());
             let results = engine.step(frames, &mut |stage| {
@@ -201,10 +214,28 @@ impl Work {
         }
     }
 
+    fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, first_masks: &mut HashMap<StreamId, LabelMap>) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Serve { stream, weight, first_mask } => {
+                    engine.add_stream(&stream);
+                    if let Some(labels) = first_mask {
+                        first_masks.insert(stream.clone(), labels);
+                    }
+                    turns.weigh(stream, weight);
+                }
+                Order::Forget(stream) => {
+                    engine.remove_stream(&stream);
+                    first_masks.remove(&stream);
+                    turns.forget(&stream);
+                }
+            }
+        }
+    }
+
     /// The first frame of a stream tells whether its mask fits.
-    fn begin_from_mask(&mut self, engine: &mut Engine, frame: &Frame) {
-        let Some(at) = self.first_masks.iter().position(|(stream, _)| *stream == frame.stream) else { return };
-        let (stream, Some(labels)) = self.first_masks.swap_remove(at) else { return };
+    fn begin_from_mask(&self, engine: &mut Engine, frame: &Frame, labels: LabelMap) {
+        let stream = frame.stream.clone();
         if labels.size == frame.source {
             return engine.first_mask(&stream, labels);
         }

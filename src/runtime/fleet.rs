@@ -1,4 +1,4 @@
-//! The cameras: a thread for each, what is known of them, and who is told.
+//! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,12 +6,18 @@ use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::outbox::Desks;
+use super::{
+    engine_thread::{Order, Orders},
+    ledger,
+    outbox::{Desk, Desks},
+};
 use crate::{
     admin::{Health, StreamHealth},
-    frame::StreamId,
-    ingest::{Camera, CameraEvent, Kind, SourceConfig, Stop},
-    metrics::Metrics,
+    config::StreamConfig,
+    frame::{Resolution, StreamId},
+    ingest::{Camera, CameraEvent, Inbox, Kind, Numbers, Stop},
+    mask::LabelMap,
+    metrics::{Book, Metrics},
     publish::{
         PublishError,
         wire::{Account, Event, State, Status},
@@ -31,17 +37,46 @@ pub(super) enum News {
     Gone(StreamId),
 }
 
+/// What cameras are wired to.
+pub(super) struct Wiring {
+    pub(super) inbox: Inbox,
+    pub(super) resolution: Resolution,
+    pub(super) orders: Orders,
+    pub(super) desks: Desks,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: Metrics,
+}
+
 /// Everything about the cameras.
 pub(super) struct Fleet {
     streams: BTreeMap<StreamId, Stream>,
-    desks: Desks,
-    health: Arc<Health>,
-    metrics: Metrics,
+    wiring: Wiring,
     tell: mpsc::Sender<News>,
+    /// All sources are files that end, and so does the daemon then: a file is played once.
+    once: bool,
+    stopping: bool,
+}
+
+/// A stream as configured, and the mask it is to start from.
+pub(super) struct Entry {
+    pub(super) config: StreamConfig,
+    pub(super) first_mask: Option<LabelMap>,
+}
+
+/// What becomes of a stream once its camera's thread has ended.
+enum Then {
+    /// Nothing more.
+    Stay,
+    /// It is gone from the configuration: forgotten as soon as none of its frames is on its way.
+    Leave,
+    /// It was configured anew.
+    Restart(Box<Entry>),
 }
 
 struct Stream {
     stop: Stop,
+    numbers: Numbers,
+    then: Then,
     /// A file that is played once: a fault ends it, since trying again would play it from its start.
     finite: bool,
     state: State,
@@ -54,9 +89,19 @@ struct Stream {
 
 impl Fleet {
     /// No cameras yet; news come out of the receiver.
-    pub(super) fn new(desks: Desks, health: Arc<Health>, metrics: Metrics) -> (Self, mpsc::Receiver<News>) {
+    pub(super) fn new(wiring: Wiring) -> (Self, mpsc::Receiver<News>) {
         let (tell, news) = mpsc::channel(WAITING_NEWS);
-        (Self { streams: BTreeMap::new(), desks, health, metrics, tell }, news)
+        (Self { streams: BTreeMap::new(), wiring, tell, once: false, stopping: false }, news)
+    }
+
+    /// Whether files that are added from now on are played once, and their end is the daemon's.
+    pub(super) fn once(&mut self, once: bool) {
+        self.once = once;
+    }
+
+    /// Whether every camera has played to its end, and that is all there was to do.
+    pub(super) fn done(&self) -> bool {
+        self.once && self.all_gone()
     }
 
     /// Where others may put news.
@@ -64,9 +109,103 @@ impl Fleet {
         self.tell.clone()
     }
 
-    /// Starts `camera`'s thread.
-    pub(super) fn start(&mut self, stream: &StreamId, source: &SourceConfig, camera: Camera, once: bool) -> Result<()> {
-        let stop = Stop::new();
+    /// Takes up a stream that is not there yet; `desk` is its way out.
+    ///
+    /// # Errors
+    /// Its source cannot be; the system refuses a thread.
+    pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, desk: Desk) -> Result<()> {
+        self.wiring.desks.insert(stream.clone(), desk);
+        let _known_at_zero = self.wiring.metrics.book(stream);
+        self.start(stream, entry, None)
+    }
+
+    /// Has a stream run with other settings; numbers, identities and subscribers stay. The others notice nothing.
+    pub(super) fn change(&mut self, stream: &StreamId, entry: Entry) {
+        self.end(stream, Then::Restart(Box::new(entry)));
+    }
+
+    /// Gives a stream up: frames on their way are still published, then nothing of it is left.
+    pub(super) fn remove(&mut self, stream: &StreamId) {
+        self.end(stream, Then::Leave);
+    }
+
+    /// Serves a stream by another weight.
+    pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
+        self.order(Order::Serve { stream: stream.clone(), weight, first_mask: None });
+    }
+
+    /// Whether there is such a stream, on its way out too.
+    pub(super) fn has(&self, stream: &StreamId) -> bool {
+        self.streams.contains_key(stream)
+    }
+
+    fn order(&self, order: Order) {
+        // An engine that no longer listens is about to end the daemon.
+        let _ = self.wiring.orders.send(order);
+    }
+
+    fn end(&mut self, name: &StreamId, then: Then) {
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        stream.then = then;
+        stream.stop.set();
+        if stream.gone {
+            self.settle(name);
+        }
+    }
+
+    /// What was to follow the end of a camera's thread.
+    fn settle(&mut self, name: &StreamId) {
+        if self.stopping {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        match std::mem::replace(&mut stream.then, Then::Stay) {
+            Then::Stay => {}
+            Then::Leave => {
+                stream.then = Then::Leave;
+                (stream.state, stream.reason) = (State::Down, Some("removed".to_owned()));
+                self.wiring.inbox.remove_stream(name);
+                self.order(Order::Forget(name.clone()));
+                self.changed(name, Some(Event::StreamEnded));
+                self.let_go();
+            }
+            Then::Restart(entry) => {
+                let numbers = stream.numbers.clone();
+                if let Err(error) = self.start(name, *entry, Some(numbers)) {
+                    error!(stream = %name, "cannot be started again: {error:#}");
+                }
+            }
+        }
+    }
+
+    /// Forgets the streams that were removed, once the last of their frames is out.
+    pub(super) fn let_go(&mut self) {
+        let Wiring { metrics, desks, health, .. } = &self.wiring;
+        self.streams.retain(|name, stream| {
+            let stays = !stream.gone || !matches!(stream.then, Then::Leave) || metrics.book(name).in_flight > 0;
+            if !stays {
+                ledger::tell(name, &ledger::close(metrics, name, false));
+                desks.remove(name);
+                health.forget(name);
+                metrics.forget(name);
+            }
+            stays
+        });
+    }
+
+    /// Starts a camera's thread.
+    fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
+        let Entry { config: StreamConfig { source, weight, .. }, first_mask } = entry;
+        let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
+        let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
+        let camera = Camera::new(stream.clone(), source, *resolution, inbox.add_stream(stream), metrics.clone())?;
+        let camera = match numbers {
+            Some(numbers) => camera.after(numbers),
+            None => camera,
+        };
+        // Before its first frame.
+        self.order(Order::Serve { stream: stream.clone(), weight, first_mask });
+        let (stop, numbers) = (Stop::new(), camera.numbers());
         let (name, tell, listen) = (stream.clone(), self.tell.clone(), stop.clone());
         let body = move || {
             // The runtime hears the thread's end even if it panics: the guard is dropped either way.
@@ -79,7 +218,9 @@ impl Fleet {
         std::thread::Builder::new().name(format!("cam-{stream}")).spawn(body).context("starting a camera's thread")?;
         let about = Stream {
             stop,
-            finite: once && source.kind == Some(Kind::File) && !source.repeat,
+            numbers,
+            then: Then::Stay,
+            finite,
             state: State::Down,
             reason: Some("starting".to_owned()),
             decoder: None,
@@ -88,6 +229,7 @@ impl Fleet {
             fault: None,
         };
         self.streams.insert(stream.clone(), about);
+        self.changed(stream, None);
         Ok(())
     }
 
@@ -97,6 +239,9 @@ impl Fleet {
             News::Gone(name) => {
                 let Some(stream) = self.streams.get_mut(&name) else { return };
                 stream.gone = true;
+                if !matches!(stream.then, Then::Stay) {
+                    return self.settle(&name);
+                }
                 if stream.state != State::Down {
                     if !stream.stop.is_set() {
                         error!(stream = %name, "This is a bug: the camera's thread ended unasked");
@@ -165,7 +310,10 @@ impl Fleet {
 
     /// Brings the gauges up to date.
     pub(super) fn measure(&self) {
-        self.desks.iter().for_each(|(name, desk)| self.metrics.stream_fps(name, desk.fps()));
+        for name in self.streams.keys() {
+            let fps = self.wiring.desks.get(name).map_or(0.0, |desk| desk.fps());
+            self.wiring.metrics.stream_fps(name, fps);
+        }
     }
 
     /// How many streams deliver, of how many.
@@ -179,8 +327,21 @@ impl Fleet {
     }
 
     /// Asks every camera to end.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
         self.streams.values().for_each(|stream| stream.stop.set());
+    }
+
+    /// Once nothing moves any more: what still waits in the mailbox is dropped for stopping, and every book is closed.
+    pub(super) fn close(&self, lost: bool) -> BTreeMap<StreamId, Book> {
+        let Wiring { inbox, metrics, .. } = &self.wiring;
+        let close = |name: &StreamId| {
+            inbox.remove_stream(name);
+            let book = ledger::close(metrics, name, lost);
+            ledger::tell(name, &book);
+            (name.clone(), book)
+        };
+        self.streams.keys().map(close).collect()
     }
 
     /// The first file that could not be played to its end, and why.
@@ -191,23 +352,23 @@ impl Fleet {
     fn changed(&self, name: &StreamId, told: Option<Event>) {
         let Some(stream) = self.streams.get(name) else { return };
         let detail = stream.reason.clone().unwrap_or_default();
-        self.health.stream(name, StreamHealth { up: stream.state == State::Up, detail, epoch: stream.epoch });
-        if let (Some(event), Some(desk)) = (told, self.desks.get(name)) {
+        self.wiring.health.stream(name, StreamHealth { up: stream.state == State::Up, detail, epoch: stream.epoch });
+        if let (Some(event), Some(desk)) = (told, self.wiring.desks.get(name)) {
             unsent(name, desk.publisher.publish_event(stream.epoch, event));
         }
         self.publish_status(name);
     }
 
     fn publish_status(&self, name: &StreamId) {
-        let (Some(stream), Some(desk)) = (self.streams.get(name), self.desks.get(name)) else { return };
+        let (Some(stream), Some(desk)) = (self.streams.get(name), self.wiring.desks.get(name)) else { return };
         let status = Status {
             state: stream.state,
             reason: stream.reason.clone(),
             fps: desk.fps(),
-            account: Account::from(&self.metrics.book(name)),
+            account: Account::from(&self.wiring.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,
-            uptime_s: self.health.uptime().as_secs_f64(),
+            uptime_s: self.wiring.health.uptime().as_secs_f64(),
         };
         unsent(name, desk.publisher.publish_status(status));
     }

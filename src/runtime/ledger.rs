@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tracing::error;
+use tracing::{error, info};
 
 use crate::{
     frame::StreamId,
@@ -28,6 +28,11 @@ pub(super) fn close(metrics: &Metrics, stream: &StreamId, lost: bool) -> Book {
         error!(%stream, ?book, "This is a bug: a frame is neither published nor dropped, or both");
     }
     book
+}
+
+/// The last word on a stream, in the log.
+pub(super) fn tell(stream: &StreamId, book: &Book) {
+    info!(%stream, captured = book.captured, published = book.published, dropped = book.dropped(), "stream done");
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
 //! mailbox is emptied, then the outbox, then zenoh is closed; all within the grace time.
 
+mod changes;
 mod daemon;
 mod engine_thread;
 mod fleet;
@@ -16,11 +17,12 @@ pub mod ledger;
 mod outbox;
 mod preview;
 mod rate;
+mod reload;
 mod service;
 mod signals;
 mod turns;
 
-use std::{collections::HashMap, net::TcpListener, sync::Arc, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -31,23 +33,23 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use ledger::Summary;
+pub use reload::Origin;
 
 use crate::{
     admin::{self, Health, Listen},
-    config::{Config, StreamConfig},
+    config::Config,
     frame::StreamId,
-    ingest::{Camera, Inbox, Kind, Stop},
-    mask::LabelMap,
+    ingest::{Camera, Inbox, Stop},
     metrics::Metrics,
     model::WeightsError,
     publish::{PublishError, Publisher},
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
-use fleet::Fleet;
+use fleet::{Entry, Fleet, Wiring};
 use outbox::{Desk, Desks};
-use signals::Signals;
-use turns::Turns;
+use reload::Reload;
+use signals::{Hangups, Signals};
 
 /// Why the daemon did not start, or ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +71,15 @@ pub enum RunError {
     Internal(anyhow::Error),
 }
 
-/// Runs the daemon until a signal comes or, where so configured, all sources have ended.
+/// Results that may wait for the publisher, whatever comes and goes: two of each of eight cameras.
+const WAITING_RESULTS: usize = 16;
+
+/// Runs the daemon until a signal comes or, where so configured, all sources have ended. On SIGHUP, and where its file
+/// changes, the configuration is read again from `origin`.
 ///
 /// # Errors
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
-pub fn run(config: Config) -> Result<Summary, RunError> {
+pub fn run(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("io")
@@ -81,18 +87,19 @@ pub fn run(config: Config) -> Result<Summary, RunError> {
         .build()
         .context("starting tokio")
         .map_err(RunError::Internal)?;
-    let result = tokio.block_on(live(config));
+    let result = tokio.block_on(live(config, origin));
     // Whatever still hangs (a driver, a name server) must not hold up the exit.
     tokio.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn live(config: Config) -> Result<Summary, RunError> {
+async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let mut signals = Signals::install().context("listening for signals").map_err(RunError::Internal)?;
+    let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;
     let metrics = Metrics::new();
     let stall = Duration::from_secs_f64(config.runtime.stall_seconds);
     let health = Arc::new(Health::new(config.streams.keys().cloned(), stall));
-    let first_masks = read_first_masks(&config)?;
+    let entries = read_entries(&config)?;
     let (end_admin, admin) = open_admin(&config, &health, &metrics)?;
 
     let EngineThread { mut loaded, start, end } =
@@ -113,39 +120,38 @@ async fn live(config: Config) -> Result<Summary, RunError> {
     };
     health.model_loaded(&about.model);
 
-    let inbox = Inbox::new(metrics.clone());
-    let mut cameras = Vec::new();
     for (name, stream) in &config.streams {
-        let outlet = inbox.add_stream(name);
-        let camera = Camera::new(name.clone(), stream.source.clone(), about.resolution, outlet, metrics.clone())
-            .with_context(|| format!("streams.{name}"))
-            .map_err(RunError::Config)?;
-        cameras.push((name, stream, camera));
+        Camera::check(&stream.source).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
     }
-
     let (publisher, prompts) = Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone())
         .await
         .map_err(refused_publisher)?;
-    let mut desks = HashMap::new();
-    for name in config.streams.keys() {
+    let mut streams = Vec::new();
+    for (name, entry) in entries {
         let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
-        desks.insert(name.clone(), Desk::new(stream));
-        let _known_at_zero = metrics.book(name);
+        streams.push((name, entry, Desk::new(stream)));
     }
-    let desks: Desks = Arc::new(desks);
     health.publisher_open(true);
 
-    let once = config.runtime.exit_when_done
-        && config.streams.values().all(|s| s.source.kind == Some(Kind::File) && !s.source.repeat);
-    let (mut fleet, news) = Fleet::new(desks.clone(), health.clone(), metrics.clone());
-    let (results, waiting) = mpsc::channel((2 * config.streams.len()).max(4));
-    let outbox = tokio::spawn(outbox::publish_all(waiting, desks.clone(), metrics.clone()));
+    let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
+    let (orders, ordered) = mpsc::unbounded_channel();
+    let wiring = Wiring {
+        inbox: inbox.clone(),
+        resolution: about.resolution,
+        orders,
+        desks: desks.clone(),
+        health: health.clone(),
+        metrics: metrics.clone(),
+    };
+    let (mut fleet, news) = Fleet::new(wiring);
+    fleet.once(reload::plays_once(&config));
+    let (results, waiting) = mpsc::channel((2 * config.streams.len()).max(WAITING_RESULTS));
+    let outbox = tokio::spawn(outbox::publish_all(waiting, desks, metrics.clone()));
     let (drain, abandon) = (Stop::new(), Stop::new());
     let work = Work {
-        inbox: inbox.clone(),
-        turns: Turns::new(config.streams.iter().map(|(name, stream)| (name.clone(), stream.weight))),
+        inbox,
         max_batch: config.runtime.max_batch,
-        first_masks,
+        orders: ordered,
         tell: fleet.teller(),
         prompts,
         results,
@@ -156,31 +162,26 @@ async fn live(config: Config) -> Result<Summary, RunError> {
         return Err(fatal(end.await));
     }
 
-    for (name, stream, camera) in cameras {
-        fleet.start(name, &stream.source, camera, once).map_err(RunError::Internal)?;
+    for (name, entry, desk) in streams {
+        fleet.add(&name, entry, desk).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
     }
     let keys = format!("maskd/v1/{}/*/masks", config.publish.site);
     info!(model = about.model, device = about.device, streams = config.streams.len(), "ready; publishing on {keys}");
     service::ready(&format!("{} streams starting", config.streams.len()));
 
-    let mut daemon =
-        Daemon { signals, fleet, news, health, once, end: Some(end), outbox: Some(outbox), drain, abandon };
-    let why = daemon.watch(Duration::from_secs_f64(config.runtime.status_seconds)).await;
-    let forced = daemon.stop(&why, config.runtime.grace()).await;
+    let (status_every, grace) = (Duration::from_secs_f64(config.runtime.status_seconds), config.runtime.grace());
+    let reload = Reload::new(config, origin);
+    let (end, outbox) = (Some(end), Some(outbox));
+    let mut daemon = Daemon { signals, hangups, reload, publisher, fleet, news, health, end, outbox, drain, abandon };
+    let why = daemon.watch(status_every).await;
+    let forced = daemon.stop(&why, grace).await;
 
-    // What still waits in the mailbox is dropped for stopping.
-    config.streams.keys().for_each(|name| inbox.remove_stream(name));
     // Whatever an engine or a task that died had in hand is lost, as is what the grace time was too short for.
     let lost = forced || matches!(why, Why::Fatal(_));
-    let close = |name: &StreamId| {
-        let book = ledger::close(&metrics, name, lost);
-        info!(stream = %name, captured = book.captured, published = book.published, dropped = book.dropped(), "stream done");
-        (name.clone(), book)
-    };
-    let summary = Summary { streams: config.streams.keys().map(close).collect() };
+    let summary = Summary { streams: daemon.fleet.close(lost) };
     daemon.fleet.report();
     let fault = daemon.fleet.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
-    drop((daemon, desks));
+    let publisher = daemon.end();
     if timeout(Duration::from_secs(3), publisher.close()).await.is_err() {
         warn!("zenoh did not close in time");
     }
@@ -195,11 +196,11 @@ async fn live(config: Config) -> Result<Summary, RunError> {
     }
 }
 
-/// What each stream starts from.
-fn read_first_masks(config: &Config) -> Result<Vec<(StreamId, Option<LabelMap>)>, RunError> {
-    let read = |(name, stream): (&StreamId, &StreamConfig)| {
-        let labels = stream.first_mask.as_ref().map(|path| LabelMap::read_png(path)).transpose();
-        labels.map(|labels| (name.clone(), labels)).with_context(|| format!("streams.{name}.first_mask"))
+/// Every stream, and the mask it starts from.
+fn read_entries(config: &Config) -> Result<Vec<(StreamId, Entry)>, RunError> {
+    let read = |(name, stream)| {
+        let entry = reload::entry(stream).with_context(|| format!("streams.{name}"))?;
+        Ok((StreamId::clone(name), entry))
     };
     config.streams.iter().map(read).collect::<anyhow::Result<_>>().map_err(RunError::Data)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -38,8 +38,26 @@ impl Desk {
     }
 }
 
-/// The streams' desks.
-pub(super) type Desks = Arc<HashMap<StreamId, Desk>>;
+/// The streams' desks; they come and go with the streams. A handle is cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Desks(Arc<RwLock<HashMap<StreamId, Arc<Desk>>>>);
+
+impl Desks {
+    pub(super) fn get(&self, stream: &StreamId) -> Option<Arc<Desk>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+    }
+
+    pub(super) fn insert(&self, stream: StreamId, desk: Desk) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(stream, Arc::new(desk));
+    }
+
+    /// Takes the stream's keys back, as soon as nobody uses its desk.
+    pub(super) fn remove(&self, stream: &StreamId) {
+        let desk = self.0.write().unwrap_or_else(PoisonError::into_inner).remove(stream);
+        // After the lock is let go: undeclaring asks the network.
+        drop(desk);
+    }
+}
 
 /// Publishes until the engine's end of the channel is gone and all results are out.
 pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {

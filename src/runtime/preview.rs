@@ -1,12 +1,15 @@
 //! Pictures to look at: a stream's newest frame with its masks drawn over it, as JPEG, while somebody subscribes.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use anyhow::{Context as _, Result};
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use tracing::debug;
 
-use super::outbox::Desks;
+use super::outbox::{Desk, Desks};
 use crate::{
     frame::Frame,
     mask::{LabelMap, overlay},
@@ -23,14 +26,9 @@ pub(super) struct Easel(AtomicBool);
 /// done on a thread for such work, beside the engine's and the network's.
 pub(super) fn show(desks: &Desks, frame: Frame, labels: LabelMap) {
     let stream = frame.stream.clone();
-    let wanted =
-        desks.get(&stream).is_some_and(|desk| desk.publisher.wants_preview() && !desk.easel.0.swap(true, Relaxed));
-    if !wanted {
-        return;
-    }
-    let desks = desks.clone();
+    let wanted = |desk: &Arc<Desk>| desk.publisher.wants_preview() && !desk.easel.0.swap(true, Relaxed);
+    let Some(desk) = desks.get(&stream).filter(wanted) else { return };
     tokio::spawn(async move {
-        let Some(desk) = desks.get(&stream) else { return };
         let drawn = tokio::task::spawn_blocking(move || draw(&frame, &labels)).await;
         let shown = match drawn.context("This is a bug: drawing a preview panicked").flatten() {
             Ok(jpeg) => desk.publisher.publish_preview(jpeg).await.map_err(anyhow::Error::from),

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT end the daemon; SIGHUP has it read its configuration again.
 
 use std::io;
 
@@ -8,6 +8,23 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+}
+
+/// SIGHUP.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Takes the signal over from the system, which would end the process.
+    pub(super) fn install() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several at once are one. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// One of them.

@@ -9,16 +9,22 @@ use crate::{
 
 /// Every stream has as many turns in a round as its weight; a round ends when the streams that have a frame have used
 /// theirs up. While all waiting frames fit into one batch, weights change nothing.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Turns {
     weights: HashMap<StreamId, u32>,
     used: HashMap<StreamId, u32>,
 }
 
 impl Turns {
-    /// With the weight of each stream.
-    pub(super) fn new(weights: impl IntoIterator<Item = (StreamId, u32)>) -> Self {
-        Self { weights: weights.into_iter().collect(), used: HashMap::new() }
+    /// Serves `stream` by `weight` from now on.
+    pub(super) fn weigh(&mut self, stream: StreamId, weight: u32) {
+        self.weights.insert(stream, weight);
+    }
+
+    /// `stream` is no more.
+    pub(super) fn forget(&mut self, stream: &StreamId) {
+        self.weights.remove(stream);
+        self.used.remove(stream);
     }
 
     /// At most `max` waiting frames, at most one of each stream.
@@ -54,7 +60,8 @@ mod tests {
         let names: Vec<StreamId> = (0..weights.len()).map(|i| format!("s{i}").parse().unwrap()).collect();
         let inbox = Inbox::new(Metrics::new());
         let outlets: Vec<_> = names.iter().map(|name| inbox.add_stream(name)).collect();
-        let mut turns = Turns::new(names.iter().cloned().zip(weights.iter().copied()));
+        let mut turns = Turns::default();
+        names.iter().zip(weights).for_each(|(name, weight)| turns.weigh(name.clone(), *weight));
         let mut served = vec![0; weights.len()];
         for sequence in 0..batches as u64 {
             for (name, outlet) in names.iter().zip(&outlets) {

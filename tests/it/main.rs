@@ -22,6 +22,7 @@ mod prompting;
 mod prompts;
 mod publish;
 mod quality;
+mod reload;
 mod secrets;
 mod segment;
 mod shared;

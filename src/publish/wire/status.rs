@@ -90,7 +90,8 @@ impl Account {
 
     /// Whether each captured frame is in exactly one place.
     pub fn balances(&self) -> bool {
-        let sum = self.dropped().and_then(|n| n.checked_add(self.published)).and_then(|n| n.checked_add(self.in_flight));
+        let sum =
+            self.dropped().and_then(|n| n.checked_add(self.published)).and_then(|n| n.checked_add(self.in_flight));
         sum == Some(self.captured)
     }
 }
