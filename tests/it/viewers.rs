@@ -99,7 +99,7 @@ fn a_recording_outlives_the_reader_of_its_summary_and_a_signal() {
         let video = place.path().join("seen.mp4");
         let mut child = spawn(&["watch", "--connect", &endpoint, "--record", video.to_str().unwrap()]);
         // It begins with the first picture.
-        until("a recording", || place.path().read_dir().unwrap().next());
+        until("a recording", || place.path().read_dir().unwrap().next().map(drop));
         match end {
             "no reader" => drop(child.stdout.take()),
             name => signal(&child, name),
