@@ -77,7 +77,7 @@ fn the_second_crop_may_come_from_a_neighbouring_frame() {
         let still = CropConfig { jitter: 0.0, grey: 0.0, solarise: 0.0, local_count: 0, ..crops() };
         let crops = CropConfig { neighbours, ..still };
         let mut loader = Loader::open(&[source.clone()], &data, &crops, 50, 0, 0).unwrap();
-        let [first, second] = loader.next_batch().unwrap().crops.try_into().ok().unwrap_or_else(|_| panic!("not two"));
+        let [first, second] = loader.next_batch().unwrap().crops.try_into().ok().unwrap();
         let plane = first.size * first.size;
         let red = |crop: &CropBatch| -> Vec<f32> {
             let samples = crop.pixels.chunks(3 * plane);
