@@ -1,9 +1,10 @@
 //! Where frames wait for the engine: one slot per stream, and one bell for all of them.
 //!
-//! This is the only place in the daemon where a frame is dropped for being late. A live camera [`offer`](Outlet::offer)s:
-//! its newest frame replaces the one in the slot, and the displaced one is counted. A file that must lose nothing
-//! [`send`](Outlet::send)s: it waits until the slot is free.
-//! For each stream: captured = taken + superseded + stopping + in the slot.
+//! This is the only place in the daemon where a frame is dropped for being late, or let go because cameras outrun the
+//! engine. A live camera [`offer`](Outlet::offer)s: a frame above the stream's rate is let go at once, any other replaces the
+//! one in the slot; each is counted by its cause. A file that must lose nothing [`send`](Outlet::send)s: it waits until the
+//! slot is free.
+//! For each stream: captured = taken + paced + superseded + stopping + in the slot.
 
 use std::{
     collections::HashSet,
@@ -15,8 +16,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::stop::Stop;
 use crate::{
-    frame::{Frame, StreamId},
+    frame::{Frame, Size, StreamId},
     metrics::{DropCause, Metrics, Stage},
+    overload::Gate,
 };
 
 /// The engine's end: all streams' slots.
@@ -51,6 +53,25 @@ struct SlotState {
     frame: Option<Frame>,
     /// The stream was removed: what still arrives is dropped.
     closed: bool,
+    gate: Gate,
+    arrived: Arrived,
+}
+
+/// What has arrived of one stream since its slot was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Frames, those that were let go too.
+    pub frames: u64,
+    /// Size of the newest one, as the network sees it at full resolution or as the camera sent it.
+    pub size: Option<Size>,
+    /// They wait for the engine: none is let go.
+    pub patient: bool,
+}
+
+impl Arrived {
+    fn one(&mut self, frame: &Frame, patient: bool) {
+        *self = Self { frames: self.frames + 1, size: Some(frame.size), patient };
+    }
 }
 
 impl Slot {
@@ -123,6 +144,18 @@ impl Inbox {
         }
     }
 
+    /// What has arrived of each stream.
+    pub fn arrived(&self) -> Vec<(StreamId, Arrived)> {
+        self.streams().slots.iter().map(|slot| (slot.stream.clone(), slot.lock().arrived)).collect()
+    }
+
+    /// Lets at most `rate` frames a second of `stream` through from now on, evenly spaced, or all of them.
+    pub fn pace(&self, stream: &StreamId, rate: Option<f64>) {
+        if let Some(slot) = self.streams().slots.iter().find(|slot| slot.stream == *stream) {
+            slot.lock().gate.set(rate);
+        }
+    }
+
     fn ready(&self) -> bool {
         self.streams().slots.iter().any(|slot| slot.lock().frame.is_some())
     }
@@ -164,13 +197,19 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Puts `frame` in the slot at once. A frame that still waited there is dropped and counted as superseded.
+    /// Puts `frame` in the slot at once, unless it is above the stream's rate. A frame that still waited there is dropped
+    /// and counted as superseded.
     pub fn offer(&self, frame: Frame) {
         let displaced = {
             let mut state = self.slot.lock();
             if state.closed {
                 drop(state);
                 return self.dropped(DropCause::Stopping);
+            }
+            state.arrived.one(&frame, false);
+            if !state.gate.admits(frame.captured) {
+                drop(state);
+                return self.dropped(DropCause::Paced);
             }
             state.frame.replace(frame)
         };
@@ -193,6 +232,7 @@ impl Outlet {
                     break;
                 }
                 if state.frame.is_none() {
+                    state.arrived.one(&frame, true);
                     state.frame = Some(frame);
                     drop(state);
                     let _ = self.ring.try_send(());
@@ -220,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frame::Size;
+    use crate::frame::Quality;
 
     fn id(name: &str) -> StreamId {
         name.parse().unwrap()
@@ -238,6 +278,7 @@ mod tests {
             captured: Instant::now(),
             sequence,
             epoch: 0,
+            quality: Quality::FULL,
         }
     }
 
@@ -316,6 +357,34 @@ mod tests {
         assert_eq!(got, (0..200).collect::<Vec<_>>());
         assert_eq!(sender.join().unwrap(), 200);
         assert_eq!(metrics.book(&name).dropped(), 0);
+    }
+
+    #[test]
+    fn frames_above_the_rate_are_let_go_with_a_cause_of_their_own() {
+        let (metrics, name) = (Metrics::new(), id("a"));
+        let inbox = Inbox::new(metrics.clone());
+        let outlet = inbox.add_stream(&name);
+        let (start, mut taken) = (Instant::now(), Vec::new());
+        inbox.pace(&name, Some(10.0));
+        for sequence in 0..30 {
+            metrics.frame_captured(&name);
+            let captured = start + Duration::from_millis(sequence * 50);
+            outlet.offer(Frame { captured, ..frame(&name, sequence) });
+            taken.extend(inbox.take_batch(1).into_iter().map(|frame| frame.sequence));
+        }
+        assert_eq!(taken, (0..30).step_by(2).collect::<Vec<_>>());
+        let arrived = Arrived { frames: 30, size: Some(Size::new(1, 1)), patient: false };
+        assert_eq!(inbox.arrived(), [(name.clone(), arrived)]);
+        let book = metrics.book(&name);
+        let dropped: Vec<_> = book.drops().filter(|(.., count)| *count > 0).collect();
+        assert_eq!((dropped, book.balances()), (vec![(Stage::Ingest, DropCause::Paced, 15)], true));
+        // What waits is never let go, and a slot that is added anew starts open.
+        assert!((30..33).all(|i| outlet.send(frame(&name, i), &Stop::new()) && !inbox.take_batch(1).is_empty()));
+        let outlet = inbox.add_stream(&name);
+        assert!((0..3).all(|i| {
+            outlet.offer(frame(&name, i));
+            !inbox.take_batch(1).is_empty()
+        }));
     }
 
     #[test]

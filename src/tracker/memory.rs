@@ -116,6 +116,13 @@ impl Memories {
         }
     }
 
+    /// Replaces every remembered frame by what `other` makes of it.
+    pub fn change(&mut self, other: impl Fn(&Remembered) -> Remembered) {
+        for remembered in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+            *remembered = other(remembered);
+        }
+    }
+
     fn each(&mut self, mut edit: impl FnMut(&mut SoftLabels)) {
         for Remembered { memory, detail } in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
             edit(&mut memory.labels);
