@@ -7,7 +7,13 @@
 use std::sync::Arc;
 
 use super::{Tracker, memory::Remembered, track::Track};
-use crate::{backbone::Features, discover::motion::Background, frame::Size, propagate::Memory, refine::Regrid};
+use crate::{
+    backbone::{Features, Grid},
+    discover::motion::Background,
+    frame::Size,
+    propagate::Memory,
+    refine::Regrid,
+};
 
 impl Tracker {
     /// Brings the memory to the grid of `features` where the picture, of `source` size, is as large as it was. Whether it
@@ -19,7 +25,7 @@ impl Tracker {
         }
         let regrid = Regrid::new(previous.grid, features.grid);
         self.previous = Some(Arc::new(regrid.features(previous)));
-        self.memories.change(|remembered| resampled(&regrid, remembered));
+        self.memories.follow_grid(features.grid);
         self.tracks.iter_mut().for_each(|track| track.follow_grid(&regrid));
         self.background = Background::new();
         self.previous_changed.clear();
@@ -28,15 +34,18 @@ impl Tracker {
     }
 }
 
-/// A remembered frame on the other grid.
-fn resampled(regrid: &Regrid, Remembered { memory, detail }: &Remembered) -> Remembered {
-    let features = Arc::new(regrid.features(&memory.features));
-    match detail {
-        None => Remembered { memory: Memory { features, labels: regrid.labels(&memory.labels) }, detail: None },
-        Some((colours, cells)) => {
-            let (labels, cells) = regrid.cells(&memory.labels, cells);
-            let detail = Some((Arc::new(regrid.colours(colours)), cells));
-            Remembered { memory: Memory { features, labels }, detail }
+impl Remembered {
+    /// The same on another grid, from what it is here.
+    pub(super) fn on(&self, grid: Grid) -> Self {
+        let Memory { features, labels } = &self.memory;
+        let regrid = Regrid::new(features.grid, grid);
+        let features = Arc::new(regrid.features(features));
+        match &self.detail {
+            None => Self::seen(Memory { features, labels: regrid.labels(labels) }, None),
+            Some((colours, cells)) => {
+                let (labels, cells) = regrid.cells(labels, cells);
+                Self::seen(Memory { features, labels }, Some((Arc::new(regrid.colours(colours)), cells)))
+            }
         }
     }
 }
