@@ -137,10 +137,13 @@ impl Memories {
                 Some(native) => native,
                 None => Box::new(Remembered::seen(kept.memory.clone(), kept.detail.clone())),
             };
-            *kept = if native.memory.features.grid == grid {
-                *native
-            } else {
-                Remembered { native: Some(native), ..kept.on(grid) }
+            *kept = match native.memory.features.grid == grid {
+                true => *native,
+                // From what was seen, whatever grids came between.
+                false => {
+                    let here = native.on(grid);
+                    Remembered { native: Some(native), ..here }
+                }
             };
         }
     }
