@@ -233,12 +233,13 @@ impl Backbone {
     }
 
     /// The size that the network sees `frame` at: as it is where ingest has scaled it, which knows of pixels that are
-    /// not square.
+    /// not square; smaller where its quality has a lower level.
     pub fn input_size_of(&self, frame: &Frame) -> Size {
         let Size { width, height } = frame.size;
         let whole = |side: u32| side > 0 && side.is_multiple_of(self.resolution.multiple);
         let scaled = frame.size != frame.source && whole(width) && whole(height);
-        if scaled { frame.size } else { self.input_size(frame.source) }
+        let full = if scaled { frame.size } else { self.input_size(frame.source) };
+        if frame.quality.level < 1.0 { self.resolution.at(frame.quality.level).fit(full) } else { full }
     }
 
     /// Features of a prepared batch, one per image, with what discovery needs where `discovery`.

@@ -102,6 +102,21 @@ impl Engine {
         Ok(tracker.prompt(prompt)?)
     }
 
+    /// Patches that the network sees of `frame`, by its quality.
+    pub fn patches_of(&self, frame: &Frame) -> usize {
+        self.patches_in(self.backbone.input_size_of(frame))
+    }
+
+    /// Patches that the network would see of frames of `size` at a level.
+    pub fn patches_at(&self, size: Size, level: f64) -> usize {
+        self.patches_in(self.backbone.resolution().at(level).fit(size))
+    }
+
+    fn patches_in(&self, input: Size) -> usize {
+        let patch = self.backbone.architecture().patch.max(1) as u32;
+        Size::new(input.width / patch, input.height / patch).area()
+    }
+
     /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
     ///
     /// Frames of one input size go through the network as one batch. `on_stage` is called as each

@@ -17,6 +17,7 @@ pub mod kernels;
 pub mod model;
 
 pub mod ingest;
+pub mod overload;
 pub mod preprocess;
 
 pub mod attention;

@@ -18,6 +18,7 @@ use crate::{
     admin::AdminConfig,
     backbone::BackboneConfig,
     frame::StreamId,
+    overload::OverloadConfig,
     publish::{PublishConfig, PublishError},
     tracker::TrackerConfig,
 };
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[runtime]`: batches and stopping.
     pub runtime: RuntimeConfig,
+    /// `[overload]`: what is given up when cameras outrun the engine.
+    pub overload: OverloadConfig,
     /// `[streams.NAME]`: the cameras.
     pub streams: BTreeMap<StreamId, StreamConfig>,
 }
@@ -165,6 +168,7 @@ impl Config {
         }
         self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
         self.model.validate().map_err(|(key, message)| (format!("model.{key}"), message))?;
+        self.overload.validate().map_err(|(key, message)| (format!("overload.{key}"), message))?;
         self.tracker.validate().map_err(|(key, message)| (format!("tracker.{key}"), message))?;
         let unnamed = |e: PublishError| e.to_string().trim_start_matches("publish: ").to_owned();
         self.publish.validate().map_err(|e| ("publish".to_owned(), unnamed(e)))?;

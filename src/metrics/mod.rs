@@ -22,7 +22,7 @@ use prometheus_client::{
 
 pub use books::{Book, DROPS};
 
-use crate::frame::StreamId;
+use crate::frame::{Quality, StreamId};
 use books::Books;
 
 /// A step of a frame's way, for latencies and drops.
@@ -64,6 +64,8 @@ impl Stage {
 pub enum DropCause {
     /// A newer frame of the same stream arrived before the engine was free.
     Superseded,
+    /// The cameras outrun the engine: it was above its stream's rate, and let go before it could wait for anything.
+    Paced,
     /// The frame could not be read (wrong size, short buffer).
     Unreadable,
     /// The engine failed on it.
@@ -113,6 +115,9 @@ struct Families {
     reconnects: Family<CauseLabels, Counter>,
     discoveries: Family<StreamLabels, Counter>,
     coarsened: Family<StreamLabels, Counter>,
+    level: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    rate_limit: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    load: Gauge<f64, std::sync::atomic::AtomicU64>,
     prompts: Family<CauseLabels, Counter>,
     /// The labels in use in `reconnects` and `prompts`, which cannot be asked for them.
     causes: Mutex<BTreeSet<CauseLabels>>,
@@ -157,6 +162,9 @@ impl Metrics {
             reconnects: Family::default(),
             discoveries: Family::default(),
             coarsened: Family::default(),
+            level: Family::default(),
+            rate_limit: Family::default(),
+            load: Gauge::default(),
             prompts: Family::default(),
             causes: Mutex::default(),
         };
@@ -173,6 +181,21 @@ impl Metrics {
         registry.register("reconnects", "Pipelines rebuilt, by cause", f.reconnects.clone());
         registry.register("discoveries", "Frames on which instances were searched for", f.discoveries.clone());
         registry.register("messages_coarsened", "Mask messages simplified to fit the size limit", f.coarsened.clone());
+        registry.register(
+            "stream_level",
+            "The network's resolution, as a share of the configured one",
+            f.level.clone(),
+        );
+        registry.register(
+            "stream_rate_limit",
+            "Frames a second that a stream is held to; absent where it is not held back",
+            f.rate_limit.clone(),
+        );
+        registry.register(
+            "engine_load",
+            "Share of the engine's time that all arriving frames would take; above 1 the cameras outrun it",
+            f.load.clone(),
+        );
         registry.register("prompts", "Prompts received, by outcome", f.prompts.clone());
         f.registry = registry;
         Self(Arc::new(f))
@@ -212,6 +235,8 @@ impl Metrics {
         families.up.remove(&of(stream));
         families.discoveries.remove(&of(stream));
         families.coarsened.remove(&of(stream));
+        families.level.remove(&of(stream));
+        families.rate_limit.remove(&of(stream));
         let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
         for labels in seen.extract_if(.., |labels| labels.stream == stream.as_str()) {
             families.reconnects.remove(&labels);
@@ -252,6 +277,20 @@ impl Metrics {
     /// A mask message of `stream` was simplified to fit the size limit.
     pub fn message_coarsened(&self, stream: &StreamId) {
         self.0.coarsened.get_or_create(&of(stream)).inc();
+    }
+
+    /// From now on `stream` is seen with this quality.
+    pub fn quality(&self, stream: &StreamId, quality: Quality) {
+        self.0.level.get_or_create(&of(stream)).set(quality.level);
+        match quality.rate {
+            Some(rate) => drop(self.0.rate_limit.get_or_create(&of(stream)).set(rate)),
+            None => drop(self.0.rate_limit.remove(&of(stream))),
+        }
+    }
+
+    /// Everything that arrives would take `load` of the engine's time.
+    pub fn engine_load(&self, load: f64) {
+        self.0.load.set(load);
     }
 
     /// A prompt for `stream` ended in `outcome` (a short fixed word: accepted, refused).

@@ -21,6 +21,9 @@
 //!
 //! Two gaps can be seen by a subscriber, and they mean different things: a jump of `number` is a message lost on the way,
 //! a jump of `sequence` alone is frames that the daemon dropped because it was slower than the camera.
+//!
+//! Where cameras outrun the engine, `quality` says on each masks message and in each status what was given up: first
+//! frames (`rate`), then resolution (`level`).
 
 mod status;
 
@@ -32,7 +35,7 @@ pub use status::{Account, Drops, State, Status, StatusMessage, drops};
 
 use super::keys::Site;
 use crate::{
-    frame::{Frame, Size, StreamId},
+    frame::{Frame, Quality, Size, StreamId},
     instance::{Instance, Prompt, TrackEvent},
 };
 
@@ -110,6 +113,10 @@ pub struct MasksMessage {
     pub frame: Size,
     /// Whether new instances were searched for in this frame.
     pub discovered: bool,
+    /// How much was seen: `level`, the network's resolution as a share of the configured one, and `rate`, the frames a
+    /// second that the stream is held to. `{"level":1.0}` unless cameras outrun the engine.
+    #[serde(default)]
+    pub quality: Quality,
     /// The instances seen; an instance that is out of sight but not ended is left out.
     pub instances: Vec<Instance>,
     /// Set where masks were simplified to fit the size limit: edges are on a grid of this many pixels.
@@ -147,6 +154,7 @@ impl MasksMessage {
             model: model.to_owned(),
             frame: frame.source,
             discovered,
+            quality: frame.quality,
             instances,
             coarsened: None,
             omitted: 0,

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{fleet::News, rate::OncePerSecond, turns::Turns};
+use super::{fleet::News, pace::Pace, rate::OncePerSecond, turns::Turns};
 use crate::{
     admin::Health,
     backbone::{Backbone, BackboneConfig},
@@ -21,6 +21,7 @@ use crate::{
     ingest::{Inbox, Stop},
     mask::LabelMap,
     metrics::{DropCause, Metrics, Stage},
+    overload::OverloadConfig,
     publish::PromptRequest,
     tracker::TrackerConfig,
 };
@@ -55,6 +56,7 @@ pub(super) type Orders = mpsc::UnboundedSender<Order>;
 pub(super) struct Work {
     pub(super) inbox: Inbox,
     pub(super) max_batch: usize,
+    pub(super) overload: OverloadConfig,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     /// Where a first mask that does not fit is reported.
     pub(super) tell: mpsc::Sender<News>,
@@ -147,12 +149,14 @@ fn live(
 impl Work {
     fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
         let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
+        let mut pace = Pace::new(self.overload.clone(), Instant::now());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
         while !self.abandon.is_set() {
             let waiting = self.inbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
-            self.obey(&mut engine, &mut turns, &mut first_masks);
+            self.obey(&mut engine, &mut turns, &mut pace, &mut first_masks);
             self.answer_prompts(&mut engine);
+            pace.look(Instant::now(), &self.inbox, |size, level| engine.patches_at(size, level), metrics);
             if !waiting {
                 health.beat();
                 if self.drain.is_set() {
@@ -160,14 +164,17 @@ impl Work {
                 }
                 continue;
             }
-            let frames = turns.take(&self.inbox, self.max_batch);
+            let mut frames = turns.take(&self.inbox, self.max_batch);
+            pace.stamp(&mut frames);
+            let patches = frames.iter().map(|frame| engine.patches_of(frame)).sum();
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 if let Some(labels) = first_masks.remove(&frame.stream) {
                     self.begin_from_mask(&mut engine, frame, labels);
                 }
             }
-            let (mut since, mut part_since) = (Instant::now(), Instant::now());
+            let begun = Instant::now();
+            let (mut since, mut part_since) = (begun, begun);
             let results = engine.step(frames, &mut |stage| {
                 let now = Instant::now();
                 if stage.is_part() {
@@ -178,6 +185,8 @@ impl Work {
                 }
                 part_since = now;
             });
+            let now = Instant::now();
+            pace.worked(now, patches, now - begun);
             for result in results {
                 match result {
                     Ok(result) => {
@@ -214,7 +223,13 @@ impl Work {
         }
     }
 
-    fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, first_masks: &mut HashMap<StreamId, LabelMap>) {
+    fn obey(
+        &mut self,
+        engine: &mut Engine,
+        turns: &mut Turns,
+        pace: &mut Pace,
+        first_masks: &mut HashMap<StreamId, LabelMap>,
+    ) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Serve { stream, weight, first_mask } => {
@@ -222,12 +237,14 @@ impl Work {
                     if let Some(labels) = first_mask {
                         first_masks.insert(stream.clone(), labels);
                     }
+                    pace.weigh(&stream, weight);
                     turns.weigh(stream, weight);
                 }
                 Order::Forget(stream) => {
                     engine.remove_stream(&stream);
                     first_masks.remove(&stream);
                     turns.forget(&stream);
+                    pace.forget(&stream);
                 }
             }
         }

@@ -365,6 +365,7 @@ impl Fleet {
             state: stream.state,
             reason: stream.reason.clone(),
             fps: desk.fps(),
+            quality: desk.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,

@@ -15,6 +15,7 @@ mod engine_thread;
 mod fleet;
 pub mod ledger;
 mod outbox;
+mod pace;
 mod preview;
 mod rate;
 mod reload;
@@ -151,6 +152,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let work = Work {
         inbox,
         max_batch: config.runtime.max_batch,
+        overload: config.overload.clone(),
         orders: ordered,
         tell: fleet.teller(),
         prompts,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     engine::FrameResult,
-    frame::StreamId,
+    frame::{Quality, StreamId},
     metrics::{DropCause, Metrics, Stage},
     publish::StreamPublisher,
 };
@@ -25,16 +25,27 @@ pub(super) struct Desk {
     pub(super) publisher: StreamPublisher,
     pub(super) easel: Easel,
     rate: Mutex<Rate>,
+    quality: Mutex<Quality>,
 }
 
 impl Desk {
     pub(super) fn new(publisher: StreamPublisher) -> Self {
-        Self { publisher, easel: Easel::default(), rate: Mutex::default() }
+        Self { publisher, easel: Easel::default(), rate: Mutex::default(), quality: Mutex::default() }
     }
 
     /// Published frames a second as of now.
     pub(super) fn fps(&self) -> f64 {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).per_second(Instant::now())
+    }
+
+    /// That of the newest published frame.
+    pub(super) fn quality(&self) -> Quality {
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self, now: Instant, quality: Quality) {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner) = quality;
     }
 }
 
@@ -78,7 +89,7 @@ pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks:
             Ok(_) => {
                 metrics.frame_published(&frame.stream);
                 metrics.stage_took(Stage::Total, frame.captured.elapsed());
-                desk.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
+                desk.published(now, frame.quality);
                 None
             }
             Err(error) => {

@@ -9,6 +9,7 @@ mod config;
 mod look;
 mod memory;
 mod prompt;
+mod regrid;
 mod scene;
 mod search;
 mod select;
@@ -193,6 +194,7 @@ impl Tracker {
                 salient: vec![],
             };
         }
+        self.follow_grid(&features, source);
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
         let search = self.due && self.config.discovery;

@@ -12,8 +12,8 @@ use crate::{
 /// A discovered instance that loses this share of its patches to a prompt was the prompt's.
 const REPLACED: f32 = 0.6;
 impl Tracker {
-    /// After a scene cut, or when the grid is another, labels cannot be carried: given instances are looked for by
-    /// what they look like, all others end. After a change of grid, every instance is looked for.
+    /// After a scene cut, or when the picture has another size, labels cannot be carried: given instances are looked for by
+    /// what they look like, all others end. After a change of size, every instance is looked for.
     pub(super) fn carry_over_cut(&mut self, step: &mut Step) {
         let Some(previous) = self.previous.clone() else { return };
         let features = step.features.clone();

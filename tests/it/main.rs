@@ -18,6 +18,7 @@ mod hostile;
 mod identity;
 mod imports;
 mod ingest;
+mod overload;
 mod prompting;
 mod prompts;
 mod publish;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use maskd::{
-    frame::{Frame, Size, StreamId},
+    frame::{Frame, Quality, Size, StreamId},
     instance::{EndCause, Instance, Prompt, TrackEvent},
     mask::{LabelMap, Rle},
     metrics::Metrics,
@@ -50,6 +50,7 @@ pub fn frame(sequence: u64, size: Size) -> Frame {
         captured: Instant::now(),
         sequence,
         epoch: 2,
+        quality: Quality::FULL,
     }
 }
 
