@@ -113,12 +113,3 @@ pub(super) fn round_across(first: __m512, second: __m512) -> __m512i {
 pub(super) fn lanes(count: usize) -> __mmask16 {
     if count >= LANES { !0 } else { (1 << count) - 1 }
 }
-
-/// The nearest bfloat16, ties to even.
-pub(super) fn round_one(x: f32) -> u16 {
-    let bits = x.to_bits();
-    if x.is_nan() {
-        return (bits >> 16) as u16 | 0x40;
-    }
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}

@@ -1,8 +1,10 @@
 //! Weights rounded to bfloat16 once at load, in the order in which the tiles read them.
 
+use half::bf16;
+
 use super::{
     super::buffer::Buffer,
-    dot::{LANES, PANEL, round_one},
+    dot::{LANES, PANEL},
 };
 
 /// Pairs of a row of `values`: rounded up, so that rows are whole vectors of pairs.
@@ -32,14 +34,8 @@ impl Packed {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
         assert!(inputs * outputs == weight.len() && group > 0 && outputs.is_multiple_of(group), "packing: sizes");
-        let mut packed = Self {
-            inputs,
-            outputs,
-            pairs: pairs(inputs),
-            group,
-            panels: Buffer::zeros(0),
-            bias: Buffer::zeros(0),
-        };
+        let mut packed =
+            Self { inputs, outputs, pairs: pairs(inputs), group, panels: Buffer::zeros(0), bias: Buffer::zeros(0) };
         packed.panels = Buffer::zeros(packed.panels() * packed.pairs * PANEL);
         packed.bias = Buffer::zeros(packed.panels() * PANEL);
         for panel in 0..packed.panels() {
@@ -49,7 +45,7 @@ impl Packed {
                 let scale = scale.map_or(1.0, |s| s[n]);
                 packed.bias[panel * PANEL + lane] = bias[n] * scale;
                 for (k, two) in weight[n * inputs..(n + 1) * inputs].chunks(2).enumerate() {
-                    let half = |i: usize| two.get(i).map_or(0, |w| u32::from(round_one(w * scale)));
+                    let half = |i: usize| two.get(i).map_or(0, |w| u32::from(bf16::from_f32(w * scale).to_bits()));
                     packed.panels[(panel * packed.pairs + k) * PANEL + lane] = f32::from_bits(half(0) | half(1) << 16);
                 }
             }
