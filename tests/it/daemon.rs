@@ -103,6 +103,9 @@ fn every_fault_has_its_exit_code_and_its_line() {
         fails(&["run", "-c", &file, "-w", weights], code, &["zenoh_config", named]);
     }
 
+    let half = write("half.toml", b"[model]\ndevice = 'cpu'\nprecision = 'f16'\n[streams.a]\nkind = 'test'\n");
+    fails(&["check", "-c", &half, "-w", weights], 64, &["model.precision = \"f16\"", "needs a GPU"]);
+
     fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
