@@ -15,11 +15,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bench;
+mod camera;
 mod fault;
+mod film;
+mod network;
 mod outcome;
 mod proxy;
+mod rig;
 mod rtp;
 mod table;
+mod watch;
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the other test binary, which uses the rest")]

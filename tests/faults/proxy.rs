@@ -4,9 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use maskd::publish::wire::unix_ns;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::{
@@ -52,7 +53,7 @@ pub struct Proxy {
     link: watch::Sender<Link>,
     /// Counts up, with how: each connection that sees it change ends.
     end: watch::Sender<(u64, End)>,
-    keys: Arc<Mutex<Option<Instant>>>,
+    keys: Arc<Mutex<Option<u64>>>,
     listener: Option<JoinHandle<()>>,
     runtime: Runtime,
 }
@@ -63,7 +64,7 @@ struct Shared {
     camera: SocketAddr,
     link: watch::Receiver<Link>,
     end: watch::Receiver<(u64, End)>,
-    keys: Arc<Mutex<Option<Instant>>>,
+    keys: Arc<Mutex<Option<u64>>>,
 }
 
 impl Proxy {
@@ -109,8 +110,8 @@ impl Proxy {
         *self.keys.lock().unwrap() = None;
     }
 
-    /// When the first whole start of a key frame passed since it was last asked to watch.
-    pub fn key_frame(&self) -> Option<Instant> {
+    /// When the start of a key frame first passed since it was last asked to watch (nanoseconds since the Unix epoch).
+    pub fn key_frame(&self) -> Option<u64> {
         *self.keys.lock().unwrap()
     }
 }
@@ -166,7 +167,7 @@ async fn carry(daemon: TcpStream, shared: Shared) {
     let to_daemon = pump(&camera, &daemon, shared.link.clone(), move |link, bytes| {
         wire.spoil(link, bytes);
         if link != Link::Babble && wire.keys.passed(bytes) {
-            seen.lock().unwrap().get_or_insert_with(Instant::now);
+            seen.lock().unwrap().get_or_insert_with(unix_ns);
         }
     });
     tokio::select! {
