@@ -1,6 +1,6 @@
 //! A fault, and the list of all.
 
-use super::{network, outcome::Outcome};
+use super::{behaviour, network, outcome::Outcome};
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +29,23 @@ pub struct Fault {
     pub run: fn(Scale) -> Vec<Outcome>,
 }
 
+/// The fault of a camera that [`rig::run`](super::rig::run) makes out of a [`Break`](super::rig::Break).
+macro_rules! fault {
+    ($name:literal, $what:literal, $break:expr) => {
+        Fault { name: $name, what: $what, run: |scale| $crate::rig::run($break, scale) }
+    };
+}
+pub(crate) use fault;
+
+/// Makes one happen once: what its test does.
+pub fn once(name: &str) {
+    let fault = all().into_iter().find(|fault| fault.name == name).unwrap();
+    (fault.run)(Scale::TEST);
+}
+
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Fault> {
-    let lists: [&[Fault]; 1] = [network::FAULTS];
+    let lists: [&[Fault]; 2] = [network::FAULTS, behaviour::FAULTS];
     lists.concat()
 }
 
