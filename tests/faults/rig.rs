@@ -27,7 +27,11 @@ pub const BAD: &str = "bad";
 /// Correct masks one after the other that make a camera well.
 const STEADY: usize = 4;
 /// How long the others are watched in calm.
-const CALM: Duration = Duration::from_millis(1500);
+const CALM: Duration = Duration::from_millis(800);
+/// Masks that stay correct for so long have come back...
+const LASTING_NS: u64 = 1_000_000_000;
+/// ...where none of them kept the next waiting for longer than this.
+const GAP_NS: u64 = 700_000_000;
 
 /// Everything. Dropped, it is gone.
 pub struct Rig {
@@ -126,6 +130,22 @@ impl Rig {
         seen.len() >= STEADY && seen[seen.len() - STEADY..].iter().all(|seen| seen.correct)
     }
 
+    /// The first of the correct masks since a time that have not been interrupted since then, once they have lasted.
+    fn recovered(&self, since: u64, newer_than: Option<u32>) -> Option<Seen> {
+        let size = self.camera.size();
+        let good = |seen: &Seen| seen.correct && seen.size == size && newer_than.is_none_or(|epoch| seen.epoch > epoch);
+        let mut later = unix_ns();
+        let mut first = None;
+        for seen in self.watch.since(BAD, since).into_iter().rev() {
+            if !good(&seen) || later.saturating_sub(seen.received) > GAP_NS {
+                break;
+            }
+            later = seen.received;
+            first = Some(seen);
+        }
+        first.filter(|first| unix_ns().saturating_sub(first.received) > LASTING_NS)
+    }
+
     fn about(&self) -> String {
         let now = unix_ns();
         let line = |seen: &Seen| {
@@ -159,18 +179,10 @@ impl Rig {
         (fault.ends)(self);
         self.proxy.watch_for_key_frame();
         let end = unix_ns();
-        self.until("a correct mask after the fault", |rig| {
-            rig.watch
-                .since(BAD, end)
-                .iter()
-                .any(|seen| seen.correct && (fault.epoch != Epoch::New || seen.epoch > epoch))
-        });
+        let newer_than = (fault.epoch == Epoch::New).then_some(epoch);
+        self.until("masks that are correct again", |rig| rig.recovered(end, newer_than).is_some());
+        let first = self.recovered(end, newer_than).unwrap();
         let seen = self.watch.since(BAD, start);
-        let first =
-            seen.iter().find(|s| s.received > end && s.correct && (fault.epoch != Epoch::New || s.epoch > epoch));
-        let first = first.unwrap().clone();
-        self.until("masks that stay correct", |rig| rig.is_well(first.received));
-
         let after = self.books();
         let made = (first.received - start) as f64 / 1e9 * f64::from(RATE);
         let got = seen.iter().filter(|seen| seen.received <= first.received).count() as u64;
