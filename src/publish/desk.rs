@@ -18,7 +18,7 @@ use super::{
     cause,
     wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError},
 };
-use crate::{frame::StreamId, instance::Prompt, metrics::Metrics};
+use crate::{frame::StreamId, instance::Prompt, metrics::Metrics, pulse::Pulse};
 
 /// Questions that may wait for the desk; those above are not answered.
 const WAITING_ASKS: usize = 64;
@@ -73,14 +73,18 @@ pub(super) enum Ask {
 }
 
 /// Opens the desk on the current tokio runtime.
-pub(super) fn open(metrics: Metrics) -> (mpsc::Sender<Ask>, mpsc::Receiver<PromptRequest>) {
+pub(super) fn open(metrics: Metrics, pulse: Pulse) -> (mpsc::Sender<Ask>, mpsc::Receiver<PromptRequest>) {
     let (asks, mut asked) = mpsc::channel(WAITING_ASKS);
     let (prompts, prompted) = mpsc::channel(WAITING_PROMPTS);
     let desk = Desk { prompts, metrics };
     // Ends when the session that asks is gone.
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
+            pulse.beat();
             desk.answer(ask).await;
+            if asked.is_empty() {
+                pulse.rest();
+            }
         }
     });
     (asks, prompted)

@@ -15,8 +15,9 @@ use super::{
     reload::Reload,
     service,
     signals::{Hangups, Signals},
+    watchdog,
 };
-use crate::{admin::Health, ingest::Stop, publish::Publisher};
+use crate::{admin::Health, ingest::Stop, publish::Publisher, pulse::Pulse};
 
 /// What the running daemon holds.
 pub(super) struct Daemon {
@@ -27,6 +28,7 @@ pub(super) struct Daemon {
     pub(super) fleet: Fleet,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) health: Arc<Health>,
+    pub(super) pulse: Pulse,
     /// How the engine thread ends; taken once it has.
     pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
     /// The publishing task; taken once it has ended.
@@ -47,11 +49,10 @@ pub(super) enum Why {
 }
 
 impl Daemon {
-    /// Hears the cameras, reports every `status_every`, feeds the watchdog; until there is a reason to stop.
+    /// Hears the cameras, reports every `status_every`; until there is a reason to stop.
     pub(super) async fn watch(&mut self, status_every: Duration) -> Why {
         let mut report = steady(status_every);
-        let mut second = steady(service::watchdog_interval().unwrap_or(Duration::MAX).min(Duration::from_secs(1)));
-        let mut stuck = false;
+        let mut second = steady(watchdog::beat_every(self.health.pulses().limit()));
         loop {
             tokio::select! {
                 signal = self.signals.next() => return Why::Signal(signal.name),
@@ -73,17 +74,11 @@ impl Daemon {
                     self.tell_service();
                 }
                 _ = second.tick() => {
+                    self.pulse.beat();
                     self.fleet.measure();
                     self.fleet.let_go();
                     if self.reload.file_changed() {
                         self.read_again("the file has changed").await;
-                    }
-                    if self.health.alive() {
-                        service::watchdog();
-                        stuck = false;
-                    } else if !std::mem::replace(&mut stuck, true) {
-                        let seconds = self.health.silence().as_secs();
-                        error!(seconds, "the engine gives no sign of life");
                     }
                 }
             }
@@ -98,6 +93,8 @@ impl Daemon {
             Why::Fatal(error) => error!("stopping: {error:#}"),
         }
         self.health.stopping();
+        // Bounded by the grace time, not by the watchdog.
+        self.pulse.rest();
         service::stopping("draining");
         let Self { signals, fleet, news, end, outbox, drain, abandon, .. } = self;
         fleet.stop();
@@ -151,8 +148,9 @@ impl Daemon {
     }
 
     fn tell_service(&self) {
-        let (up, all) = self.fleet.up();
-        service::status(&format!("{up} of {all} streams up"));
+        let summary = self.fleet.summary();
+        let line = watchdog::told(&self.health.stuck()).map_or(summary.clone(), |stuck| format!("{stuck} ({summary})"));
+        service::status(&line);
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,6 @@ use tracing::{error, info, warn};
 
 use super::{fleet::News, rate::OncePerSecond, turns::Turns};
 use crate::{
-    admin::Health,
     backbone::{Backbone, BackboneConfig},
     engine::{Engine, Failure, FrameResult},
     frame::{Frame, Resolution, StreamId},
@@ -22,6 +20,7 @@ use crate::{
     mask::LabelMap,
     metrics::{DropCause, Metrics, Stage},
     publish::PromptRequest,
+    pulse::{Caller, Pulse},
     tracker::TrackerConfig,
 };
 
@@ -60,6 +59,8 @@ pub(super) struct Work {
     pub(super) tell: mpsc::Sender<News>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,
     pub(super) results: mpsc::Sender<FrameResult>,
+    /// Told that there is a result.
+    pub(super) publisher: Caller,
     /// No more frames will come: end when the mailbox is empty.
     pub(super) drain: Stop,
     /// The grace time is over: end now.
@@ -80,14 +81,14 @@ pub(super) struct EngineThread {
 pub(super) fn spawn(
     model: BackboneConfig,
     tracker: TrackerConfig,
-    health: Arc<Health>,
+    pulse: Pulse,
     metrics: Metrics,
 ) -> Result<EngineThread> {
     let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
         // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
-        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, &health, &metrics)));
+        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, pulse, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -105,7 +106,7 @@ fn live(
     tracker: TrackerConfig,
     loaded: oneshot::Sender<Result<Loaded>>,
     started: oneshot::Receiver<Work>,
-    health: &Health,
+    pulse: Pulse,
     metrics: &Metrics,
 ) -> Result<()> {
     let loading = Instant::now();
@@ -127,7 +128,6 @@ fn live(
                 seconds = loading.elapsed().as_secs_f32(),
                 "model loaded"
             );
-            health.beat();
             if loaded.send(Ok(about)).is_err() {
                 return Ok(());
             }
@@ -139,22 +139,23 @@ fn live(
         }
     };
     match started.blocking_recv() {
-        Ok(work) => work.run(engine, health, metrics),
+        Ok(work) => work.run(engine, &pulse, metrics),
         Err(_) => Ok(()),
     }
 }
 
 impl Work {
-    fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
+    fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
         let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
+        pulse.beat();
         while !self.abandon.is_set() {
             let waiting = self.inbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
             self.obey(&mut engine, &mut turns, &mut first_masks);
             self.answer_prompts(&mut engine);
             if !waiting {
-                health.beat();
+                pulse.beat();
                 if self.drain.is_set() {
                     break;
                 }
@@ -182,7 +183,7 @@ impl Work {
                 match result {
                     Ok(result) => {
                         // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
-                        health.beat();
+                        pulse.beat();
                         if result.discovered {
                             metrics.discovered(&result.frame.stream);
                         }
@@ -203,7 +204,7 @@ impl Work {
     /// To the publisher, if it has room: the engine never waits for the network.
     fn pass_on(&self, result: FrameResult, metrics: &Metrics, busy: &mut OncePerSecond) {
         let (result, cause) = match self.results.try_send(result) {
-            Ok(()) => return,
+            Ok(()) => return self.publisher.call(),
             Err(mpsc::error::TrySendError::Full(result)) => (result, DropCause::PublisherBusy),
             Err(mpsc::error::TrySendError::Closed(result)) => (result, DropCause::Stopping),
         };

@@ -18,6 +18,7 @@ use crate::{
     frame::StreamId,
     metrics::{DropCause, Metrics, Stage},
     publish::StreamPublisher,
+    pulse::Pulse,
 };
 
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
@@ -60,9 +61,19 @@ impl Desks {
 }
 
 /// Publishes until the engine's end of the channel is gone and all results are out.
-pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
+pub(super) async fn publish_all(
+    mut results: mpsc::Receiver<FrameResult>,
+    desks: Desks,
+    metrics: Metrics,
+    pulse: Pulse,
+) {
     let mut failures = OncePerSecond::default();
-    while let Some(result) = results.recv().await {
+    loop {
+        if results.is_empty() {
+            pulse.rest();
+        }
+        let Some(result) = results.recv().await else { break };
+        pulse.beat();
         let FrameResult { frame, labels, instances, events, discovered, .. } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
