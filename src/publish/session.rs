@@ -15,7 +15,7 @@ use zenoh_ext::AdvancedPublisher;
 use super::{
     PublishConfig, PublishError, cause,
     config::{opening, shown},
-    desk::{self, Ask, PromptRequest},
+    desk::{self, Ask, PromptRequest, ReloadRequest},
     keys::{self, Site},
     refused,
     stream::StreamPublisher,
@@ -59,6 +59,8 @@ pub struct Publisher {
     _alive: LivelinessToken,
     resolved: Arc<Mutex<Arc<str>>>,
     _config: Queryable<()>,
+    reloads: Option<mpsc::Receiver<ReloadRequest>>,
+    _control: Option<Queryable<()>>,
 }
 
 impl Publisher {
@@ -85,7 +87,7 @@ impl Publisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let (asks, prompts) = desk::open(metrics.clone(), pulses.stage("queries"));
+        let (asks, prompts, reloads) = desk::open(metrics.clone(), pulses.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -104,6 +106,11 @@ impl Publisher {
             .await
             .map_err(refused("the configuration's queryable"))?;
 
+        let control = match config.control {
+            true => Some(take_reloads(&session, &site, asks.clone()).await?),
+            false => None,
+        };
+
         let shared = Shared {
             session,
             site,
@@ -114,7 +121,20 @@ impl Publisher {
             asks,
             letters: open_letters(pulses.stage("events")),
         };
-        Ok((Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable }, prompts))
+        let publisher = Self {
+            shared: Arc::new(shared),
+            _alive: alive,
+            resolved,
+            _config: config_queryable,
+            reloads: Some(reloads),
+            _control: control,
+        };
+        Ok((publisher, prompts))
+    }
+
+    /// Where those come out who want the configuration to be read again; for the first who asks.
+    pub fn reloads(&mut self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        self.reloads.take()
     }
 
     /// Answers queries for the configuration with `resolved` from now on.
@@ -142,6 +162,14 @@ impl Publisher {
             tracing::warn!("zenoh did not close cleanly: {}", cause(&e));
         }
     }
+}
+
+async fn take_reloads(session: &Session, site: &Site, desk: mpsc::Sender<Ask>) -> Result<Queryable<()>, PublishError> {
+    session
+        .declare_queryable(keys::daemon_reload(site))
+        .callback(move |query| drop(desk.try_send(Ask::Reload(query))))
+        .await
+        .map_err(refused("the control queryable"))
 }
 
 /// One task sends what may block (events and status), in order, so that it never delays masks.

@@ -11,13 +11,19 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    exchange::Outcome,
     fleet::{Fleet, News},
     reload::Reload,
     service,
     signals::{Hangups, Signals},
     watchdog,
 };
-use crate::{admin::Health, ingest::Stop, publish::Publisher, pulse::Pulse};
+use crate::{
+    admin::Health,
+    ingest::Stop,
+    publish::{Publisher, ReloadRequest, wire::Reloaded},
+    pulse::Pulse,
+};
 
 /// What the running daemon holds.
 pub(super) struct Daemon {
@@ -27,6 +33,10 @@ pub(super) struct Daemon {
     pub(super) publisher: Publisher,
     pub(super) fleet: Fleet,
     pub(super) news: mpsc::Receiver<News>,
+    /// What becomes of other networks.
+    pub(super) outcomes: mpsc::Receiver<Outcome>,
+    /// Who wants the configuration to be read again.
+    pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) health: Arc<Health>,
     pub(super) pulse: Pulse,
     /// How the engine thread ends; taken once it has.
@@ -63,7 +73,18 @@ impl Daemon {
                     }
                     self.tell_service();
                 }
-                () = self.hangups.next() => self.read_again("SIGHUP").await,
+                Some(outcome) = self.outcomes.recv() => {
+                    if let Some((model, resolution)) = self.reload.conclude(outcome, &self.publisher) {
+                        self.health.model_loaded(&model);
+                        self.fleet.rescale(resolution);
+                    }
+                    self.tell_service();
+                }
+                () = self.hangups.next() => drop(self.read_again("SIGHUP").await),
+                Some(ReloadRequest(answer)) = self.reloads.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.read_again("somebody asked over zenoh").await);
+                }
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
                 end = joined(&mut self.outbox) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
@@ -78,7 +99,7 @@ impl Daemon {
                     self.fleet.measure();
                     self.fleet.let_go();
                     if self.reload.file_changed() {
-                        self.read_again("the file has changed").await;
+                        let _ = self.read_again("a file has changed").await;
                     }
                 }
             }
@@ -141,10 +162,11 @@ impl Daemon {
         self.publisher
     }
 
-    async fn read_again(&mut self, why: &str) {
+    async fn read_again(&mut self, why: &str) -> Result<Reloaded, String> {
         info!("{why}: reading the configuration again");
-        self.reload.reload(&mut self.fleet, &self.publisher).await;
+        let done = self.reload.reload(&mut self.fleet, &self.publisher).await;
         self.tell_service();
+        done
     }
 
     fn tell_service(&self) {

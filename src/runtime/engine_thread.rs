@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{fleet::News, rate::OncePerSecond, turns::Turns};
+use super::{exchange::Trial, fleet::News, rate::OncePerSecond, turns::Turns};
 use crate::{
     backbone::{Backbone, BackboneConfig},
     engine::{Engine, Failure, FrameResult},
@@ -45,6 +45,10 @@ pub(super) enum Order {
     Serve { stream: StreamId, weight: u32, first_mask: Option<LabelMap> },
     /// Forget a stream and what it held.
     Forget(StreamId),
+    /// Lend the next batch's frames.
+    Lend(crossbeam_channel::Sender<Vec<Frame>>),
+    /// Go on with another network.
+    Exchange(Box<Backbone>),
 }
 
 /// Where orders are put. There are as many as configurations ask for, so nothing bounds them.
@@ -61,6 +65,8 @@ pub(super) struct Work {
     pub(super) results: mpsc::Sender<FrameResult>,
     /// Told that there is a result.
     pub(super) publisher: Caller,
+    /// Networks that come while it works.
+    pub(super) trial: Trial,
     /// No more frames will come: end when the mailbox is empty.
     pub(super) drain: Stop,
     /// The grace time is over: end now.
@@ -162,6 +168,7 @@ impl Work {
                 continue;
             }
             let frames = turns.take(&self.inbox, self.max_batch);
+            self.trial.lend(&frames);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 if let Some(labels) = first_masks.remove(&frame.stream) {
@@ -179,7 +186,7 @@ impl Work {
                 }
                 part_since = now;
             });
-            for result in results {
+            for result in self.trial.judge(&mut engine, results) {
                 match result {
                     Ok(result) => {
                         // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
@@ -230,6 +237,8 @@ impl Work {
                     first_masks.remove(&stream);
                     turns.forget(&stream);
                 }
+                Order::Lend(lend) => self.trial.ask(lend),
+                Order::Exchange(backbone) => self.trial.begin(engine, *backbone),
             }
         }
     }

@@ -129,6 +129,11 @@ impl Fleet {
         self.end(stream, Then::Leave);
     }
 
+    /// Pipelines that start from now on scale for `resolution`.
+    pub(super) fn rescale(&mut self, resolution: Resolution) {
+        self.wiring.resolution = resolution;
+    }
+
     /// Serves a stream by another weight.
     pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
         self.order(Order::Serve { stream: stream.clone(), weight, first_mask: None });

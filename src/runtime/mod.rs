@@ -12,6 +12,7 @@
 mod changes;
 mod daemon;
 mod engine_thread;
+mod exchange;
 mod fleet;
 pub mod ledger;
 mod outbox;
@@ -48,6 +49,7 @@ use crate::{
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
+use exchange::Trial;
 use fleet::{Entry, Fleet, Wiring};
 use outbox::{Desk, Desks};
 use reload::Reload;
@@ -133,6 +135,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
         Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone(), &pulses)
             .await
             .map_err(refused_publisher)?;
+    let reloads = publisher.reloads().unwrap_or_else(|| mpsc::channel(1).1);
     let mut streams = Vec::new();
     for (name, entry) in entries {
         let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
@@ -142,6 +145,8 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
 
     let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
     let (orders, ordered) = mpsc::unbounded_channel();
+    let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
+    let reload = Reload::new(config.clone(), origin, orders.clone(), tell_outcome.clone());
     let wiring = Wiring {
         inbox: inbox.clone(),
         resolution: about.resolution,
@@ -165,6 +170,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
         prompts,
         results,
         publisher: publisher_called,
+        trial: Trial::new(tell_outcome),
         drain: drain.clone(),
         abandon: abandon.clone(),
     };
@@ -180,11 +186,23 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     service::ready(&format!("{} streams starting", config.streams.len()));
 
     let (status_every, grace) = (Duration::from_secs_f64(config.runtime.status_seconds), config.runtime.grace());
-    let reload = Reload::new(config, origin);
     let (end, outbox) = (Some(end), Some(outbox));
     let pulse = pulses.stage("supervisor");
-    let mut daemon =
-        Daemon { signals, hangups, reload, publisher, fleet, news, health, pulse, end, outbox, drain, abandon };
+    let mut daemon = Daemon {
+        signals,
+        hangups,
+        reload,
+        publisher,
+        fleet,
+        news,
+        outcomes,
+        health,
+        pulse,
+        end,
+        outbox,
+        drain,
+        abandon,
+    };
     let why = daemon.watch(status_every).await;
     let forced = daemon.stop(&why, grace).await;
 

@@ -74,13 +74,14 @@ pub(super) async fn publish_all(
         }
         let Some(result) = results.recv().await else { break };
         pulse.beat();
-        let FrameResult { frame, labels, instances, events, discovered, .. } = result;
+        let FrameResult { frame, labels, instances, events, discovered, model, .. } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
             warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");
             continue;
         };
         let (start, visible) = (Instant::now(), instances.len());
+        desk.publisher.name_model(&model);
         let sent = desk.publisher.publish_masks(&frame, discovered, instances).await;
         let now = Instant::now();
         metrics.stage_took(Stage::Publish, now - start);

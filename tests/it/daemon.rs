@@ -51,7 +51,7 @@ fn help_teaches() {
     {
         assert!(top.contains(word), "{word} in {top}");
     }
-    for command in ["run", "check", "segment", "watch", "prompt", "weights"] {
+    for command in ["run", "check", "segment", "watch", "prompt", "reload", "weights"] {
         let help = text(&[command, "--help"]);
         assert!(help.contains("Examples:\n"), "{command}: {help}");
     }

@@ -12,6 +12,7 @@ mod daemon;
 mod davis_metrics;
 mod end_to_end;
 mod eval;
+mod exchange;
 mod footage;
 mod golden_model;
 mod golden_propagation;
