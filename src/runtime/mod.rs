@@ -131,7 +131,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     for (name, stream) in &config.streams {
         Camera::check(&stream.source).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
     }
-    let (publisher, prompts) =
+    let (mut publisher, prompts) =
         Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone(), &pulses)
             .await
             .map_err(refused_publisher)?;
@@ -196,6 +196,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
         fleet,
         news,
         outcomes,
+        reloads,
         health,
         pulse,
         end,

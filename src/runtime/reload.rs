@@ -48,6 +48,8 @@ pub(super) struct Reload {
     origin: Origin,
     /// The weights that were last asked for, whether or not they could be used.
     weights: Option<PathBuf>,
+    /// The file of the weights that were last loaded, used or not.
+    loaded: Option<Stamp>,
     /// As of the last reading.
     read: Stamps,
     /// As of the last look.
@@ -63,8 +65,10 @@ impl Reload {
     pub(super) fn new(running: Config, origin: Origin, orders: Orders, tell: mpsc::Sender<Outcome>) -> Self {
         let weights = running.model.weights.clone();
         let none = (None, None);
-        let mut reload = Self { running, origin, weights, read: none, seen: none, network: None, orders, tell };
+        let mut reload =
+            Self { running, origin, weights, loaded: None, read: none, seen: none, network: None, orders, tell };
         reload.note();
+        reload.loaded = reload.read.1;
         reload
     }
 
@@ -111,13 +115,12 @@ impl Reload {
     }
 
     async fn try_reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded> {
-        let before = self.read;
         self.note();
         let new = (self.origin.read)()?;
         let mut changes = Changes::between(&self.running, &new);
         self.weights = new.model.weights.clone();
         self.note();
-        changes.network |= self.read.1 != before.1;
+        changes.network |= self.read.1 != self.loaded;
         if !changes.waiting.is_empty() {
             warn!("changed, but not before a restart: [{}]", changes.waiting.join("], ["));
         }
@@ -141,6 +144,7 @@ impl Reload {
         if self.network.is_some() {
             return error!("weights are still being loaded or on probation: read the configuration again after that");
         }
+        self.loaded = self.read.1;
         let tracker = self.running.tracker.clone();
         match exchange::start(model.clone(), tracker, self.orders.clone(), self.tell.clone()) {
             Ok(()) => {
