@@ -56,6 +56,13 @@ pub struct Features {
     pub discovery: Option<Vec<f32>>,
 }
 
+impl Features {
+    /// Whether every number is one.
+    pub fn is_finite(&self) -> bool {
+        self.tokens.iter().chain(self.discovery.iter().flatten()).all(|x| x.is_finite())
+    }
+}
+
 /// Where `[CLS]` looks in one picture.
 #[derive(Clone, Debug)]
 pub struct Attention {

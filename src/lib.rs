@@ -11,6 +11,7 @@ pub mod frame;
 pub mod instance;
 pub mod mask;
 pub mod metrics;
+pub mod pulse;
 pub mod redact;
 
 pub mod kernels;

@@ -92,8 +92,8 @@ pub struct RuntimeConfig {
     pub exit_when_done: bool,
     /// Seconds between two status messages of a stream; a change is told at once.
     pub status_seconds: f64,
-    /// Seconds without a sign of life from the engine after which `/healthz` and the watchdog give up on it. Must be
-    /// longer than the slowest batch.
+    /// Seconds without a sign of life from a stage that has work, after which `/healthz` names it and the watchdog is no
+    /// longer fed. Must be longer than the slowest batch.
     pub stall_seconds: f64,
     /// Read the configuration file again when it changes, as on SIGHUP.
     pub reload_on_change: bool,

@@ -10,7 +10,9 @@
 mod backoff;
 mod camera;
 mod clip;
+mod credential;
 mod description;
+mod errand;
 mod fault;
 mod intake;
 mod mailbox;

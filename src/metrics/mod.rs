@@ -112,6 +112,7 @@ struct Families {
     fps: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     instances: Family<StreamLabels, Gauge>,
     up: Family<StreamLabels, Gauge>,
+    hanging: Family<StreamLabels, Gauge>,
     reconnects: Family<CauseLabels, Counter>,
     discoveries: Family<StreamLabels, Counter>,
     coarsened: Family<StreamLabels, Counter>,
@@ -159,6 +160,7 @@ impl Metrics {
             fps: Family::default(),
             instances: Family::default(),
             up: Family::default(),
+            hanging: Family::default(),
             reconnects: Family::default(),
             discoveries: Family::default(),
             coarsened: Family::default(),
@@ -178,6 +180,7 @@ impl Metrics {
         registry.register("stream_fps", "Published frames a second, over the last seconds", f.fps.clone());
         registry.register("instances", "Instances visible in the newest frame", f.instances.clone());
         registry.register("stream_up", "1 while frames arrive", f.up.clone());
+        registry.register("hanging_calls", "Calls into GStreamer left behind and not returned", f.hanging.clone());
         registry.register("reconnects", "Pipelines rebuilt, by cause", f.reconnects.clone());
         registry.register("discoveries", "Frames on which instances were searched for", f.discoveries.clone());
         registry.register("messages_coarsened", "Mask messages simplified to fit the size limit", f.coarsened.clone());
@@ -233,6 +236,7 @@ impl Metrics {
         families.fps.remove(&of(stream));
         families.instances.remove(&of(stream));
         families.up.remove(&of(stream));
+        families.hanging.remove(&of(stream));
         families.discoveries.remove(&of(stream));
         families.coarsened.remove(&of(stream));
         families.level.remove(&of(stream));
@@ -262,6 +266,16 @@ impl Metrics {
     /// `stream` delivers frames (true) or is being rebuilt (false).
     pub fn stream_up(&self, stream: &StreamId, up: bool) {
         self.0.up.get_or_create(&of(stream)).set(i64::from(up));
+    }
+
+    /// A call of `stream` into GStreamer was left behind (`hangs`), or has returned after all.
+    pub fn call_hangs(&self, stream: &StreamId, hangs: bool) {
+        if hangs {
+            self.0.hanging.get_or_create(&of(stream)).inc();
+        } else if let Some(gauge) = self.0.hanging.get(&of(stream)) {
+            // A stream that is gone is not taken up again.
+            gauge.dec();
+        }
     }
 
     /// `stream`'s pipeline is torn down and rebuilt because of `cause` (a short fixed word).

@@ -10,7 +10,9 @@
 //! | `prompt` | send a [`Prompt`] here, by query (answers `{"accepted":true}` or an error text) or by put | - |
 //! | `alive` | liveliness token of the stream; `maskd/v1/<site>/alive` is the daemon's | - |
 //!
-//! A query on `maskd/v1/<site>/config` answers with the daemon's configuration (TOML, without secrets).
+//! A query on `maskd/v1/<site>/config` answers with the daemon's configuration (TOML, without secrets); one on
+//! `maskd/v1/<site>/control/reload`, where `publish.control` allows it, has the daemon read its file again and answers with
+//! [`Reloaded`], or with an error text where it was refused.
 //!
 //! Payloads are JSON (`application/json`) or, where the daemon's configuration says so, CBOR (`application/cbor`) of the
 //! same structure. Times ending in `_unix_ns` are nanoseconds since the Unix epoch: 64-bit integers that do not fit a
@@ -227,6 +229,23 @@ pub struct PromptReply {
     pub accepted: bool,
 }
 
+/// What a configuration that was read again has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Streams taken up.
+    pub added: Vec<StreamId>,
+    /// Streams given up.
+    pub removed: Vec<StreamId>,
+    /// Streams that run with another source or first mask.
+    pub changed: Vec<StreamId>,
+    /// Streams that are served by another weight.
+    pub weighed: Vec<StreamId>,
+    /// Whether other weights are being loaded; `status` and the log tell what becomes of them.
+    pub weights: bool,
+    /// Sections that have changed, but not before a restart.
+    pub waiting: Vec<String>,
+}
+
 /// Now, in nanoseconds since the Unix epoch (0 where the clock stands before it).
 pub fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
@@ -242,6 +261,11 @@ pub fn encode<T: Serialize>(message: &T, format: Format) -> Result<Vec<u8>, Wire
             Ok(bytes)
         }
     }
+}
+
+/// Reads an answer, which is JSON and has no version of its own.
+pub(super) fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(bytes).map_err(|e| WireError::Malformed { what: "answer", cause: one_line(&e) })
 }
 
 /// Reads a versioned message of any of the kinds above; `what` names the kind in the error.

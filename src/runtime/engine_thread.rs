@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,9 +11,8 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{fleet::News, pace::Pace, rate::OncePerSecond, turns::Turns};
+use super::{exchange::Trial, fleet::News, pace::Pace, rate::OncePerSecond, turns::Turns};
 use crate::{
-    admin::Health,
     backbone::{Backbone, BackboneConfig},
     engine::{Engine, Failure, FrameResult},
     frame::{Frame, Resolution, StreamId},
@@ -23,6 +21,7 @@ use crate::{
     metrics::{DropCause, Metrics, Stage},
     overload::OverloadConfig,
     publish::PromptRequest,
+    pulse::{Caller, Pulse},
     tracker::TrackerConfig,
 };
 
@@ -47,6 +46,10 @@ pub(super) enum Order {
     Serve { stream: StreamId, weight: u32, first_mask: Option<LabelMap> },
     /// Forget a stream and what it held.
     Forget(StreamId),
+    /// Lend the next batch's frames.
+    Lend(crossbeam_channel::Sender<Vec<Frame>>),
+    /// Go on with another network.
+    Exchange(Box<Backbone>),
 }
 
 /// Where orders are put. There are as many as configurations ask for, so nothing bounds them.
@@ -62,6 +65,10 @@ pub(super) struct Work {
     pub(super) tell: mpsc::Sender<News>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,
     pub(super) results: mpsc::Sender<FrameResult>,
+    /// Told that there is a result.
+    pub(super) publisher: Caller,
+    /// Networks that come while it works.
+    pub(super) trial: Trial,
     /// No more frames will come: end when the mailbox is empty.
     pub(super) drain: Stop,
     /// The grace time is over: end now.
@@ -82,14 +89,14 @@ pub(super) struct EngineThread {
 pub(super) fn spawn(
     model: BackboneConfig,
     tracker: TrackerConfig,
-    health: Arc<Health>,
+    pulse: Pulse,
     metrics: Metrics,
 ) -> Result<EngineThread> {
     let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
         // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
-        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, &health, &metrics)));
+        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, pulse, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -107,7 +114,7 @@ fn live(
     tracker: TrackerConfig,
     loaded: oneshot::Sender<Result<Loaded>>,
     started: oneshot::Receiver<Work>,
-    health: &Health,
+    pulse: Pulse,
     metrics: &Metrics,
 ) -> Result<()> {
     let loading = Instant::now();
@@ -129,7 +136,6 @@ fn live(
                 seconds = loading.elapsed().as_secs_f32(),
                 "model loaded"
             );
-            health.beat();
             if loaded.send(Ok(about)).is_err() {
                 return Ok(());
             }
@@ -141,16 +147,17 @@ fn live(
         }
     };
     match started.blocking_recv() {
-        Ok(work) => work.run(engine, health, metrics),
+        Ok(work) => work.run(engine, &pulse, metrics),
         Err(_) => Ok(()),
     }
 }
 
 impl Work {
-    fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
+    fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
         let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
         let mut pace = Pace::new(self.overload.clone(), Instant::now());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
+        pulse.beat();
         while !self.abandon.is_set() {
             let waiting = self.inbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
@@ -158,7 +165,7 @@ impl Work {
             self.answer_prompts(&mut engine);
             pace.look(Instant::now(), &self.inbox, |size, level| engine.patches_at(size, level), metrics);
             if !waiting {
-                health.beat();
+                pulse.beat();
                 if self.drain.is_set() {
                     break;
                 }
@@ -167,6 +174,7 @@ impl Work {
             let mut frames = turns.take(&self.inbox, self.max_batch);
             pace.stamp(&mut frames);
             let patches = frames.iter().map(|frame| engine.patches_of(frame)).sum();
+            self.trial.lend(&frames);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 if let Some(labels) = first_masks.remove(&frame.stream) {
@@ -187,11 +195,11 @@ impl Work {
             });
             let now = Instant::now();
             pace.worked(now, patches, now - begun);
-            for result in results {
+            for result in self.trial.judge(&mut engine, results) {
                 match result {
                     Ok(result) => {
                         // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
-                        health.beat();
+                        pulse.beat();
                         if result.discovered {
                             metrics.discovered(&result.frame.stream);
                         }
@@ -212,7 +220,7 @@ impl Work {
     /// To the publisher, if it has room: the engine never waits for the network.
     fn pass_on(&self, result: FrameResult, metrics: &Metrics, busy: &mut OncePerSecond) {
         let (result, cause) = match self.results.try_send(result) {
-            Ok(()) => return,
+            Ok(()) => return self.publisher.call(),
             Err(mpsc::error::TrySendError::Full(result)) => (result, DropCause::PublisherBusy),
             Err(mpsc::error::TrySendError::Closed(result)) => (result, DropCause::Stopping),
         };
@@ -246,6 +254,8 @@ impl Work {
                     turns.forget(&stream);
                     pace.forget(&stream);
                 }
+                Order::Lend(lend) => self.trial.ask(lend),
+                Order::Exchange(backbone) => self.trial.begin(engine, *backbone),
             }
         }
     }

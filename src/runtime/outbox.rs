@@ -18,6 +18,7 @@ use crate::{
     frame::{Quality, StreamId},
     metrics::{DropCause, Metrics, Stage},
     publish::StreamPublisher,
+    pulse::Pulse,
 };
 
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
@@ -71,16 +72,27 @@ impl Desks {
 }
 
 /// Publishes until the engine's end of the channel is gone and all results are out.
-pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
+pub(super) async fn publish_all(
+    mut results: mpsc::Receiver<FrameResult>,
+    desks: Desks,
+    metrics: Metrics,
+    pulse: Pulse,
+) {
     let mut failures = OncePerSecond::default();
-    while let Some(result) = results.recv().await {
-        let FrameResult { frame, labels, instances, events, discovered, .. } = result;
+    loop {
+        if results.is_empty() {
+            pulse.rest();
+        }
+        let Some(result) = results.recv().await else { break };
+        pulse.beat();
+        let FrameResult { frame, labels, instances, events, discovered, model, .. } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
             warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");
             continue;
         };
         let (start, visible) = (Instant::now(), instances.len());
+        desk.publisher.name_model(&model);
         let sent = desk.publisher.publish_masks(&frame, discovered, instances).await;
         let now = Instant::now();
         metrics.stage_took(Stage::Publish, now - start);

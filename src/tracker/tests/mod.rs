@@ -1,6 +1,7 @@
 //! The tracker over synthetic scenes with exact truth.
 
 mod books;
+mod exchange;
 mod hidden;
 mod outage;
 mod prompts;
