@@ -102,17 +102,22 @@ impl RtspServer {
     /// Serves `mounts` on `port`.
     pub fn start_at(port: u16, mounts: &[Mount]) -> Self {
         gst::init().unwrap();
+        Self::serve(port, mounts.iter().map(|mount| (mount.path, mount.factory())).collect())
+    }
+
+    /// Serves whatever the factories make, each at its path, on `port`. GStreamer must have been initialised.
+    pub fn serve(port: u16, cameras: Vec<(&'static str, RTSPMediaFactory)>) -> Self {
         let context = glib::MainContext::new();
         let main_loop = glib::MainLoop::new(Some(&context), false);
         let (tell, started) = mpsc::sync_channel(1);
-        let (own_context, own_loop, mounts) = (context.clone(), main_loop.clone(), mounts.to_vec());
+        let (own_context, own_loop) = (context.clone(), main_loop.clone());
         let serve = move || {
             let server = RTSPServer::new();
             server.set_address("127.0.0.1");
             server.set_service(&port.to_string());
             let points = server.mount_points().unwrap();
-            for mount in &mounts {
-                points.add_factory(mount.path, mount.factory());
+            for (path, factory) in cameras {
+                points.add_factory(path, factory);
             }
             let source = server.create_source(gio::Cancellable::NONE).unwrap();
             source.attach(Some(&own_context));
@@ -127,6 +132,11 @@ impl RtspServer {
         let thread = thread::spawn(serve);
         let port = started.recv().unwrap();
         Self { port, context, main_loop, thread: Some(thread) }
+    }
+
+    /// The port of the loopback interface that it serves on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address of the camera at `path`.
