@@ -18,6 +18,7 @@ mod outbox;
 mod preview;
 mod rate;
 mod reload;
+mod scribe;
 mod service;
 mod signals;
 mod turns;
@@ -34,6 +35,7 @@ use tracing::{info, warn};
 
 pub use ledger::Summary;
 pub use reload::Origin;
+pub use scribe::Scribe;
 
 use crate::{
     admin::{self, Health, Listen},

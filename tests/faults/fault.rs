@@ -1,6 +1,6 @@
 //! A fault, and the list of all.
 
-use super::{network, outcome::Outcome};
+use super::{clock, disk, kill, network, outcome::Outcome, readers, router};
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,14 @@ pub struct Fault {
 
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Fault> {
-    let lists: [&[Fault]; 1] = [network::FAULTS];
+    let lists = [
+        network::FAULTS,
+        router::FAULTS,
+        readers::FAULTS,
+        disk::FAULTS,
+        clock::FAULTS,
+        kill::FAULTS,
+    ];
     lists.concat()
 }
 
