@@ -78,8 +78,8 @@ impl Tracker {
         let wanted: Vec<usize> = (0..self.tracks.len())
             .filter(|&k| {
                 let track = &self.tracks[k];
-                // Before a fixed camera, motion knows better: people look alike.
-                !track.by_motion && (!track.visible() || !track.portrait.whole(counts[k]))
+                // Before a fixed camera, motion knows better: people look alike. It knows nothing of an outage.
+                (!track.by_motion || track.adrift) && (!track.visible() || !track.portrait.whole(counts[k]))
             })
             .collect();
         if wanted.is_empty() {

@@ -73,6 +73,11 @@ impl Memories {
         }
     }
 
+    /// Forgets how things moved: of the newest frames only the last is kept.
+    pub fn forget_course(&mut self) {
+        self.recent.drain(..self.recent.len().saturating_sub(1));
+    }
+
     /// Makes room for one more track at the end.
     pub fn add_channel(&mut self, channels: usize) {
         self.each(|labels| channels::widen(labels, channels));

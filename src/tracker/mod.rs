@@ -195,6 +195,9 @@ impl Tracker {
         }
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
+        if reconnected {
+            self.lose_touch();
+        }
         let search = self.due && self.config.discovery;
         self.due = false;
         let mut step = Step::new(features.clone(), colours.filter(|_| self.config.refine.enabled), source);
@@ -232,6 +235,14 @@ impl Tracker {
         let mut found: Vec<&Track> = self.tracks.iter().filter(|t| t.origin == Origin::Discovered).collect();
         found.sort_by(|a, b| b.salience.total_cmp(&a.salience).then(a.id.cmp(&b.id)));
         found.iter().map(|t| t.id).collect()
+    }
+
+    /// Pictures were missed. Everybody may have moved, and what moves is told from one frame to the next only.
+    fn lose_touch(&mut self) {
+        self.tracks.iter_mut().for_each(|track| track.adrift = true);
+        self.history.clear();
+        self.previous_changed.clear();
+        self.memories.forget_course();
     }
 
     fn forget_history(&mut self) {

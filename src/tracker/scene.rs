@@ -13,7 +13,7 @@ use crate::{
 const REPLACED: f32 = 0.6;
 impl Tracker {
     /// After a scene cut, or when the grid is another, labels cannot be carried: given instances are looked for by
-    /// what they look like, all others end. After a change of grid, every instance is looked for.
+    /// what they look like, all others end. After a change of grid or an outage, every instance is looked for.
     pub(super) fn carry_over_cut(&mut self, step: &mut Step) {
         let Some(previous) = self.previous.clone() else { return };
         let features = step.features.clone();
@@ -40,7 +40,8 @@ impl Tracker {
         let mut taken = vec![false; features.grid.len()];
         let mut k = 0;
         while k < self.tracks.len() {
-            let wanted = !same || self.tracks[k].origin != Origin::Discovered;
+            let track = &self.tracks[k];
+            let wanted = !same || track.origin != Origin::Discovered || track.adrift;
             let similarity = self.config.match_similarity;
             match self.tracks[k].search(&features, &taken, similarity).filter(|_| wanted) {
                 Some(patches) => {
@@ -48,6 +49,8 @@ impl Tracker {
                     step.found.push((self.tracks[k].id, patches));
                     k += 1;
                 }
+                // The first pictures after an outage are often spoiled: it is looked for in the next ones, too.
+                None if self.tracks[k].adrift && self.config.gating => k += 1,
                 None => self.end(k, EndCause::SceneCut, step),
             }
         }
@@ -181,6 +184,7 @@ impl Tracker {
             stirred: by_motion || step.motion.as_ref().is_some_and(|motion| motion.usable),
             age: 0,
             unseen: 0,
+            adrift: false,
             salience: 0.0,
             searches: 1,
             prototype,

@@ -23,7 +23,7 @@ use super::{
     support::rtsp::RtspServer,
 };
 
-/// How the camera behaves; all but the codec can change while it plays.
+/// How the camera behaves; all but the last two can change while it plays.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Manner {
     pub size: Size,
@@ -38,6 +38,8 @@ pub struct Manner {
     /// Added to the numbers of all packets.
     pub renumber: u16,
     pub codec: Codec,
+    /// Timestamps and packet numbers begin a few seconds before they wrap.
+    pub wraps: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,8 @@ pub enum Codec {
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { size: SIZE, fps: RATE, silent: false, garbage: false, shift: 0, renumber: 0, codec: Codec::H264 }
+        let codec = Codec::H264;
+        Self { size: SIZE, fps: RATE, silent: false, garbage: false, shift: 0, renumber: 0, codec, wraps: false }
     }
 }
 
@@ -115,10 +118,15 @@ impl Camera {
 
     fn factory(&self) -> RTSPMediaFactory {
         let factory = RTSPMediaFactory::new();
-        let chain = self.manner.lock().unwrap().codec.chain();
+        let manner = *self.manner.lock().unwrap();
+        let begins = match manner.wraps {
+            true => format!("timestamp-offset={} seqnum-offset={}", u32::MAX - 5 * 90_000, u16::MAX - 100),
+            false => String::new(),
+        };
         factory.set_launch(&format!(
             "( appsrc name=draw format=time is-live=true do-timestamp=true max-buffers=2 leaky-type=downstream \
-             ! videoconvert ! {chain} )"
+             ! videoconvert ! {} {begins} )",
+            manner.codec.chain()
         ));
         factory.set_shared(true);
         let (manner, clock) = (self.manner.clone(), self.clock.clone());

@@ -1,6 +1,6 @@
 //! A fault, and the list of all.
 
-use super::{clock, disk, kill, network, outcome::Outcome, readers, router};
+use super::{behaviour, clock, disk, kill, network, outcome::Outcome, readers, router};
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +29,25 @@ pub struct Fault {
     pub run: fn(Scale) -> Vec<Outcome>,
 }
 
+/// The fault of a camera that [`rig::run`](super::rig::run) makes out of a [`Break`](super::rig::Break).
+macro_rules! fault {
+    ($name:literal, $what:literal, $break:expr) => {
+        Fault { name: $name, what: $what, run: |scale| $crate::rig::run($break, scale) }
+    };
+}
+pub(crate) use fault;
+
+/// Makes one happen once: what its test does.
+pub fn once(name: &str) {
+    let fault = all().into_iter().find(|fault| fault.name == name).unwrap();
+    (fault.run)(Scale::TEST);
+}
+
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Fault> {
     let lists = [
         network::FAULTS,
+        behaviour::FAULTS,
         router::FAULTS,
         readers::FAULTS,
         disk::FAULTS,

@@ -3,35 +3,26 @@
 use std::time::Duration;
 
 use super::{
-    fault::{Fault, Scale},
+    fault::{Fault, fault, once},
     proxy::Link,
-    rig::{Break, Epoch, Rig, run},
+    rig::{Break, Epoch, Rig},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Puts a name to a [`Break`].
-macro_rules! fault {
-    ($name:literal, $what:literal, $break:expr) => {
-        Fault { name: $name, what: $what, run: |scale| run($break, scale) }
-    };
-}
 
 fn mend(rig: &mut Rig) {
     rig.proxy.set(Link::Well);
 }
 
-const CUT: Break = Break { starts: |rig| rig.proxy.cut(), lasts: Duration::ZERO, ends: mend, epoch: Epoch::New };
+const CUT: Break = Break { starts: |rig| rig.proxy.cut(), ends: mend, ..Break::NONE };
 const RESET: Break = Break { starts: |rig| rig.proxy.reset(), ..CUT };
 const REFUSE: Break = Break { starts: |rig| rig.proxy.set(Link::Refuse), lasts: SECOND, ..CUT };
 const STALL: Break = Break { starts: |rig| rig.proxy.set(Link::Stall), lasts: Duration::from_secs(3), ..CUT };
 const HICCUP: Break = Break { lasts: SECOND, epoch: Epoch::Same, ..STALL };
-const SLOW: Break =
-    Break { starts: |rig| rig.proxy.set(Link::Slow(2000)), lasts: SECOND, ends: mend, epoch: Epoch::Either };
+const SLOW: Break = Break { starts: |rig| rig.proxy.set(Link::Slow(2000)), lasts: SECOND, epoch: Epoch::Either, ..CUT };
 const DROP: Break = Break { starts: |rig| rig.proxy.set(Link::Drop(5000)), ..SLOW };
 const FLIP: Break = Break { starts: |rig| rig.proxy.set(Link::Flip(2000)), ..SLOW };
-const BABBLE: Break = Break { starts: |rig| rig.proxy.set(Link::Babble), ..CUT_FOR_A_SECOND };
-const CUT_FOR_A_SECOND: Break = Break { lasts: SECOND, ..CUT };
+const BABBLE: Break = Break { starts: |rig| rig.proxy.set(Link::Babble), ..SLOW };
 
 /// All of them.
 pub const FAULTS: &[Fault] = &[
@@ -45,11 +36,6 @@ pub const FAULTS: &[Fault] = &[
     fault!("flip", "1 byte in 2000 has a bit turned over, for 1 s", FLIP),
     fault!("babble", "all bytes mean nothing for 1 s", BABBLE),
 ];
-
-fn once(name: &str) {
-    let fault = FAULTS.iter().find(|fault| fault.name == name).unwrap();
-    (fault.run)(Scale::TEST);
-}
 
 #[test]
 fn a_connection_that_is_closed() {

@@ -54,6 +54,8 @@ pub enum Epoch {
 /// A fault of a camera or of the network to it.
 #[derive(Clone, Copy)]
 pub struct Break {
+    /// Makes things ready, while all is still well.
+    pub before: fn(&mut Rig),
     pub starts: fn(&mut Rig),
     /// How long it lasts; an outage of 0 is over at once.
     pub lasts: Duration,
@@ -82,7 +84,7 @@ impl Rig {
                 mask.display()
             );
         }
-        let mut daemon = Daemon::start_at(120, home.path(), &weights, &config, &[]);
+        let mut daemon = Daemon::start_at(128, home.path(), &weights, &config, &[]);
         let admin = daemon.admin();
         let watch = Watch::open(daemon.endpoint(), BAD, &clock);
         let rig = Self { proxy, camera, watch, daemon, admin, others, _home: home };
@@ -141,6 +143,7 @@ impl Rig {
     }
 
     fn once(&mut self, fault: Break) -> Outcome {
+        (fault.before)(self);
         let calm = unix_ns();
         self.watch.forget_before(calm);
         self.pass(CALM);
@@ -213,6 +216,12 @@ impl Rig {
     fn latencies(&self, since: u64) -> Vec<f64> {
         self.others.iter().flat_map(|(name, _)| self.watch.since(name, since)).map(|seen| seen.latency_ms()).collect()
     }
+}
+
+impl Break {
+    /// Nothing, over at once, after which the pipeline must be another.
+    pub const NONE: Self =
+        Self { before: |_| {}, starts: |_| {}, lasts: Duration::ZERO, ends: |_| {}, epoch: Epoch::New };
 }
 
 /// A camera's fault at a scale.

@@ -2,6 +2,7 @@
 
 mod books;
 mod hidden;
+mod outage;
 mod prompts;
 
 use std::sync::Arc;
