@@ -59,7 +59,11 @@ impl Collector for Process {
         let Held { resident_bytes, threads, open_files, heap_bytes } = Held::now();
         for (name, help, value) in [
             ("process_resident_memory_bytes", "Memory of the process that is in RAM", resident_bytes),
-            ("process_heap_bytes", "Memory that was allocated and not freed, without what the allocator keeps", heap_bytes),
+            (
+                "process_heap_bytes",
+                "Memory that was allocated and not freed, without what the allocator keeps",
+                heap_bytes,
+            ),
             ("process_open_fds", "Open files, sockets and other handles", open_files),
             ("process_threads", "Threads", threads),
         ] {

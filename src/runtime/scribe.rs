@@ -80,7 +80,9 @@ fn write_all(words: &Receiver<Word>, lost: &AtomicU64, mut out: impl Write, told
         };
         // A log that takes nothing now may take something later.
         match out.write_all(&line).and_then(|()| out.flush()) {
-            Err(_) => drop(lost.fetch_add(1, Relaxed)),
+            Err(_) => {
+                lost.fetch_add(1, Relaxed);
+            }
             Ok(()) => match lost.swap(0, Relaxed) {
                 0 => {}
                 lines => told(lines),
@@ -91,13 +93,13 @@ fn write_all(words: &Receiver<Word>, lost: &AtomicU64, mut out: impl Write, told
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::sync::Mutex;
 
     use super::*;
 
     /// Takes as many lines as it is told to, then none: its disk is full.
     struct Gate {
-        open: mpsc::Receiver<()>,
+        open: Receiver<()>,
         taken: Arc<Mutex<Vec<u8>>>,
     }
 
@@ -115,11 +117,14 @@ mod tests {
 
     #[test]
     fn a_reader_who_stopped_holds_nobody_up_and_the_loss_is_told() {
-        let (open, opened) = mpsc::channel();
+        let (open, opened) = bounded(2 * WAITING_LINES);
         let (taken, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)));
         let sum = told.clone();
         let gate = Gate { open: opened, taken: taken.clone() };
-        let mut scribe = Scribe::start(gate, move |lines| drop(sum.fetch_add(lines, Relaxed))).unwrap();
+        let told_so = move |lines| {
+            sum.fetch_add(lines, Relaxed);
+        };
+        let mut scribe = Scribe::start(gate, told_so).unwrap();
         for i in 0..2 * WAITING_LINES {
             scribe.write_all(format!("{i}\n").as_bytes()).unwrap();
         }
@@ -133,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_harms_nobody() {
-        let (open, opened) = mpsc::channel();
+        let (open, opened) = bounded(0);
         drop(open);
         let mut scribe = Scribe::start(Gate { open: opened, taken: Arc::default() }, |_| ()).unwrap();
         (0..3).for_each(|_| scribe.write_all(b"x\n").unwrap());

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -40,7 +41,8 @@ fn true_latency_ms(seen: &Seen) -> f64 {
 fn run(scale: Scale) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = compiled(folder.path()) else {
-        eprintln!("SKIPPED clock-steps: there is no C compiler (cc) to make a clock with");
+        // Past the test's capture.
+        let _ = writeln!(std::io::stderr(), "SKIPPED clock-steps: there is no C compiler (cc) to make a clock with");
         return Vec::new();
     };
     let step = folder.path().join("step");
@@ -88,7 +90,6 @@ fn run(scale: Scale) -> Vec<Outcome> {
 
 /// In place: the daemon has it mapped.
 fn put(step: &Path, nanoseconds: i64) {
-    use std::io::Write as _;
     let mut file = fs::OpenOptions::new().write(true).open(step).unwrap();
     file.write_all(&nanoseconds.to_ne_bytes()).unwrap();
 }

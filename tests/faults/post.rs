@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -65,9 +65,9 @@ impl Post {
         let home = tempfile::tempdir().unwrap();
         let (weights, mask) = (home.path().join("tiny.safetensors"), home.path().join("first.png"));
         TinyVit::default().write(&weights, 7);
-        Film::at(SIZE).truth(0).write_png(&mask).unwrap();
         let clock = Clock::default();
         let cameras: Vec<Camera> = (0..plan.cameras).map(|_| Camera::start(&clock)).collect();
+        Film::at(SIZE).truth(0).write_png(&mask).unwrap();
         let listen = plan.listen.as_ref().map_or(String::new(), |listen| format!("listen = ['{listen}']\n"));
         let mut config = format!(
             "short_side = 120\n[publish]\n{listen}{}\n[runtime]\nstatus_seconds = 0.2\nreload_on_change = false\n\
@@ -164,14 +164,9 @@ impl Post {
         let log = self.daemon.log();
         assert!(!log.contains("This is a bug") && !log.contains("panicked"), "{log}");
     }
-
-    /// Lines of the daemon's log that hold `text`.
-    pub fn logged(&self, text: &str) -> usize {
-        self.daemon.log().lines().filter(|line| line.contains(text)).count()
-    }
 }
 
-fn run(plan: &Plan, home: &tempfile::TempDir, weights: &PathBuf, config: &str) -> (Daemon, SocketAddr) {
+fn run(plan: &Plan, home: &tempfile::TempDir, weights: &Path, config: &str) -> (Daemon, SocketAddr) {
     let env: Vec<(&str, &str)> = plan.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut daemon = Daemon::start_on(plan.endpoint.clone(), home.path(), weights, config, &env);
     let admin = daemon.admin();
