@@ -100,7 +100,7 @@ pub fn stages(report: &Report) -> String {
     let Some(part) = &report.stages else { return String::new() };
     let mut text = format!(
         "\n## A frame in the daemon\n\n\
-         `vtest.avi`, DINOv2 ViT-S/14, default settings: the mean of {} frames, {} of which were searched.\n\n\
+         `vtest.avi`, default settings, with the weights that maskd carries: the mean of {} frames, {} of which were searched.\n\n\
          | stage | ms | share |\n| --- | ---: | ---: |\n",
         part.frames, part.discoveries
     );

@@ -4,6 +4,7 @@ mod attention;
 mod check;
 mod eval;
 mod exit;
+mod interrupt;
 mod log;
 pub mod prompt;
 mod run;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _};
+use super::{Exit, Failure, OrExit as _, interrupt::Interrupt};
 use crate::{
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
     engine::{Engine, FrameResult},
@@ -28,7 +28,9 @@ use crate::{
   maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks
   maskd segment street.mp4 --out masks --short-side 224 --max-frames 50      a quick look
 
-Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.")]
+Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.
+
+Ctrl-C ends it after the frame in hand; the overlay holds the frames until then. A second one ends it at once.")]
 pub(super) struct Args {
     /// A video file, or a folder of .jpg or .png frames in the order of their names
     input: PathBuf,
@@ -121,6 +123,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         (all, most) => all.or(most),
     };
     let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
+    let interrupt = Interrupt::install().or_exit(Exit::Internal)?;
     let mut sink = Sink::new(&args, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
@@ -130,8 +133,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
                 result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
             sink.write(&clip_frame.name, &result)?;
         }
+        if interrupt.came() {
+            break;
+        }
     }
-    sink.finish()
+    sink.finish()?;
+    interrupt.obey();
+    Ok(())
 }
 
 fn check_first_mask(mask: &LabelMap, path: &Path, first: &ClipFrame) -> Result<()> {
