@@ -11,7 +11,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    fleet::{Fleet, News},
+    fleet::Fleet,
+    news::News,
     reload::Reload,
     service,
     signals::{Hangups, Signals},

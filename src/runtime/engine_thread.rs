@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{fleet::News, rate::OncePerSecond, turns::Turns};
+use super::{news::News, rate::OncePerSecond, turns::Turns};
 use crate::{
     admin::Health,
     backbone::{Backbone, BackboneConfig},

@@ -14,6 +14,8 @@ mod daemon;
 mod engine_thread;
 mod fleet;
 pub mod ledger;
+mod memory;
+mod news;
 mod outbox;
 mod preview;
 mod rate;

@@ -50,7 +50,7 @@ impl Yard {
         let film = home.path().join("film.mp4");
         Scene { size: Size::new(160, 120), frames: 6, fps: 30 }.write_video(&film);
         std::fs::write(home.path().join("broken.mp4"), b"this is no film").unwrap();
-        let server = RtspServer::start(&PATHS.map(|path| Mount::film(path, &film)));
+        let server = RtspServer::start(&PATHS.map(|path| Mount::film(path, &film).anew()));
         let text = format!("[runtime]\nstatus_seconds = 0.2\nreload_on_change = false\n{STEADY}");
         let mut daemon = Daemon::start(home.path(), &weights, &text, &[]);
         let (admin, statuses) = (daemon.admin(), Statuses::follow(&daemon.endpoint()));
