@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 /// Checks, then prints the resolved configuration to standard output.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    log::init_quiet()?;
+    let _log = log::init_quiet()?;
     let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
     config.model.weights = args.weights.or(config.model.weights);
     let mut faults = named_files(&config);

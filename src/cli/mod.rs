@@ -120,6 +120,6 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
 
 /// Runs an offline command: warnings only beside its own output.
 fn quietly(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    log::init_quiet()?;
+    let _log = log::init_quiet()?;
     command()
 }

@@ -144,7 +144,7 @@ impl Camera {
     /// Plays the stream until `stop` is set, or until a file that does not loop has ended. Failures are
     /// reported to `events` and tried again for ever. Blocks; `events` is called from this thread and should be quick.
     pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::up_to(self.config.retry_max());
         let mut secrets = Secrets::default();
         let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
         metrics.stream_up(stream, false);

@@ -73,6 +73,8 @@ pub struct SourceConfig {
     pub repeat: bool,
     /// A stream without a frame for this many seconds is torn down and rebuilt.
     pub stall_timeout_s: f64,
+    /// After a failure the next try comes within this many seconds; the first ones sooner.
+    pub retry_max_s: f64,
     /// A timestamp that jumps forward by more than this many seconds (or back at all) opens a new epoch.
     pub max_gap_s: f64,
     /// Element name -> property -> value, set through GStreamer's property interface.
@@ -93,6 +95,7 @@ impl Default for SourceConfig {
             pace: Pace::Timestamps,
             repeat: false,
             stall_timeout_s: 10.0,
+            retry_max_s: 5.0,
             max_gap_s: 10.0,
             properties: BTreeMap::new(),
         }
@@ -195,7 +198,11 @@ impl SourceConfig {
         if !is(Kind::File) && (self.pace == Pace::Fast || self.repeat) {
             return Err(key("pace", "pace = \"fast\" and `loop` need kind = \"file\""));
         }
-        for (name, seconds) in [("stall_timeout_s", self.stall_timeout_s), ("max_gap_s", self.max_gap_s)] {
+        for (name, seconds) in [
+            ("stall_timeout_s", self.stall_timeout_s),
+            ("retry_max_s", self.retry_max_s),
+            ("max_gap_s", self.max_gap_s),
+        ] {
             if !(seconds > 0.0 && seconds <= 86_400.0) {
                 return Err(key(name, format!("{seconds} s: say a number of seconds above 0, at most 86400")));
             }
@@ -206,6 +213,11 @@ impl SourceConfig {
     /// How long a stream may be silent.
     pub fn stall_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.stall_timeout_s).unwrap_or(Duration::from_secs(10))
+    }
+
+    /// The longest wait before a camera is tried again.
+    pub fn retry_max(&self) -> Duration {
+        Duration::try_from_secs_f64(self.retry_max_s).unwrap_or(Duration::from_secs(5))
     }
 
     /// How far a timestamp may step forward.

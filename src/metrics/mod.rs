@@ -1,6 +1,7 @@
 //! Every metric the daemon exports, one documented function each. A handle is cheap to clone.
 
 mod books;
+mod process;
 
 use std::{
     collections::BTreeSet,
@@ -151,7 +152,9 @@ fn of(stream: &StreamId) -> StreamLabels {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("maskd");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(process::Process));
+        let registry = all.sub_registry_with_prefix("maskd");
         let latency = Family::new_with_constructor(stage_histogram as fn() -> Histogram);
         let mut f = Families {
             registry: Registry::default(),
@@ -200,7 +203,7 @@ impl Metrics {
             f.load.clone(),
         );
         registry.register("prompts", "Prompts received, by outcome", f.prompts.clone());
-        f.registry = registry;
+        f.registry = all;
         Self(Arc::new(f))
     }
 

@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 
 use super::{
     exchange::Outcome,
-    fleet::{Fleet, News},
+    fleet::Fleet,
+    news::News,
     reload::Reload,
     service,
     signals::{Hangups, Signals},

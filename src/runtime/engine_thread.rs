@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{exchange::Trial, fleet::News, pace::Pace, rate::OncePerSecond, turns::Turns};
+use super::{exchange::Trial, news::News, pace::Pace, rate::OncePerSecond, turns::Turns};
 use crate::{
     backbone::{Backbone, BackboneConfig},
     engine::{Engine, Failure, FrameResult},

@@ -15,11 +15,14 @@ mod engine_thread;
 mod exchange;
 mod fleet;
 pub mod ledger;
+mod memory;
+mod news;
 mod outbox;
 mod pace;
 mod preview;
 mod rate;
 mod reload;
+mod scribe;
 mod service;
 mod signals;
 mod turns;
@@ -37,6 +40,7 @@ use tracing::{info, warn};
 
 pub use ledger::Summary;
 pub use reload::Origin;
+pub use scribe::Scribe;
 
 use crate::{
     admin::{self, Health, Listen},

@@ -1,6 +1,6 @@
 //! A fault, and the list of all.
 
-use super::{behaviour, network, outcome::Outcome};
+use super::{behaviour, clock, disk, kill, network, outcome::Outcome, readers, router};
 
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,15 @@ pub fn once(name: &str) {
 
 /// All of them, in the order of the table.
 pub fn all() -> Vec<Fault> {
-    let lists: [&[Fault]; 2] = [network::FAULTS, behaviour::FAULTS];
+    let lists = [
+        network::FAULTS,
+        behaviour::FAULTS,
+        router::FAULTS,
+        readers::FAULTS,
+        disk::FAULTS,
+        clock::FAULTS,
+        kill::FAULTS,
+    ];
     lists.concat()
 }
 

@@ -17,13 +17,23 @@
 mod behaviour;
 mod bench;
 mod camera;
+mod clock;
+mod disk;
+mod endurance;
 mod fault;
 mod film;
+mod held;
+mod helper;
+mod kill;
 mod network;
 mod outcome;
+mod post;
 mod proxy;
+mod readers;
 mod rig;
+mod router;
 mod rtp;
+mod soak;
 mod table;
 mod watch;
 

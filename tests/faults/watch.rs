@@ -99,11 +99,16 @@ impl Watch {
         Self { heard, over, thread: Some(thread) }
     }
 
-    /// Everything of `stream` that came after a time; panics on a gap in the messages' numbers.
-    pub fn since(&self, stream: &str, time: u64) -> Vec<Seen> {
+    /// Everything of `stream` that came after a time.
+    pub fn all_since(&self, stream: &str, time: u64) -> Vec<Seen> {
         let heard = self.heard.lock().unwrap();
         let all = heard.masks.get(stream).map_or(&[][..], Vec::as_slice);
-        let later: Vec<Seen> = all.iter().filter(|seen| seen.received > time).cloned().collect();
+        all.iter().filter(|seen| seen.received > time).cloned().collect()
+    }
+
+    /// The same; panics on a gap in the messages' numbers.
+    pub fn since(&self, stream: &str, time: u64) -> Vec<Seen> {
+        let later = self.all_since(stream, time);
         for pair in later.windows(2) {
             assert_eq!(pair[0].number + 1, pair[1].number, "a message of {stream} was lost on the way: {pair:?}");
             assert!(pair[0].sequence < pair[1].sequence && pair[0].epoch <= pair[1].epoch, "{stream}: {pair:?}");

@@ -23,6 +23,8 @@ pub struct Mount {
     shows: Shows,
     /// Frames after which a connection gets nothing more of a scene, though it stays open.
     falls_silent_after: Option<u64>,
+    /// All clients see the same; the last one to leave ends it, whatever state it was in.
+    shared: bool,
 }
 
 #[derive(Clone)]
@@ -36,17 +38,23 @@ enum Shows {
 impl Mount {
     /// A camera at `path` (`/name`) that plays `scene` for ever.
     pub fn new(path: &'static str, scene: Scene) -> Self {
-        Self { path, shows: Shows::Scene(scene), falls_silent_after: None }
+        Self { path, shows: Shows::Scene(scene), falls_silent_after: None, shared: true }
     }
 
     /// A camera at `path` that plays the video file `film` from its start and closes at its end.
     pub fn film(path: &'static str, film: &Path) -> Self {
-        Self { path, shows: Shows::Film(film.to_owned()), falls_silent_after: None }
+        Self { path, shows: Shows::Film(film.to_owned()), falls_silent_after: None, shared: true }
     }
 
     /// The camera stops sending after `frames` frames, without closing the connection.
     pub fn falls_silent_after(mut self, frames: u64) -> Self {
         self.falls_silent_after = Some(frames);
+        self
+    }
+
+    /// Each client gets a film of its own, from its start.
+    pub fn anew(mut self) -> Self {
+        self.shared = false;
         self
     }
 
@@ -62,8 +70,7 @@ impl Mount {
             "( {source} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast \
              quantizer=20 pass=quant key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
         ));
-        // Several clients see the same film; the last one to leave ends it, whatever state it was in.
-        factory.set_shared(true);
+        factory.set_shared(self.shared);
         let Shows::Scene(scene) = self.shows else { return factory };
         let limit = self.falls_silent_after.unwrap_or(u64::MAX);
         factory.connect_media_configure(move |_, media| {
