@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Exit, Failure, OrExit as _, interrupt::Interrupt};
 use crate::{
-    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
+    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
     engine::{Engine, FrameResult},
     frame::{Size, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// auto, cpu or cuda
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
+    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    precision: Precision,
     /// Stop after this many frames
     #[arg(short = 'n', long, value_name = "N")]
     max_frames: Option<usize>,
@@ -95,6 +98,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let backbone = Backbone::load(&BackboneConfig {
         weights: args.weights.clone(),
         device: args.device,
+        precision: args.precision,
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.propagation_block.unwrap_or(args.preset.block()),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::credential;
 use crate::redact::{Secrets, is_secret, redact_value};
 
 /// Which of the shipped pipelines a stream uses.
@@ -60,7 +61,8 @@ pub struct SourceConfig {
     pub device: Option<PathBuf>,
     /// RTSP user.
     pub user: Option<String>,
-    /// File that holds the RTSP password on its first line; read at each connection.
+    /// File that holds the RTSP password on its first line; read at each connection. `$CREDENTIALS_DIRECTORY/NAME` is a
+    /// credential of systemd's.
     pub password_file: Option<PathBuf>,
     /// RTSP: milliseconds of packets that are held to put them in order.
     pub latency_ms: u32,
@@ -238,8 +240,8 @@ impl SourceConfig {
             secrets.learn_from(location);
         }
         // One that cannot be read is an error elsewhere, and holds no secret here.
-        if let Some(text) = self.password_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
-            secrets.learn(text.lines().next().unwrap_or_default());
+        if let Some(password) = self.password_file.as_deref().and_then(|path| credential::password(path).ok()) {
+            secrets.learn(&password);
         }
         for (name, value) in self.properties.values().flatten() {
             secrets.learn_from_toml(name, value);

@@ -132,6 +132,11 @@ impl Fleet {
         self.end(stream, Then::Leave);
     }
 
+    /// Pipelines that start from now on scale for `resolution`.
+    pub(super) fn rescale(&mut self, resolution: Resolution) {
+        self.wiring.resolution = resolution;
+    }
+
     /// Serves a stream by another weight.
     pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
         self.order(Order::Serve { stream: stream.clone(), weight, first_mask: None });
@@ -209,6 +214,7 @@ impl Fleet {
             Some(numbers) => camera.after(numbers),
             None => camera,
         };
+        let camera = camera.watched(self.wiring.health.pulses().stage(format!("camera {stream}")));
         // Before its first frame.
         self.order(Order::Serve { stream: stream.clone(), weight, first_mask });
         let (stop, numbers) = (Stop::new(), camera.numbers());
@@ -324,9 +330,11 @@ impl Fleet {
         }
     }
 
-    /// How many streams deliver, of how many.
-    pub(super) fn up(&self) -> (usize, usize) {
-        (self.streams.values().filter(|s| s.state == State::Up).count(), self.streams.len())
+    /// How all streams do, on one line.
+    pub(super) fn summary(&self) -> String {
+        let up = self.streams.values().filter(|stream| stream.state == State::Up).count();
+        let fps: f64 = self.streams.keys().filter_map(|name| Some(self.wiring.desks.get(name)?.fps())).sum();
+        format!("{up} of {} streams up, {fps:.1} frames/s", self.streams.len())
     }
 
     /// Whether every camera's thread has ended.
@@ -373,6 +381,7 @@ impl Fleet {
             state: stream.state,
             reason: stream.reason.clone(),
             fps: desk.fps(),
+            quality: desk.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,

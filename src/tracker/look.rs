@@ -55,6 +55,11 @@ impl Portrait {
         count as f32 >= WHOLE * self.size
     }
 
+    /// Patches have become smaller by this factor: it holds as many more.
+    pub fn grow(&mut self, factor: f32) {
+        self.size *= factor;
+    }
+
     fn renew(&mut self, features: &Features, patches: &[bool]) {
         self.latest = sample(features, patches, SAMPLE);
         self.size = self.size.max(region::count(patches) as f32);

@@ -204,7 +204,7 @@ impl Tracker {
             self.memories.label_back(&memory, &new, &self.config.propagate);
         }
         let detail = step.colours.clone().map(|colours| (colours, step.cells.clone()));
-        self.memories.keep(Remembered { memory, detail }, step.edited, self.config.propagate.context);
+        self.memories.keep(Remembered::seen(memory, detail), step.edited, self.config.propagate.context);
     }
 
     /// Labels at the size of the source frame: each track's channel.

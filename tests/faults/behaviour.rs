@@ -7,7 +7,7 @@ use maskd::frame::Size;
 use super::{
     camera::{Codec, Manner},
     fault::{Fault, fault, once},
-    film::SIZE,
+    film::{Film, SIZE},
     rig::{Break, Epoch, Rig},
 };
 
@@ -32,7 +32,7 @@ fn restart(rig: &mut Rig, change: fn(&mut Manner)) {
 
 const SILENT: Break = Break {
     starts: |rig| rig.camera.behave(|manner| manner.silent = true),
-    lasts: Duration::from_secs(3),
+    lasts: Duration::from_secs(4),
     ends: mend,
     ..Break::NONE
 };
@@ -45,8 +45,15 @@ const GARBAGE: Break = Break {
     epoch: Epoch::Either,
     ..SILENT
 };
-const SIZE_CHANGE: Break = Break { starts: |rig| resize(rig, Size::new(320, 240)), epoch: Epoch::Same, ..Break::NONE };
-const ASPECT: Break = Break { starts: |rig| resize(rig, Size::new(240, 120)), ..SIZE_CHANGE };
+const LARGE: Size = Size::new(320, 240);
+const WIDE: Size = Size::new(240, 120);
+const SIZE_CHANGE: Break = Break {
+    before: |_| drop(Film::at(LARGE)), // drawing it takes its time
+    starts: |rig| resize(rig, LARGE),
+    epoch: Epoch::Same,
+    ..Break::NONE
+};
+const ASPECT: Break = Break { before: |_| drop(Film::at(WIDE)), starts: |rig| resize(rig, WIDE), ..SIZE_CHANGE };
 const PACE: Break = Break {
     starts: |rig| rig.camera.behave(|manner| manner.fps = if manner.fps == 10 { 25 } else { 10 }),
     ..SIZE_CHANGE
@@ -83,7 +90,7 @@ const WRAP: Break = Break {
 
 /// All of them.
 pub const FAULTS: &[Fault] = &[
-    fault!("silent", "the camera sends nothing for 3 s, its connection stays open", SILENT),
+    fault!("silent", "the camera sends nothing for 4 s, its connection stays open", SILENT),
     fault!("unplug", "the camera is switched off for 1 s", UNPLUG),
     fault!("away", "the camera is switched off for 10 s", AWAY),
     fault!("garbage", "packets hold garbage in place of video for 1 s", GARBAGE),

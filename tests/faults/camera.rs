@@ -99,6 +99,11 @@ impl Camera {
         format!("rtsp://{}/live", self.address())
     }
 
+    /// The size of its pictures.
+    pub fn size(&self) -> Size {
+        self.manner.lock().unwrap().size
+    }
+
     /// Changes how it behaves.
     pub fn behave(&self, change: impl FnOnce(&mut Manner)) {
         change(&mut self.manner.lock().unwrap());

@@ -34,18 +34,24 @@ impl Film {
     /// The film at `size`; drawn once.
     pub fn at(size: Size) -> Arc<Self> {
         static FILMS: OnceLock<Mutex<Vec<Arc<Film>>>> = OnceLock::new();
-        let mut films = FILMS.get_or_init(Mutex::default).lock().unwrap();
-        if let Some(film) = films.iter().find(|film| film.scene.size == size) {
-            return film.clone();
+        gst::init().unwrap();
+        let films = || FILMS.get_or_init(Mutex::default).lock().unwrap();
+        let known = |films: &[Arc<Film>]| films.iter().find(|film| film.scene.size == size).cloned();
+        if let Some(film) = known(&films()) {
+            return film;
         }
+        // Not while others wait for theirs.
         let scene = Scene { size, frames: FRAMES, fps: RATE };
         let film = Arc::new(Self {
             scene,
             pictures: (0..FRAMES).map(|i| scene.buffer(i)).collect(),
             truths: (0..FRAMES).map(|i| scene.truth(i)).collect(),
         });
-        films.push(film.clone());
-        film
+        let mut films = films();
+        known(&films).unwrap_or_else(|| {
+            films.push(film.clone());
+            film
+        })
     }
 
     /// A picture without a timestamp.

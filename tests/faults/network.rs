@@ -17,7 +17,7 @@ fn mend(rig: &mut Rig) {
 const CUT: Break = Break { starts: |rig| rig.proxy.cut(), ends: mend, ..Break::NONE };
 const RESET: Break = Break { starts: |rig| rig.proxy.reset(), ..CUT };
 const REFUSE: Break = Break { starts: |rig| rig.proxy.set(Link::Refuse), lasts: SECOND, ..CUT };
-const STALL: Break = Break { starts: |rig| rig.proxy.set(Link::Stall), lasts: Duration::from_secs(3), ..CUT };
+const STALL: Break = Break { starts: |rig| rig.proxy.set(Link::Stall), lasts: Duration::from_secs(4), ..CUT };
 const HICCUP: Break = Break { lasts: SECOND, epoch: Epoch::Same, ..STALL };
 const SLOW: Break = Break { starts: |rig| rig.proxy.set(Link::Slow(2000)), lasts: SECOND, epoch: Epoch::Either, ..CUT };
 const DROP: Break = Break { starts: |rig| rig.proxy.set(Link::Drop(5000)), ..SLOW };
@@ -29,7 +29,7 @@ pub const FAULTS: &[Fault] = &[
     fault!("cut", "the connection is closed", CUT),
     fault!("reset", "the connection is reset", RESET),
     fault!("refuse", "the connection is reset, and refused for 1 s", REFUSE),
-    fault!("stall", "nothing passes for 3 s, which is more than `stall_timeout_s` (2 s here)", STALL),
+    fault!("stall", "nothing passes for 4 s, which is more than `stall_timeout_s` (3 s here)", STALL),
     fault!("hiccup", "nothing passes for 1 s, which is less", HICCUP),
     fault!("slow", "2 kB/s pass for 1 s", SLOW),
     fault!("drop", "1 byte in 5000 is lost with up to 100 more, for 1 s", DROP),

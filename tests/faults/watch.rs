@@ -9,7 +9,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use maskd::publish::{Reader, Received, wire::Event};
+use maskd::{
+    frame::Size,
+    publish::{Reader, Received, wire::Event},
+};
 use tokio::time::{Duration, timeout};
 
 use super::{
@@ -26,6 +29,8 @@ pub struct Seen {
     pub epoch: u32,
     pub sequence: u64,
     pub number: u64,
+    /// Of the camera's picture.
+    pub size: Size,
     pub ids: Vec<u32>,
     /// The masks cover what was drawn. Judged for the camera that is broken only.
     pub correct: bool,
@@ -71,6 +76,7 @@ impl Watch {
                             epoch: message.epoch,
                             sequence: message.sequence,
                             number: message.number,
+                            size: message.frame,
                             ids: message.instances.iter().map(|instance| instance.id).collect(),
                             correct: stream == judged && correct(&message, &clock),
                         };

@@ -274,3 +274,26 @@ fn ctrl_c_keeps_what_is_done_and_leaves_no_half_video() {
         fs::remove_dir_all(home.path("out")).unwrap();
     }
 }
+
+#[test]
+fn bfloat16_is_asked_for_by_name_and_said_with_the_model() {
+    let home = Home::new();
+    let film = home.film();
+    let (film, out) = (film.to_str().unwrap(), home.path("out"));
+    let run = |precision: &str| {
+        let fixed = ["segment", film, "--out", out.to_str().unwrap(), "--short-side", "112", "-n", "2"];
+        maskd(&[&fixed[..], &["--device", "cpu", "--precision", precision]].concat())
+    };
+    let seen = run("bf16");
+    let said = String::from_utf8_lossy(&seen.stderr);
+    if maskd::kernels::bf16::is_available() {
+        let model = Choice::Shipped.read(None).unwrap().model_id() + "+bf16 on CPU";
+        assert!(seen.status.success() && said.contains(&model) && said.contains("threads, bf16"), "{said}");
+        assert_eq!(home.names().len(), 2);
+    } else {
+        eprintln!("SKIPPED masks in bfloat16: this CPU has no AVX512_BF16");
+        assert!(!seen.status.success() && said.contains("model.precision = \"bf16\""), "{said}");
+    }
+    let (seen, what) = (run("f16"), "model.precision = \"f16\"");
+    assert!(!seen.status.success() && String::from_utf8_lossy(&seen.stderr).contains(what), "{seen:?}");
+}

@@ -33,6 +33,7 @@ pub fn signal(child: &Child, name: &str) {
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maskd"));
     command.args(args).env_remove("MASKD_LOG").env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+    command.env_remove("CREDENTIALS_DIRECTORY");
     command
 }
 
@@ -115,6 +116,11 @@ impl Daemon {
         let line = self.wait_for_log("health and metrics on http://");
         let address = line.split_once("http://").unwrap().1;
         address[..address.find('/').unwrap()].parse().unwrap()
+    }
+
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by its name, such as `TERM`.
