@@ -5,6 +5,7 @@
 
 mod attend;
 mod attention;
+mod balance;
 mod block;
 mod buffer;
 mod embed;
@@ -13,6 +14,7 @@ pub mod grad;
 mod heads;
 mod operand;
 mod packed;
+mod pairs;
 mod pieces;
 mod product;
 mod share;

@@ -5,7 +5,7 @@ use super::{
     operand::Operand,
     packed::Form,
     simd::{Simd, gelu, load, store},
-    tile::{Tile, VECTORS, multiply, multiply_apart, zero},
+    tile::{Tile, multiply, multiply_apart, rows_before, zero},
 };
 
 /// Takes finished tiles.
@@ -14,7 +14,7 @@ pub(super) trait Sink<S: Simd> {
     ///
     /// # Safety
     /// Rows and columns are those of the operand and the block that the sink was made for.
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>);
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>);
 }
 
 /// All of A (rows, depth) times one packed block (depth, `width`), into `sink`.
@@ -22,23 +22,24 @@ pub(super) trait Sink<S: Simd> {
 /// # Safety
 /// `a` is filled (and summed), its rows are a multiple of 2 ROWS, and `block` was packed for its form and depth.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
+pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
     a: &Operand,
     block: &[f32],
     width: usize,
     sink: &mut impl Sink<S>,
 ) {
-    let panel = VECTORS * S::F32_LANES;
+    let (panel, before) = (VECS * S::F32_LANES, rows_before(VECS));
     match a.form {
         Form::Direct => {
-            for (j, right) in block.chunks_exact(a.depth * panel).take(width.div_ceil(panel)).enumerate() {
+            for (j, right) in block.chunks_exact((before + a.depth) * panel).take(width.div_ceil(panel)).enumerate() {
                 for row in (0..a.rows).step_by(ROWS) {
-                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                    let mut tile = zero::<S, ROWS, VECS>(simd);
                     // SAFETY: row + ROWS <= rows, and the panel has depth x panel values.
                     unsafe {
                         let left = a.values.add(row * a.depth);
-                        multiply(simd, &mut tile, a.depth, left, a.depth, right.as_ptr());
+                        let less = a.less(0).add(row);
+                        multiply(simd, &mut tile, a.depth, (left, a.depth), right.as_ptr(), less, right.len());
                         sink.take(simd, row, j * panel, tile);
                     }
                 }
@@ -46,29 +47,33 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
         }
         Form::Strassen => {
             let (half_rows, depth, half) = (a.rows / 2, a.depth / 2, width / 2);
-            for (j, seven) in block.chunks_exact(7 * depth * panel).take(half / panel).enumerate() {
+            for (j, seven) in block.chunks_exact(7 * (before + depth) * panel).take(half / panel).enumerate() {
                 for row in (0..half_rows).step_by(ROWS) {
                     let left = |part: usize| a.part(part).wrapping_add(row * depth).cast_const();
-                    let right = |i: usize| seven[i * depth * panel..].as_ptr();
-                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
-                    // SAFETY: row + ROWS <= half_rows in each part, and there are seven panels.
+                    let multiply = |tile: &mut Tile<S, ROWS, VECS>, part: usize, i: usize| {
+                        let right = seven[i * (before + depth) * panel..].as_ptr();
+                        // SAFETY: row + ROWS <= half_rows in each part, and there are seven panels.
+                        unsafe { multiply_apart(simd, tile, depth, (left(part), depth), right, a.less(part).add(row), 2 * (before + depth) * panel) }
+                    };
+                    let mut tile = zero::<S, ROWS, VECS>(simd);
+                    // SAFETY: the four tiles lie within the block's result.
                     unsafe {
-                        multiply_apart(simd, &mut tile, depth, left(0), depth, right(0)); // P1
+                        multiply(&mut tile, 0, 0); // P1
                         let p1 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(1), depth, right(1)); // + P2
+                        multiply(&mut tile, 1, 1); // + P2
                         sink.take(simd, row, j * panel, tile); // C11
                         let mut tile = p1;
-                        multiply_apart(simd, &mut tile, depth, left(5), depth, right(2)); // P1 + P6 = U2
+                        multiply(&mut tile, 5, 2); // P1 + P6 = U2
                         let u2 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(6), depth, right(3)); // + P7 = U3
+                        multiply(&mut tile, 6, 3); // + P7 = U3
                         let u3 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(3), depth, right(4)); // - P4
+                        multiply(&mut tile, 3, 4); // - P4
                         sink.take(simd, half_rows + row, j * panel, tile); // C21
-                        let mut tile = zero::<S, ROWS, VECTORS>(simd);
-                        multiply_apart(simd, &mut tile, depth, left(4), depth, right(5)); // P5
+                        let mut tile = zero::<S, ROWS, VECS>(simd);
+                        multiply(&mut tile, 4, 5); // P5
                         sink.take(simd, half_rows + row, half + j * panel, add(simd, &u3, &tile)); // C22
                         let mut tile = add(simd, &u2, &tile);
-                        multiply_apart(simd, &mut tile, depth, left(7), depth, right(6)); // + P3
+                        multiply(&mut tile, 7, 6); // + P3
                         sink.take(simd, row, half + j * panel, tile); // C12
                     }
                 }
@@ -78,11 +83,11 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
 }
 
 #[inline(always)]
-fn add<S: Simd, const ROWS: usize>(
+fn add<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    a: &Tile<S, ROWS, VECTORS>,
-    b: &Tile<S, ROWS, VECTORS>,
-) -> Tile<S, ROWS, VECTORS> {
+    a: &Tile<S, ROWS, VECS>,
+    b: &Tile<S, ROWS, VECS>,
+) -> Tile<S, ROWS, VECS> {
     let mut sum = *a;
     for (sum, b) in sum.iter_mut().zip(b) {
         for (s, b) in sum.iter_mut().zip(b) {
@@ -108,9 +113,9 @@ pub(super) struct Rows {
 
 impl<S: Simd> Sink<S> for Rows {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
         let lanes = S::F32_LANES;
-        let mut bias = [simd.splat_f32s(0.0); VECTORS];
+        let mut bias = [simd.splat_f32s(0.0); VECS];
         if let Some(from) = self.bias {
             for (v, b) in bias.iter_mut().enumerate() {
                 // SAFETY: the bias goes as far as the last panel.
@@ -142,7 +147,7 @@ impl<S: Simd> Sink<S> for Rows {
     }
 }
 
-/// Writes gelu(tile + bias) where the next product reads it.
+/// Writes gelu(tile + bias), times the factor, where the next product reads it.
 pub(super) struct Gelu {
     pub(super) into: Operand,
     /// For the block's columns, with zeros as far as the last panel goes.
@@ -151,7 +156,7 @@ pub(super) struct Gelu {
 
 impl<S: Simd> Sink<S> for Gelu {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
         let lanes = S::F32_LANES;
         for (i, values) in tile.iter().enumerate() {
             for (v, value) in values.iter().enumerate() {
@@ -162,6 +167,7 @@ impl<S: Simd> Sink<S> for Gelu {
                 // SAFETY: the bias goes as far as the last panel; `place` says how many values may be written.
                 unsafe {
                     let value = gelu(simd, simd.add_f32s(*value, load::<S>(self.bias.add(column))));
+                    let value = simd.mul_f32s(value, simd.splat_f32s(self.into.factor));
                     let (to, room) = self.into.place(row + i, column);
                     if room >= lanes {
                         store::<S>(to, value);
@@ -194,9 +200,9 @@ pub(super) struct IntoHeads {
 
 impl<S: Simd> Sink<S> for IntoHeads {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
         let mut tile = tile;
-        for v in 0..VECTORS {
+        for v in 0..VECS {
             // SAFETY: the bias goes as far as the last panel.
             let bias = unsafe { load::<S>(self.bias.add(column + v * S::F32_LANES)) };
             for values in &mut tile {
@@ -204,7 +210,7 @@ impl<S: Simd> Sink<S> for IntoHeads {
             }
         }
         let lanes = S::F32_LANES;
-        let count = self.columns.saturating_sub(column).min(VECTORS * lanes);
+        let count = self.columns.saturating_sub(column).min(VECS * lanes);
         let rows = self.rows.saturating_sub(row).min(ROWS);
         // A head's channels are as a rule whole vectors; where not, they go one by one.
         let step = if self.heads.head_dim.is_multiple_of(lanes) { lanes } else { 1 };
