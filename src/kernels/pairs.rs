@@ -58,7 +58,8 @@ pub(super) fn less_of_row<S: Simd>(simd: S, row: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    tile: &mut Tile<S, ROWS, VECS>,
+    from: *const Tile<S, ROWS, VECS>,
+    to: *mut Tile<S, ROWS, VECS>,
     depth: usize,
     (a, stride): (*const f32, usize),
     b: *const f32,
@@ -72,17 +73,26 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
     if (S::F32_LANES, ROWS, VECS) == (16, PAIRED.0, PAIRED.1) && whole > 0 && (apart == 16 || apart == 21) {
         // SAFETY: sixteen values to a vector are AVX-512, as the tile of sixteen vectors is; the caller's promise.
         unsafe {
-            let tile = (&raw mut *tile).cast();
+            let (from, to) = (from.cast(), to.cast());
             match apart {
-                16 => avx512::far_16(tile, whole, (a, stride), b, less, ahead),
-                _ => avx512::far_21(tile, whole, (a, stride), b, less, ahead),
+                16 => avx512::far_16((from, to), whole, (a, stride), b, less, ahead),
+                _ => avx512::far_21((from, to), whole, (a, stride), b, less, ahead),
             }
         }
-        // SAFETY: what comes after the last stretch.
-        unsafe { after(simd, tile, depth - whole * three, (a.add(whole * three), stride), b.add((1 + whole * three) * width)) };
+        let left = depth - whole * three;
+        if left > 0 {
+            // SAFETY: what comes after the last stretch.
+            unsafe {
+                let (a, b) = (a.add(whole * three), b.add((1 + whole * three) * width));
+                let mut tile = *to;
+                after(simd, &mut tile, left, (a, stride), b);
+                *to = tile;
+            }
+        }
         return;
     }
-    let mut acc = *tile;
+    // SAFETY: the caller's promise.
+    let mut acc = unsafe { *from };
     for (row, acc) in acc.iter_mut().enumerate() {
         for (v, acc) in acc.iter_mut().enumerate() {
             // SAFETY: one value for each row, and one vector before B for each of its.
@@ -101,7 +111,8 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
         let from = whole * three;
         after(simd, &mut acc, depth - from, (a.add(from), stride), b.add(from * width));
     }
-    *tile = acc;
+    // SAFETY: the caller's promise.
+    unsafe { *to = acc };
 }
 
 /// What is left after the last stretch.
@@ -178,12 +189,12 @@ mod avx512 {
         ($($sum:literal)*) => {
             concat!("vmovups zmm16, [{b}]\n", $(
                 "vaddps zmm", $sum, ", zmm16, dword ptr [{less} + 4 * ", $sum, "]{{1to16}}\n",
-                "vaddps zmm", $sum, ", zmm", $sum, ", [{tile} + 64 * ", $sum, "]\n",
+                "vaddps zmm", $sum, ", zmm", $sum, ", [{from} + 64 * ", $sum, "]\n",
             )*)
         };
     }
     macro_rules! end {
-        ($($sum:literal)*) => { concat!($("vmovups [{tile} + 64 * ", $sum, "], zmm", $sum, "\n",)*) };
+        ($($sum:literal)*) => { concat!($("vmovups [{to} + 64 * ", $sum, "], zmm", $sum, "\n",)*) };
     }
     /// Whole stretches of one length; distances in bytes.
     macro_rules! kernel {
@@ -194,7 +205,7 @@ mod avx512 {
             /// The machine has AVX-512; one stretch at least; A, B and `less` as for `multiply`. What is `ahead` of B is fetched.
             #[inline(always)]
             pub(super) unsafe fn $name(
-                tile: *mut f32,
+                (from, to): (*const f32, *mut f32),
                 stretches: usize,
                 (a, stride): (*const f32, usize),
                 b: *const f32,
@@ -242,7 +253,8 @@ mod avx512 {
                         "dec {n}",
                         "jnz 2b",
                         end!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
-                        tile = in(reg) tile,
+                        from = in(reg) from,
+                        to = in(reg) to,
                         p = inout(reg) a => _,
                         q = inout(reg) a.wrapping_add(8 * stride) => _,
                         s = in(reg) s,

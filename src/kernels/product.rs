@@ -14,8 +14,13 @@ pub(super) trait Sink<S: Simd> {
     ///
     /// # Safety
     /// Rows and columns are those of the operand and the block that the sink was made for.
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>);
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>);
 }
+
+/// Most tiles, one below the other, that a panel of weights meets at a time.
+const BATCH: usize = 3;
+
+type Tiles<S, const ROWS: usize, const VECS: usize> = [Tile<S, ROWS, VECS>; BATCH];
 
 /// All of A (rows, depth) times one packed block (depth, `width`), into `sink`.
 ///
@@ -40,41 +45,36 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
                         let left = a.values.add(row * a.depth);
                         let less = a.less(0).add(row);
                         multiply(simd, &mut tile, a.depth, (left, a.depth), right.as_ptr(), less, right.len());
-                        sink.take(simd, row, j * panel, tile);
+                        sink.take(simd, row, j * panel, &tile);
                     }
                 }
             }
         }
         Form::Strassen => {
             let (half_rows, depth, half) = (a.rows / 2, a.depth / 2, width / 2);
+            let zero = zero::<S, ROWS, VECS>(simd);
+            let batch = if rows_before(VECS) == 1 { BATCH } else { 1 };
             for (j, seven) in block.chunks_exact(7 * (before + depth) * panel).take(half / panel).enumerate() {
-                for row in (0..half_rows).step_by(ROWS) {
-                    let left = |part: usize| a.part(part).wrapping_add(row * depth).cast_const();
-                    let multiply = |tile: &mut Tile<S, ROWS, VECS>, part: usize, i: usize| {
-                        let right = seven[i * (before + depth) * panel..].as_ptr();
-                        // SAFETY: row + ROWS <= half_rows in each part, and there are seven panels.
-                        unsafe { multiply_apart(simd, tile, depth, (left(part), depth), right, a.less(part).add(row), 2 * (before + depth) * panel) }
-                    };
-                    let mut tile = zero::<S, ROWS, VECS>(simd);
-                    // SAFETY: the four tiles lie within the block's result.
+                for first in (0..half_rows).step_by(batch * ROWS) {
+                    let count = batch.min((half_rows - first) / ROWS);
+                    let batch = Batch { a, first, count, depth, right: seven.as_ptr(), len: (before + depth) * panel };
+                    let zero = [zero; BATCH];
+                    let [mut p1, mut u2, mut u3, mut p5, mut sum] = [zero; 5];
+                    // SAFETY: the rows are in each part, the seven panels in the block, the tiles in its result.
                     unsafe {
-                        multiply(&mut tile, 0, 0); // P1
-                        let p1 = tile;
-                        multiply(&mut tile, 1, 1); // + P2
-                        sink.take(simd, row, j * panel, tile); // C11
-                        let mut tile = p1;
-                        multiply(&mut tile, 5, 2); // P1 + P6 = U2
-                        let u2 = tile;
-                        multiply(&mut tile, 6, 3); // + P7 = U3
-                        let u3 = tile;
-                        multiply(&mut tile, 3, 4); // - P4
-                        sink.take(simd, half_rows + row, j * panel, tile); // C21
-                        let mut tile = zero::<S, ROWS, VECS>(simd);
-                        multiply(&mut tile, 4, 5); // P5
-                        sink.take(simd, half_rows + row, half + j * panel, add(simd, &u3, &tile)); // C22
-                        let mut tile = add(simd, &u2, &tile);
-                        multiply(&mut tile, 7, 6); // + P3
-                        sink.take(simd, row, half + j * panel, tile); // C12
+                        batch.multiply(simd, &zero, &mut p1, 0, 0); // P1
+                        batch.multiply(simd, &p1, &mut sum, 1, 1); // + P2
+                        batch.take(simd, sink, &sum, 0, j * panel); // C11
+                        batch.multiply(simd, &p1, &mut u2, 5, 2); // P1 + P6 = U2
+                        batch.multiply(simd, &u2, &mut u3, 6, 3); // + P7 = U3
+                        batch.multiply(simd, &u3, &mut sum, 3, 4); // - P4
+                        batch.take(simd, sink, &sum, half_rows, j * panel); // C21
+                        batch.multiply(simd, &zero, &mut p5, 4, 5); // P5
+                        add(simd, &mut u3, &p5, count);
+                        batch.take(simd, sink, &u3, half_rows, half + j * panel); // C22
+                        add(simd, &mut u2, &p5, count);
+                        batch.multiply(simd, &u2, &mut sum, 7, 6); // + P3
+                        batch.take(simd, sink, &sum, 0, half + j * panel); // C12
                     }
                 }
             }
@@ -82,19 +82,75 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
     }
 }
 
+/// Some tiles, one below the other. Each panel of weights meets all of them before the next panel does.
+struct Batch<'a> {
+    a: &'a Operand,
+    first: usize,
+    count: usize,
+    depth: usize,
+    /// Seven panels of `len` values.
+    right: *const f32,
+    len: usize,
+}
+
+impl Batch<'_> {
+    /// `to` = `from` + part `part` of A times panel `i`.
+    ///
+    /// # Safety
+    /// The rows are in each part, and the seven panels are there.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
+        &self,
+        simd: S,
+        from: &Tiles<S, ROWS, VECS>,
+        to: &mut Tiles<S, ROWS, VECS>,
+        part: usize,
+        i: usize,
+    ) {
+        for n in 0..self.count {
+            let row = self.first + n * ROWS;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let left = (self.a.part(part).add(row * self.depth).cast_const(), self.depth);
+                let (right, less) = (self.right.add(i * self.len), self.a.less(part).add(row));
+                multiply_apart(simd, &from[n], &mut to[n], self.depth, left, right, less, self.len);
+            }
+        }
+    }
+
+    /// Hands tiles to the sink, those of the quarter that starts at (row, column).
+    ///
+    /// # Safety
+    /// As for [`Sink::take`].
+    #[inline(always)]
+    unsafe fn take<S: Simd, const ROWS: usize, const VECS: usize>(
+        &self,
+        simd: S,
+        sink: &mut impl Sink<S>,
+        tiles: &Tiles<S, ROWS, VECS>,
+        row: usize,
+        column: usize,
+    ) {
+        for n in 0..self.count {
+            // SAFETY: the caller's promise.
+            unsafe { sink.take(simd, row + self.first + n * ROWS, column, &tiles[n]) }
+        }
+    }
+}
+
+/// `a` += `b`, the first `count` tiles.
 #[inline(always)]
 fn add<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    a: &Tile<S, ROWS, VECS>,
-    b: &Tile<S, ROWS, VECS>,
-) -> Tile<S, ROWS, VECS> {
-    let mut sum = *a;
-    for (sum, b) in sum.iter_mut().zip(b) {
-        for (s, b) in sum.iter_mut().zip(b) {
-            *s = simd.add_f32s(*s, *b);
+    a: &mut Tiles<S, ROWS, VECS>,
+    b: &Tiles<S, ROWS, VECS>,
+    count: usize,
+) {
+    for (a, b) in a.iter_mut().zip(b).take(count) {
+        for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+            *a = simd.add_f32s(*a, *b);
         }
     }
-    sum
 }
 
 /// Writes `tile + bias`, or adds it, to rows of memory; what is beyond the result's own rows and columns is dropped.
@@ -113,7 +169,7 @@ pub(super) struct Rows {
 
 impl<S: Simd> Sink<S> for Rows {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
         let lanes = S::F32_LANES;
         let mut bias = [simd.splat_f32s(0.0); VECS];
         if let Some(from) = self.bias {
@@ -156,7 +212,7 @@ pub(super) struct Gelu {
 
 impl<S: Simd> Sink<S> for Gelu {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
         let lanes = S::F32_LANES;
         for (i, values) in tile.iter().enumerate() {
             for (v, value) in values.iter().enumerate() {
@@ -200,8 +256,8 @@ pub(super) struct IntoHeads {
 
 impl<S: Simd> Sink<S> for IntoHeads {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECS>) {
-        let mut tile = tile;
+    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
+        let mut tile = *tile;
         for v in 0..VECS {
             // SAFETY: the bias goes as far as the last panel.
             let bias = unsafe { load::<S>(self.bias.add(column + v * S::F32_LANES)) };

@@ -54,12 +54,34 @@ pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
     less: *const f32,
     ahead: usize,
 ) {
+    let tile = &raw mut *tile;
+    // SAFETY: the caller's promise.
+    unsafe { multiply_onto(simd, tile, tile, depth, (a, stride), b, less, ahead) }
+}
+
+/// [`multiply`] from one tile to another, which may be the same.
+///
+/// # Safety
+/// As for [`multiply`]; both tiles are there.
+#[inline(always)]
+unsafe fn multiply_onto<S: Simd, const ROWS: usize, const VECS: usize>(
+    simd: S,
+    from: *const Tile<S, ROWS, VECS>,
+    to: *mut Tile<S, ROWS, VECS>,
+    depth: usize,
+    a: (*const f32, usize),
+    b: *const f32,
+    less: *const f32,
+    ahead: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         if rows_before(VECS) == 1 {
-            multiply_in_pairs(simd, tile, depth, (a, stride), b, less, ahead);
+            multiply_in_pairs(simd, from, to, depth, a, b, less, ahead);
         } else {
-            multiply_plainly(simd, tile, depth, (a, stride), b);
+            let mut tile = *from;
+            multiply_plainly(simd, &mut tile, depth, a, b);
+            *to = tile;
         }
     }
 }
@@ -95,7 +117,7 @@ pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: us
     *tile = acc;
 }
 
-/// [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep several in registers,
+/// `to` = `from` + A B, [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep several in registers,
 /// run out of them, and spill inside the loop; here they wait in memory.
 ///
 /// # Safety
@@ -103,7 +125,8 @@ pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: us
 #[inline(never)]
 pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    tile: &mut Tile<S, ROWS, VECS>,
+    from: &Tile<S, ROWS, VECS>,
+    to: &mut Tile<S, ROWS, VECS>,
     depth: usize,
     a: (*const f32, usize),
     b: *const f32,
@@ -111,7 +134,8 @@ pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usiz
     ahead: usize,
 ) {
     struct Multiply<'a, S: Simd, const ROWS: usize, const VECS: usize> {
-        tile: &'a mut Tile<S, ROWS, VECS>,
+        from: &'a Tile<S, ROWS, VECS>,
+        to: &'a mut Tile<S, ROWS, VECS>,
         depth: usize,
         a: (*const f32, usize),
         b: *const f32,
@@ -124,8 +148,8 @@ pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usiz
         #[inline(always)]
         fn with_simd<Same: Simd>(self, _: Same) {
             // SAFETY: the promise of multiply_apart's caller.
-            unsafe { multiply(self.simd, self.tile, self.depth, self.a, self.b, self.less, self.ahead) }
+            unsafe { multiply_onto(self.simd, self.from, self.to, self.depth, self.a, self.b, self.less, self.ahead) }
         }
     }
-    simd.vectorize(Multiply { tile, depth, a, b, less, ahead, simd });
+    simd.vectorize(Multiply { from, to, depth, a, b, less, ahead, simd });
 }
