@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check-cuda check-neon bench bench-davis ablation demo clean
+.PHONY: help setup build test lint check-cuda check-neon bench bench-davis ablation faults soak cycles demo clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,7 +22,7 @@ test: setup ## Run all tests (release profile: one build serves the tests and th
 lint: setup ## Formatting, clippy without warnings, the direction of imports, licences and sources
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cargo test --release --test it --quiet imports::
+	cargo test --release --workspace --test it --quiet imports::
 	@bash .ci/deny
 
 check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI where there is none (about 15 minutes)
@@ -39,6 +39,16 @@ bench-davis: setup ## How fast DAVIS results are judged, beside the official eva
 
 ablation: setup ## What each choice of the best preset is worth, on DAVIS (wants ../shared; about 20 minutes)
 	cargo bench --bench ablation
+
+soak: setup ## Many cameras for MINUTES=30 (CAMERAS=8): what the daemon holds stays what it is; a plot in benches/results
+	@bash .ci/soak soak $(MINUTES) $(CAMERAS)
+
+cycles: setup ## Cameras break a thousand times, and a thousand come and go (COUNT=1000): nothing is left behind
+	@bash .ci/soak cycles $(COUNT)
+
+faults: setup ## Break things on purpose and measure how maskd recovers; one table in benches/results (FAULTS="cut stall", REPEATS=20)
+	@MASKD_FAULTS="$(FAULTS)" MASKD_REPEATS="$(REPEATS)" MASKD_FAULTS_TABLE="benches/results/faults-$$(date +%F).md" \
+	    cargo test --release --test faults -- --ignored --exact bench::the_table --nocapture
 
 demo: build ## The main job on a sample clip: live table, summary, demo.mp4 (SOURCE=, WEIGHTS=, SECONDS_MAX=40)
 	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo

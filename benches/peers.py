@@ -1,7 +1,7 @@
 """One peer engine in a process of its own, so that its threads are nobody else's; benches/speed drives it.
 
     peers.py export FILE SPEC                  writes the network as ONNX
-    peers.py ENGINE THREADS                    serves torch, onnxruntime or openvino on stdin and stdout:
+    peers.py ENGINE THREADS                    serves torch, onnxruntime, openvino or openvino-bf16 on stdin and stdout:
         load FILE SPEC    -> {"ok": true}      the network, ready to run (torch builds its own)
         run SECONDS       -> {"ms": [...]}     one untimed inference, then timed ones for SECONDS, at least one
 
@@ -69,13 +69,13 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    def __init__(self, threads):
+    def __init__(self, threads, precision="f32"):
         import openvino
 
         self.core, self.version = openvino.Core(), openvino.__version__.split("-")[0]
         self.settings = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
         }
 
@@ -98,7 +98,13 @@ def timed(infer, seconds):
 def serve(name, threads):
     say = lambda answer: print(json.dumps(answer), flush=True)
     try:
-        engine = {"torch": Torch, "onnxruntime": OnnxRuntime, "openvino": OpenVino}[name](threads)
+        engines = {
+            "torch": Torch,
+            "onnxruntime": OnnxRuntime,
+            "openvino": OpenVino,
+            "openvino-bf16": lambda threads: OpenVino(threads, "bf16"),
+        }
+        engine = engines[name](threads)
     except Exception as error:
         return say({"error": f"{type(error).__name__}: {error}"})
     say({"version": engine.version})

@@ -1,4 +1,7 @@
-"""Draws how time and memory grow, from a result of benches/speed: plot.py RESULT.json, pictures beside it."""
+"""Draws what was measured: plot.py RESULT.json, pictures beside it.
+
+From a result of benches/speed, how time and memory grow; from one of `make soak` or `make cycles`, what the daemon held.
+"""
 
 import json
 import pathlib
@@ -24,8 +27,35 @@ def draw(path, title, across, points, x, series):
     pyplot.close(figure)
 
 
+def held(path, title, across, panels):
+    """What the daemon held: memory to the left, handles and threads to the right; a panel is (name, x, looks)."""
+    figure, rows = pyplot.subplots(len(panels), 2, figsize=(7.2, 0.6 + 2.2 * len(panels)), dpi=90, squeeze=False)
+    for (left, right), (name, x, looks) in zip(rows, panels):
+        for axis, lines in ((left, (("resident_bytes", "in RAM", TIME), ("heap_bytes", "allocated", MEMORY))),
+                            (right, (("files", "open files", TIME), ("threads", "threads", MEMORY)))):
+            scale = 1e6 if axis is left else 1
+            for key, label, colour in lines:
+                axis.plot(x, [look[key] / scale for look in looks], "-", color=colour, linewidth=1.2, label=label)
+            axis.set(xlabel=name or across, ylabel="MB" if axis is left else "", xlim=(0, None), ylim=(0, None))
+            axis.grid(alpha=0.3)
+            axis.legend(fontsize=7, loc="lower right")
+    figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
 def main(result):
-    growth = json.loads(result.read_text()).get("growth") or {}
+    told = json.loads(result.read_text())
+    if points := told.get("points"):
+        minutes = [point["seconds"] / 60 for point in points]
+        return held(result.with_suffix(".png"), f"The daemon with {told['cameras']} cameras", "minutes",
+                    [("", minutes, points)])
+    if told.get("add_remove"):
+        panels = [(name, [p["mishaps"] for p in told[key]], [p["held"] for p in told[key]]) for key, name in
+                  (("restarts", "camera restarts"), ("add_remove", "cameras added and removed"))]
+        return held(result.with_suffix(".png"), "The daemon while cameras break, come and go", "", panels)
+    growth = told.get("growth") or {}
     if tokens := growth.get("tokens"):
         draw(result.with_name("tokens.png"), "ViT-S/8, one image", "tokens", tokens, "tokens",
              (("ms", "peak_mb"), ("ms an image", "peak memory, MB")))

@@ -1,6 +1,6 @@
 //! The daemon as its operator sees it, over HTTP: is it alive, is it ready, what does it count.
 //!
-//! `/healthz` answers "should somebody restart it": the engine's heartbeat is fresh. `/readyz` answers "is it of
+//! `/healthz` answers "should somebody restart it": is a stage stuck, and which. `/readyz` answers "is it of
 //! use now": the model is loaded, the publisher is open and a stream delivers. `/metrics` is OpenMetrics text.
 //! Nothing here changes anything, and no answer holds a secret.
 
@@ -13,7 +13,7 @@ use std::{
     str::FromStr,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +23,10 @@ use serde_json::json;
 
 pub use http::serve;
 
-use crate::frame::StreamId;
+use crate::{
+    frame::StreamId,
+    pulse::{Pulses, Stuck},
+};
 
 /// `[admin]`: the HTTP address for health checks and metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,10 +93,7 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    /// Milliseconds from `started` to the engine's last sign of life.
-    heartbeat: AtomicU64,
-    /// The heartbeat is stale when older than this.
-    stall: Duration,
+    pulses: Pulses,
     publisher_open: AtomicBool,
     stopping: AtomicBool,
     model: Mutex<Option<String>>,
@@ -112,13 +112,12 @@ pub struct StreamHealth {
 }
 
 impl Health {
-    /// A daemon that starts now, with `streams` all down; the engine counts as stuck after `stall` of silence.
-    pub fn new(streams: impl IntoIterator<Item = StreamId>, stall: Duration) -> Self {
+    /// A daemon that starts now, with `streams` all down, whose stages show signs of life at `pulses`.
+    pub fn new(streams: impl IntoIterator<Item = StreamId>, pulses: Pulses) -> Self {
         let waiting = StreamHealth { up: false, detail: "starting".to_owned(), epoch: 0 };
         Self {
             started: Instant::now(),
-            heartbeat: AtomicU64::new(0),
-            stall,
+            pulses,
             publisher_open: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             model: Mutex::new(None),
@@ -126,19 +125,14 @@ impl Health {
         }
     }
 
-    /// The engine thread is alive.
-    pub fn beat(&self) {
-        self.heartbeat.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    /// Where the daemon's stages show signs of life.
+    pub fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
-    /// Time since the engine's last sign of life.
-    pub fn silence(&self) -> Duration {
-        self.started.elapsed().saturating_sub(Duration::from_millis(self.heartbeat.load(Ordering::Relaxed)))
-    }
-
-    /// Whether the engine gave a sign of life within the stall time.
-    pub fn alive(&self) -> bool {
-        self.silence() <= self.stall
+    /// The stages that have work and make no progress.
+    pub fn stuck(&self) -> Vec<Stuck> {
+        self.pulses.stuck()
     }
 
     /// The weights are loaded and warm; `id` names them in every message.
@@ -183,11 +177,13 @@ impl Health {
             (self.publisher_open.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed));
         let streams = self.streams();
         let down: Vec<_> = streams.iter().filter(|(_, s)| !s.up).map(|(name, _)| name.as_str().to_owned()).collect();
+        let stuck = self.stuck();
+        let names: Vec<&str> = stuck.iter().map(|stage| stage.stage.as_str()).collect();
         let delivers = down.len() < streams.len();
-        let ready = model.is_some() && publisher && delivers && !stopping && self.alive();
+        let ready = model.is_some() && publisher && delivers && !stopping && stuck.is_empty();
         let body = json!({
             "ready": ready, "model": model, "publisher_open": publisher, "stopping": stopping,
-            "engine_alive": self.alive(), "streams_down": down, "streams": streams,
+            "stuck": names, "streams_down": down, "streams": streams,
         });
         (ready, body)
     }
@@ -197,14 +193,14 @@ impl Health {
 mod tests {
     use super::*;
 
-    fn health(stall: Duration) -> (Health, StreamId, StreamId) {
+    fn health() -> (Health, StreamId, StreamId) {
         let (a, b): (StreamId, StreamId) = ("a".parse().unwrap(), "b".parse().unwrap());
-        (Health::new([a.clone(), b.clone()], stall), a, b)
+        (Health::new([a.clone(), b.clone()], Pulses::new(Duration::ZERO)), a, b)
     }
 
     #[test]
     fn ready_needs_a_model_a_publisher_and_a_stream_that_delivers() {
-        let (h, a, _) = health(Duration::from_secs(60));
+        let (h, a, _) = health();
         assert!(!h.readiness().0);
         h.model_loaded("tiny");
         h.publisher_open(true);
@@ -218,12 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_engine_is_not_alive() {
-        let (h, ..) = health(Duration::ZERO);
-        while h.silence().is_zero() {
+    fn a_stuck_stage_is_named_and_nothing_is_ready() {
+        let (h, a, _) = health();
+        h.model_loaded("tiny");
+        h.publisher_open(true);
+        h.stream(&a, StreamHealth { up: true, detail: String::new(), epoch: 0 });
+        let pulse = h.pulses().stage("engine");
+        pulse.beat();
+        while h.stuck().is_empty() {
             std::hint::spin_loop();
         }
-        assert!(!h.alive());
+        let (ready, body) = h.readiness();
+        assert!(!ready && body["stuck"] == json!(["engine"]), "{body}");
+        pulse.rest();
+        assert!(h.readiness().0);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The network as the rest sees it: pictures in, features of their patches out. Owns the device.
 
 mod block;
+mod precision;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 pub use block::{BlockChoice, PROPAGATION_BLOCK};
 use candle_core::{DType, Device, Tensor};
+pub use precision::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     frame::{Frame, Resolution, Size},
-    kernels,
+    kernels::Path,
     model::{Architecture, Choice, Family, Vit, Want},
     preprocess,
 };
@@ -54,6 +56,13 @@ pub struct Features {
     pub discovery: Option<Vec<f32>>,
 }
 
+impl Features {
+    /// Whether every number is one.
+    pub fn is_finite(&self) -> bool {
+        self.tokens.iter().chain(self.discovery.iter().flatten()).all(|x| x.is_finite())
+    }
+}
+
 /// Where `[CLS]` looks in one picture.
 #[derive(Clone, Debug)]
 pub struct Attention {
@@ -74,21 +83,6 @@ pub enum DeviceChoice {
     Cpu,
     /// The first NVIDIA GPU, or an error.
     Cuda,
-}
-
-/// The numbers that the network computes with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// float32 on the CPU, bfloat16 on a GPU.
-    #[default]
-    Auto,
-    /// float32.
-    F32,
-    /// bfloat16, GPU only.
-    Bf16,
-    /// float16, GPU only.
-    F16,
 }
 
 /// The `[model]` part of the configuration.
@@ -142,7 +136,10 @@ impl BackboneConfig {
 pub struct Backbone {
     vit: Vit,
     device: Device,
+    /// Of inputs.
     dtype: DType,
+    /// What is multiplied.
+    numbers: DType,
     resolution: Resolution,
     /// 0-based.
     block: usize,
@@ -159,28 +156,26 @@ impl Backbone {
         let checkpoint = Choice::of(config.weights.as_deref())?.read(config.heads)?;
         let arch = checkpoint.architecture;
         let device = choose_device(config.device)?;
-        let dtype = match (config.precision, device.is_cpu()) {
-            (Precision::Auto | Precision::F32, true) | (Precision::F32, false) => DType::F32,
-            (Precision::Auto | Precision::Bf16, false) => DType::BF16,
-            (Precision::F16, false) => DType::F16,
-            (Precision::Bf16 | Precision::F16, true) => {
-                bail!("model.precision: the CPU computes in f32; bf16 and f16 need a GPU (model.device)")
-            }
-        };
+        let (dtype, path) = config.precision.on(device.is_cpu())?;
         let block = config.propagation_block.of(&checkpoint)?;
         let patch = arch.patch as u32;
         if config.short_side < patch || config.short_side > MAX_SHORT_SIDE {
             bail!("model.short_side = {}: want {patch} (one patch) to {MAX_SHORT_SIDE}", config.short_side);
         }
-        let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, kernels::Path::Fused)
-            .context("building the network")?;
+        let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, path).context("building the network")?;
+        let numbers = if path == Path::Bf16 { DType::BF16 } else { dtype };
+        let model_id = match numbers {
+            DType::F32 => checkpoint.model_id(),
+            less => format!("{}+{}", checkpoint.model_id(), less.as_str()),
+        };
         Ok(Self {
             vit,
             device,
             dtype,
+            numbers,
             resolution: Resolution { short_side: config.short_side, multiple: patch },
             block,
-            model_id: checkpoint.model_id(),
+            model_id,
         })
     }
 
@@ -189,7 +184,8 @@ impl Backbone {
         self.vit.architecture()
     }
 
-    /// Architecture and hash of the weights, as stamped on every message.
+    /// Architecture and hash of the weights, and the precision where it is not float32, as stamped on every message:
+    /// `dinov2-vits14@31fb8b2c2e47+bf16`.
     pub fn model_id(&self) -> &str {
         &self.model_id
     }
@@ -206,7 +202,7 @@ impl Backbone {
             Device::Cuda(_) => "CUDA GPU".to_owned(),
             Device::Metal(_) => "Metal GPU".to_owned(),
         };
-        format!("{place}, {}", self.dtype.as_str())
+        format!("{place}, {}", self.numbers.as_str())
     }
 
     /// Runs a grey frame through, so that the first camera frame finds everything allocated and compiled.
@@ -233,12 +229,13 @@ impl Backbone {
     }
 
     /// The size that the network sees `frame` at: as it is where ingest has scaled it, which knows of pixels that are
-    /// not square.
+    /// not square; smaller where its quality has a lower level.
     pub fn input_size_of(&self, frame: &Frame) -> Size {
         let Size { width, height } = frame.size;
         let whole = |side: u32| side > 0 && side.is_multiple_of(self.resolution.multiple);
         let scaled = frame.size != frame.source && whole(width) && whole(height);
-        if scaled { frame.size } else { self.input_size(frame.source) }
+        let full = if scaled { frame.size } else { self.input_size(frame.source) };
+        if frame.quality.level < 1.0 { self.resolution.at(frame.quality.level).fit(full) } else { full }
     }
 
     /// Features of a prepared batch, one per image, with what discovery needs where `discovery`.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     backbone::{Backbone, Features},
@@ -35,6 +35,8 @@ pub struct FrameResult {
     pub discovered: bool,
     /// Live discovered instances, the most salient first.
     pub salient: Vec<InstanceId>,
+    /// Id of the weights that saw it.
+    pub model: Arc<str>,
 }
 
 /// Why a prompt was not taken.
@@ -60,6 +62,9 @@ pub struct Failure {
 /// The network and the trackers of all streams.
 pub struct Engine {
     backbone: Backbone,
+    model: Arc<str>,
+    /// As given: what it leaves open, each network decides.
+    given: TrackerConfig,
     config: TrackerConfig,
     trackers: HashMap<StreamId, Tracker>,
 }
@@ -69,12 +74,29 @@ impl Engine {
     ///
     /// Where `config` leaves discovery's threshold open, the network decides: DINO is cut by its keys,
     /// DINOv2 by its tokens.
-    pub fn new(backbone: Backbone, mut config: TrackerConfig) -> Self {
-        config.discover.tau.get_or_insert(match backbone.architecture().family {
-            Family::Dino => TAU_DINO_KEYS,
-            Family::DinoV2 => TAU_DINOV2_TOKENS,
-        });
-        Self { backbone, config, trackers: HashMap::new() }
+    pub fn new(backbone: Backbone, config: TrackerConfig) -> Self {
+        let (model, suited) = (backbone.model_id().into(), suited(&config, &backbone));
+        Self { backbone, model, given: config, config: suited, trackers: HashMap::new() }
+    }
+
+    /// Goes on with another network, and returns the one before. Streams keep their instances, with their identities, as
+    /// [`Tracker::exchange_network`].
+    pub fn exchange(&mut self, backbone: Backbone) -> Backbone {
+        self.model = backbone.model_id().into();
+        self.config = suited(&self.given, &backbone);
+        let patch = backbone.architecture().patch;
+        self.trackers.values_mut().for_each(|tracker| tracker.exchange_network(self.config.clone(), patch));
+        std::mem::replace(&mut self.backbone, backbone)
+    }
+
+    /// The network, without what the engine knows of streams.
+    pub fn into_backbone(self) -> Backbone {
+        self.backbone
+    }
+
+    /// Id of the network's weights.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
     }
 
     /// Takes up a stream; a stream that is already there keeps its memory.
@@ -100,6 +122,21 @@ impl Engine {
     pub fn prompt(&mut self, stream: &StreamId, prompt: Prompt) -> Result<(), Refusal> {
         let tracker = self.trackers.get_mut(stream).ok_or_else(|| Refusal::UnknownStream(stream.clone()))?;
         Ok(tracker.prompt(prompt)?)
+    }
+
+    /// Patches that the network sees of `frame`, by its quality.
+    pub fn patches_of(&self, frame: &Frame) -> usize {
+        self.patches_in(self.backbone.input_size_of(frame))
+    }
+
+    /// Patches that the network would see of frames of `size` at a level.
+    pub fn patches_at(&self, size: Size, level: f64) -> usize {
+        self.patches_in(self.backbone.resolution().at(level).fit(size))
+    }
+
+    fn patches_in(&self, input: Size) -> usize {
+        let patch = self.backbone.architecture().patch.max(1) as u32;
+        Size::new(input.width / patch, input.height / patch).area()
     }
 
     /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
@@ -152,7 +189,15 @@ impl Engine {
                     let Tracked { labels, instances, events, discovered, salient } = self
                         .add_stream(&frame.stream)
                         .step_in_stages(Arc::new(features), colours, source, epoch, on_stage);
-                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient }));
+                    results[i] = Some(Ok(FrameResult {
+                        frame,
+                        labels,
+                        instances,
+                        events,
+                        discovered,
+                        salient,
+                        model: self.model.clone(),
+                    }));
                 }
                 on_stage(Stage::Track);
             }
@@ -177,6 +222,18 @@ impl Engine {
         on_stage(Stage::Preprocess);
         let features = self.backbone.run(&input, discovery)?;
         on_stage(Stage::Backbone);
+        // Before they get into any memory: they would stay there, and spread.
+        ensure!(features.iter().all(Features::is_finite), "the network's features are not finite numbers");
         Ok(features)
     }
+}
+
+/// `config` with what it leaves open as suits the network.
+fn suited(config: &TrackerConfig, backbone: &Backbone) -> TrackerConfig {
+    let mut config = config.clone();
+    config.discover.tau.get_or_insert(match backbone.architecture().family {
+        Family::Dino => TAU_DINO_KEYS,
+        Family::DinoV2 => TAU_DINOV2_TOKENS,
+    });
+    config
 }

@@ -122,6 +122,35 @@ impl Resolution {
     }
 }
 
+impl Resolution {
+    /// The same at a share of the short side, at least one `multiple`.
+    pub fn at(self, level: f64) -> Self {
+        let short = (f64::from(self.short_side) * level.clamp(0.0, 1.0)).round() as u32;
+        Self { short_side: short.max(self.multiple), ..self }
+    }
+}
+
+/// How much of a frame is seen, and of a stream: less than all where cameras outrun the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// The network's resolution as a share of the configured short side, above 0; 1 is full.
+    pub level: f64,
+    /// Frames a second that the stream is held to; none where every frame may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+}
+
+impl Quality {
+    /// Full resolution, and no frame held back.
+    pub const FULL: Self = Self { level: 1.0, rate: None };
+}
+
+impl Default for Quality {
+    fn default() -> Self {
+        Self::FULL
+    }
+}
+
 /// One picture of one stream.
 #[derive(Clone)]
 pub struct Frame {
@@ -143,6 +172,8 @@ pub struct Frame {
     pub sequence: u64,
     /// Grows by one with each reconnect or timestamp jump, from 0.
     pub epoch: u32,
+    /// How it is to be seen; full until the engine takes it.
+    pub quality: Quality,
 }
 
 impl fmt::Debug for Frame {
@@ -171,6 +202,14 @@ mod tests {
         assert_eq!(Resolution { short_side: 462, multiple: 14 }.fit(davis), Size::new(812, 462));
         assert_eq!(Resolution { short_side: 280, multiple: 14 }.fit(davis), Size::new(490, 280));
         assert_eq!(Resolution { short_side: 480, multiple: 8 }.fit(Size::new(480, 854)), Size::new(480, 848));
+    }
+
+    #[test]
+    fn a_lower_level_is_a_share_of_the_short_side_in_whole_patches() {
+        let full = Resolution { short_side: 336, multiple: 14 };
+        let sizes = [1.0, 0.75, 0.5, 0.0].map(|level| full.at(level).fit(Size::new(448, 336)));
+        assert_eq!(sizes, [Size::new(448, 336), Size::new(336, 252), Size::new(224, 168), Size::new(14, 14)]);
+        assert_eq!(full.at(0.75).fit(Size::new(640, 480)), Size::new(336, 252), "scaled by ingest or not");
     }
 
     #[test]

@@ -11,12 +11,14 @@ pub mod frame;
 pub mod instance;
 pub mod mask;
 pub mod metrics;
+pub mod pulse;
 pub mod redact;
 
 pub mod kernels;
 pub mod model;
 
 pub mod ingest;
+pub mod overload;
 pub mod preprocess;
 
 pub mod attention;

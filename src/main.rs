@@ -1,6 +1,9 @@
 //! The `maskd` program: parse, dispatch, exit code. Everything else is in the library.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use maskd::cli::{Cli, dispatch};
@@ -9,7 +12,8 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("maskd: error: {failure}");
+            // Where nobody can be told, the exit code still tells.
+            let _ = writeln!(io::stderr(), "maskd: error: {failure}");
             (&failure).into()
         }
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     limit,
-    network::{S8, S14, S16, TI16, TURN, Work},
+    network::{Ours, S8, S14, S16, TI16, TURN, Work},
     peers::{self, Peer},
     report::{Batch, Comparison, Engine},
     spread::Spread,
@@ -46,8 +46,8 @@ pub fn compare(rounds: usize, peers: &mut [Peer]) -> Result<Vec<Comparison>> {
 }
 
 fn one(work: &Work, rounds: usize, peers: &mut [&mut Peer]) -> Result<Comparison> {
-    let ours = work.build()?;
-    let engines = 1 + peers.len();
+    let ours: Vec<Ours> = std::iter::once(work.build()?).chain(work.build_bf16()?).collect();
+    let engines = ours.len() + peers.len();
     let (mut times, mut limits) = (vec![Vec::new(); engines], Vec::new());
     for round in 0..rounds.max(1) {
         eprint!("\r{}: round {} of {rounds}   ", work.name, round + 1);
@@ -55,15 +55,17 @@ fn one(work: &Work, rounds: usize, peers: &mut [&mut Peer]) -> Result<Comparison
         // Each round begins with another engine: none always follows the same one.
         for place in 0..engines {
             let engine = (round + place) % engines;
-            let ms = match engine.checked_sub(1) {
-                None => ours.turn(TURN)?,
-                Some(peer) => peers[peer].turn(TURN)?,
+            let ms = match ours.get(engine) {
+                Some(ours) => ours.turn(TURN)?,
+                None => peers[engine - ours.len()].turn(TURN)?,
             };
             times[engine].push(ms);
         }
     }
     eprintln!();
-    let names = std::iter::once(("maskd", env!("CARGO_PKG_VERSION")))
+    let names = ["maskd", "maskd bf16"][..ours.len()]
+        .iter()
+        .map(|name| (*name, env!("CARGO_PKG_VERSION")))
         .chain(peers.iter().map(|peer| (peer.name, peer.version.as_str())));
     let of = |(place, (name, version)): (usize, (&str, &str))| {
         let ratios: Vec<f64> = times[place].iter().zip(&times[0]).map(|(theirs, ours)| theirs / ours).collect();

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use maskd::{
     backbone::{Backbone, BackboneConfig, DeviceChoice},
     engine::Engine,
-    frame::{Frame, Size},
+    frame::{Frame, Quality, Size},
     ingest::Clip,
     mask::LabelMap,
     refine::Colours,
@@ -99,6 +99,7 @@ fn picture(size: Size, sequence: u64) -> Result<Frame> {
         captured: Instant::now(),
         sequence,
         epoch: 0,
+        quality: Quality::FULL,
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Shared, child::resident_mb};
+use super::child::resident_mb;
 
 /// The longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -38,14 +38,14 @@ pub struct Look {
 }
 
 impl Daemon {
-    /// Starts it with `shared`'s weights and `streams`, which are tables of its configuration.
-    pub fn start(shared: &Shared, streams: &str) -> Result<Self> {
+    /// Starts it with `weights`, or with those that maskd carries, and `streams`, which are tables of its configuration.
+    pub fn start(weights: Option<&Path>, streams: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("maskd.toml");
+        let weights = weights.map_or(String::new(), |path| format!("weights = '{}'\n", path.display()));
         let text = format!(
-            "[model]\nweights = '{}'\ndevice = 'cpu'\n[admin]\nlisten = '127.0.0.1:0'\n\
-             [publish]\nlisten = ['tcp/127.0.0.1:0']\n{streams}",
-            shared.weights.display()
+            "[model]\n{weights}device = 'cpu'\n[admin]\nlisten = '127.0.0.1:0'\n\
+             [publish]\nlisten = ['tcp/127.0.0.1:0']\n{streams}"
         );
         fs::write(&file, text)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_maskd"));

@@ -56,7 +56,7 @@ fn cameras(shared: &Shared, count: usize, time: Duration) -> Result<Cameras> {
             shared.clip.display()
         )?;
     }
-    let mut daemon = Daemon::start(shared, &streams)?;
+    let mut daemon = Daemon::start(Some(&shared.weights), &streams)?;
     let before = daemon.published(3)?;
     std::thread::sleep(time);
     let after = daemon.look()?;

@@ -64,9 +64,22 @@ impl Work {
         format!("{patch} {dim} {heads} {depth} {height} {width} {batch} {layer_scale}")
     }
 
-    /// Our network, ready to run.
+    /// Our network in float32, ready to run.
     pub fn build(&self) -> Result<Ours> {
-        let vit = Vit::new(self.arch, &random(&self.arch)?, &Device::Cpu, DType::F32, kernels::Path::Fused)?;
+        self.build_by(kernels::Path::Fused)
+    }
+
+    /// Our network in bfloat16, where this CPU multiplies it.
+    pub fn build_bf16(&self) -> Result<Option<Ours>> {
+        if !kernels::bf16::is_available() {
+            eprintln!("SKIPPED maskd in bf16 on {}: this CPU has no AVX512_BF16", self.name);
+            return Ok(None);
+        }
+        self.build_by(kernels::Path::Bf16).map(Some)
+    }
+
+    fn build_by(&self, path: kernels::Path) -> Result<Ours> {
+        let vit = Vit::new(self.arch, &random(&self.arch)?, &Device::Cpu, DType::F32, path)?;
         let images = Tensor::randn(0f32, 1.0, (self.batch, 3, self.height, self.width), &Device::Cpu)?;
         Ok(Ours { vit, images })
     }

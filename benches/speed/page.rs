@@ -16,7 +16,7 @@ pub fn whole(report: &Report) -> String {
 pub fn machine(machine: &Machine) -> String {
     let Machine { date, cpu, cores, threads, commit } = machine;
     format!(
-        "{cpu}, {cores} cores; {threads} threads for each engine; float32; sources {commit}, {date}.\n\
+        "{cpu}, {cores} cores; {threads} threads for each engine; float32 where nothing else is said; sources {commit}, {date}.\n\
          Medians; spread is the width of the middle half in per cent of the median. What is compared was measured in\n\
          turns, and ratios are medians of each round's. `make bench` measures and writes all of this.\n"
     )
@@ -100,7 +100,7 @@ pub fn stages(report: &Report) -> String {
     let Some(part) = &report.stages else { return String::new() };
     let mut text = format!(
         "\n## A frame in the daemon\n\n\
-         `vtest.avi`, DINOv2 ViT-S/14, default settings: the mean of {} frames, {} of which were searched.\n\n\
+         `vtest.avi`, default settings, with the weights that maskd carries: the mean of {} frames, {} of which were searched.\n\n\
          | stage | ms | share |\n| --- | ---: | ---: |\n",
         part.frames, part.discoveries
     );

@@ -14,7 +14,12 @@ use serde_json::Value;
 use super::{network::Work, spread::Spread};
 
 /// Names as people know them, and as benches/peers.py does.
-const ENGINES: [(&str, &str); 3] = [("PyTorch", "torch"), ("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino")];
+const ENGINES: [(&str, &str); 4] = [
+    ("PyTorch", "torch"),
+    ("ONNX Runtime", "onnxruntime"),
+    ("OpenVINO", "openvino"),
+    ("OpenVINO bf16", "openvino-bf16"),
+];
 
 /// Where `make bench` says a Python with the peers is.
 const PYTHON: &str = "MASKD_PEERS_PYTHON";
@@ -49,7 +54,9 @@ pub fn start_all() -> Vec<Peer> {
             None
         }
     };
-    ENGINES.into_iter().filter_map(start).collect()
+    // Where the CPU does not multiply it, OpenVINO would compute in float32 all the same.
+    let has = |engine: &str| !engine.ends_with("bf16") || maskd::kernels::bf16::is_available();
+    ENGINES.into_iter().filter(|(_, engine)| has(engine)).filter_map(start).collect()
 }
 
 /// The network as ONNX, which two of the peers read.

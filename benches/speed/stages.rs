@@ -1,4 +1,4 @@
-//! Where a frame's time goes in the daemon, at its default settings, on a surveillance clip.
+//! Where a frame's time goes in the daemon, at its default settings and with its own weights, on a surveillance clip.
 
 use std::fs;
 
@@ -34,7 +34,7 @@ pub fn measure(shared: &Shared, frames: u64) -> Result<Stages> {
     let clip = shared.clip.display();
     // Every frame, as fast as it goes: then what decoding costs belongs to the frames that the rest worked on.
     let mut daemon =
-        Daemon::start(shared, &format!("[streams.vtest]\nkind = 'file'\nlocation = '{clip}'\npace = 'fast'\n"))?;
+        Daemon::start(None, &format!("[streams.vtest]\nkind = 'file'\nlocation = '{clip}'\npace = 'fast'\n"))?;
     let before = daemon.published(WARM_UP)?;
     let after = daemon.published(WARM_UP + frames)?;
     drop(daemon);
@@ -75,7 +75,7 @@ fn latency(shared: &Shared, frame_ms: f64) -> Result<Latency> {
         ),
     )?;
     let stream = format!("[streams.slow]\nkind = 'file'\nlocation = '{clip}'\npipeline = '{}'\n", launch.display());
-    let mut daemon = Daemon::start(shared, &stream)?;
+    let mut daemon = Daemon::start(None, &stream)?;
     let before = daemon.published(3)?;
     let after = daemon.published(3 + UNHURRIED)?;
     let mean = |stage: &str| mean_of(&before, &after, stage);

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::Health;
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, pulse::Stuck};
 
 /// What one listener grants.
 #[derive(Clone, Copy, Debug)]
@@ -133,9 +133,12 @@ fn json_answer(good: bool, body: &serde_json::Value) -> Response {
 }
 
 async fn healthz(State(shared): State<Shared>) -> Response {
-    let alive = shared.health.alive();
-    let silence = shared.health.silence().as_secs_f64();
-    json_answer(alive, &json!({ "alive": alive, "engine_silent_seconds": silence }))
+    let stuck = shared.health.stuck();
+    let told = |stage: &Stuck| json!({"stage": stage.stage, "silent_seconds": stage.silent.map(|s| s.as_secs_f64())});
+    json_answer(
+        stuck.is_empty(),
+        &json!({"alive": stuck.is_empty(), "stuck": stuck.iter().map(told).collect::<Vec<_>>()}),
+    )
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
@@ -167,7 +170,7 @@ mod tests {
     async fn start(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let health = Arc::new(Health::new([], PATIENCE));
+        let health = Arc::new(Health::new([], crate::pulse::Pulses::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         (address, stop, tokio::spawn(serve_within(limits, listener, health, Metrics::new(), stopped)))

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Exit, Failure, OrExit as _, segment::parse_device};
 use crate::{
     attention,
-    backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice},
+    backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
     frame::{Size, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
 };
@@ -45,6 +45,9 @@ pub(super) struct Args {
     /// auto, cpu or cuda
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
+    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    precision: Precision,
     /// Stop after this many frames
     #[arg(short = 'n', long, value_name = "N")]
     max_frames: Option<usize>,
@@ -72,6 +75,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let backbone = Backbone::load(&BackboneConfig {
         weights: args.weights.clone(),
         device: args.device,
+        precision: args.precision,
         short_side: args.short_side,
         heads: args.heads,
         ..BackboneConfig::default()

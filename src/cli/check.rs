@@ -14,8 +14,8 @@ use crate::{config::Config, ingest::Description, mask::LabelMap, model::Choice};
   maskd check --config /etc/maskd/maskd.toml > resolved.toml
   maskd check --quiet --config /etc/maskd/maskd.toml && systemctl restart maskd
 
-Looked at: keys and values, the weights' tensors, each stream's pipeline (parsed, not started), first
-masks, zenoh's own configuration file. Every fault is a line on standard error; the exit code is that of the last. Passwords are printed as ***.
+Looked at: keys and values, whether this CPU computes in [model] precision, the weights' tensors, each stream's pipeline
+(parsed, not started), first masks, zenoh's own configuration file. Every fault is a line on standard error; the exit code is that of the last. Passwords are printed as ***.
 Cameras and the network are not contacted.")]
 pub(super) struct Args {
     /// The configuration file
@@ -31,7 +31,7 @@ pub(super) struct Args {
 
 /// Checks, then prints the resolved configuration to standard output.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    log::init_quiet()?;
+    let _log = log::init_quiet()?;
     let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
     config.model.weights = args.weights.or(config.model.weights);
     let mut faults = named_files(&config);
@@ -53,6 +53,7 @@ fn named_files(config: &Config) -> Vec<Failure> {
     let mut faults = Vec::new();
     faults.extend(config.publish.check().or_exit(Exit::Config).err());
     faults.extend(log::check(&config.log).err());
+    faults.extend(config.model.precision.check(config.model.device).or_exit(Exit::Config).err());
     match Choice::of(config.model.weights.as_deref()) {
         Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
         Ok(weights) => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, OrExit as _, segment::parse_device};
 use crate::{
-    backbone::{Backbone, BackboneConfig, DeviceChoice},
+    backbone::{Backbone, BackboneConfig, DeviceChoice, Precision},
     davis::{self, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task},
     engine::Engine,
     preset::{Preset, Start},
@@ -60,6 +60,9 @@ pub(super) struct Davis {
     /// auto, cpu or cuda
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
+    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    precision: Precision,
     /// Where masks, tables and report go; made if absent
     #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
     out: Option<PathBuf>,
@@ -113,6 +116,7 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
     let backbone = Backbone::load(&BackboneConfig {
         weights: args.weights.clone(),
         device: args.device,
+        precision: args.precision,
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.preset.block(),

@@ -8,6 +8,7 @@ use super::{Exit, Failure, OrExit as _};
 use crate::{
     config::{LogConfig, LogFormat},
     redact::redact,
+    runtime::Scribe,
 };
 
 /// The variable that overrides `[log] level`.
@@ -26,22 +27,35 @@ fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::builder().parse(directives).map_err(wrong).or_exit(Exit::Config)
 }
 
+/// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
+pub(super) struct Log(Scribe);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
 /// Starts logging for the life of the process.
 ///
 /// # Errors
 /// A level or filter that cannot be read, by name.
-pub(super) fn init(config: &LogConfig) -> Result<(), Failure> {
+pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
     let (from, directives) = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => (VARIABLE, text),
         _ => (KEY, config.level.clone()),
     };
     let filter = filter(from, &directives)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Discreet(io::stderr()));
+    let told = |lines| tracing::warn!(lines, "the log took nothing for a while: lines are missing");
+    let scribe = Scribe::start(io::stderr(), told).or_exit(Exit::Internal)?;
+    let out = scribe.clone();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Discreet(out.clone()));
     let started = match config.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
-    started.map_err(|e| anyhow::anyhow!("logging could not start: {e}")).or_exit(Exit::Internal)
+    started.map_err(|e| anyhow::anyhow!("logging could not start: {e}")).or_exit(Exit::Internal)?;
+    Ok(Log(scribe))
 }
 
 /// Writes lines without what looks like a secret: the last look at what libraries log, who know nothing of ours.
@@ -60,7 +74,7 @@ impl<W: Write> Write for Discreet<W> {
 }
 
 /// Warnings only, as text: what the offline commands want beside their own output.
-pub(super) fn init_quiet() -> Result<(), Failure> {
+pub(super) fn init_quiet() -> Result<Log, Failure> {
     init(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })
 }
 

@@ -4,8 +4,10 @@ mod attention;
 mod check;
 mod eval;
 mod exit;
+mod interrupt;
 mod log;
 pub mod prompt;
+pub mod reload;
 mod run;
 mod segment;
 pub mod watch;
@@ -72,6 +74,8 @@ enum Command {
     Watch(watch::WatchArgs),
     #[command(after_help = PROMPT_EXAMPLES)]
     Prompt(prompt::PromptArgs),
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(reload::ReloadArgs),
     /// List, fetch and look into weights of the network
     #[command(after_help = WEIGHTS_EXAMPLES)]
     Weights(weights::Args),
@@ -86,6 +90,10 @@ const PROMPT_EXAMPLES: &str = "Examples:
   maskd prompt front-door --point 320,240
   maskd prompt front-door --box 100,80,60,140
   maskd prompt front-door --reset";
+
+const RELOAD_EXAMPLES: &str = "Examples:
+  maskd reload                                           the daemon on this machine (or: systemctl reload maskd)
+  maskd reload --site yard --connect tls/box.lan:7447 --zenoh-config zenoh-reader.json5";
 
 const WEIGHTS_EXAMPLES: &str = "Examples:
   maskd weights list
@@ -105,12 +113,13 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Eval(command) => quietly(|| eval::run(command)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),
         Command::Prompt(args) => quietly(|| prompt::run(args)),
+        Command::Reload(args) => quietly(|| reload::run(args)),
         Command::Weights(args) => quietly(|| weights::run(args).or_exit(Exit::Data)),
     }
 }
 
 /// Runs an offline command: warnings only beside its own output.
 fn quietly(command: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    log::init_quiet()?;
+    let _log = log::init_quiet()?;
     command()
 }

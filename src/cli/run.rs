@@ -54,7 +54,7 @@ pub(super) struct Args {
 /// Runs until a signal comes or every source has ended.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let config = resolve(args.clone())?;
-    log::init(&config.log)?;
+    let _log = log::init(&config.log)?;
     let origin = runtime::Origin {
         file: args.config.clone(),
         read: Box::new(move || resolve(args.clone()).map_err(|failure| anyhow::anyhow!("{failure}"))),

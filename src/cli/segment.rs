@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _};
+use super::{Exit, Failure, OrExit as _, interrupt::Interrupt};
 use crate::{
-    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice},
+    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
     engine::{Engine, FrameResult},
     frame::{Size, StreamId},
     ingest::{Clip, ClipFrame, Mp4Writer},
@@ -28,7 +28,9 @@ use crate::{
   maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks
   maskd segment street.mp4 --out masks --short-side 224 --max-frames 50      a quick look
 
-Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.")]
+Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.
+
+Ctrl-C ends it after the frame in hand; the overlay holds the frames until then. A second one ends it at once.")]
 pub(super) struct Args {
     /// A video file, or a folder of .jpg or .png frames in the order of their names
     input: PathBuf,
@@ -57,6 +59,9 @@ pub(super) struct Args {
     /// auto, cpu or cuda
     #[arg(long, default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
+    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
+    #[arg(long, value_name = "PRECISION", default_value = "auto")]
+    precision: Precision,
     /// Stop after this many frames
     #[arg(short = 'n', long, value_name = "N")]
     max_frames: Option<usize>,
@@ -93,6 +98,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let backbone = Backbone::load(&BackboneConfig {
         weights: args.weights.clone(),
         device: args.device,
+        precision: args.precision,
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.propagation_block.unwrap_or(args.preset.block()),
@@ -121,6 +127,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         (all, most) => all.or(most),
     };
     let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
+    let interrupt = Interrupt::install().or_exit(Exit::Internal)?;
     let mut sink = Sink::new(&args, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
@@ -130,8 +137,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
                 result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
             sink.write(&clip_frame.name, &result)?;
         }
+        if interrupt.came() {
+            break;
+        }
     }
-    sink.finish()
+    sink.finish()?;
+    interrupt.obey();
+    Ok(())
 }
 
 fn check_first_mask(mask: &LabelMap, path: &Path, first: &ClipFrame) -> Result<()> {

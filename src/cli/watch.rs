@@ -14,7 +14,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use record::Recorder;
 use rows::{Gap, Watched};
-use tokio::time::{MissedTickBehavior, interval, timeout_at};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout_at},
+};
 
 use crate::{
     frame::StreamId,
@@ -67,7 +70,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds above 0, such as 10".to_owned())
 }
 
-/// Runs `maskd watch`. Ends well on Ctrl-C, on `--count`, and where the reader of standard output has gone.
+/// Runs `maskd watch`. Ends well on Ctrl-C and SIGTERM, on `--count`, and where the reader of standard output has gone.
 pub fn run(args: WatchArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match runtime.block_on(watch(args)) {
@@ -93,12 +96,15 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
     };
     view.finish();
     reader.close().await;
+    // First of all the video: standard output may have gone, and what was recorded is not to go with it.
+    let recorded = recorder.map(Recorder::finish).transpose();
+    if let Ok(Some(said)) = &recorded {
+        eprintln!("maskd watch: {said}");
+    }
     if !args.json {
         io::stdout().lock().write_all(watched.summary().as_bytes())?;
     }
-    if let Some(recorder) = recorder {
-        eprintln!("maskd watch: {}", recorder.finish()?);
-    }
+    recorded?;
     match (finished, args.count) {
         (Ok(result), _) => result,
         (Err(_), _) if watched.received == 0 => bail!(watched.why_nothing(&args.connect)),
@@ -117,6 +123,7 @@ async fn follow(
     let mut tick = interval(view.period());
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut since = Some(Instant::now());
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
     loop {
         tokio::select! {
             received = reader.next() => {
@@ -139,7 +146,8 @@ async fn follow(
                     since = None;
                 }
             }
-            signal = tokio::signal::ctrl_c() => return signal.context("waiting for Ctrl-C"),
+            interrupt = tokio::signal::ctrl_c() => return interrupt.context("waiting for Ctrl-C"),
+            _ = terminate.recv() => return Ok(()),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     admin::AdminConfig,
     backbone::BackboneConfig,
     frame::StreamId,
+    overload::OverloadConfig,
     publish::{PublishConfig, PublishError},
     tracker::TrackerConfig,
 };
@@ -38,6 +39,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[runtime]`: batches and stopping.
     pub runtime: RuntimeConfig,
+    /// `[overload]`: what is given up when cameras outrun the engine.
+    pub overload: OverloadConfig,
     /// `[streams.NAME]`: the cameras.
     pub streams: BTreeMap<StreamId, StreamConfig>,
 }
@@ -89,8 +92,8 @@ pub struct RuntimeConfig {
     pub exit_when_done: bool,
     /// Seconds between two status messages of a stream; a change is told at once.
     pub status_seconds: f64,
-    /// Seconds without a sign of life from the engine after which `/healthz` and the watchdog give up on it. Must be
-    /// longer than the slowest batch.
+    /// Seconds without a sign of life from a stage that has work, after which `/healthz` names it and the watchdog is no
+    /// longer fed. Must be longer than the slowest batch.
     pub stall_seconds: f64,
     /// Read the configuration file again when it changes, as on SIGHUP.
     pub reload_on_change: bool,
@@ -165,6 +168,7 @@ impl Config {
         }
         self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
         self.model.validate().map_err(|(key, message)| (format!("model.{key}"), message))?;
+        self.overload.validate().map_err(|(key, message)| (format!("overload.{key}"), message))?;
         self.tracker.validate().map_err(|(key, message)| (format!("tracker.{key}"), message))?;
         let unnamed = |e: PublishError| e.to_string().trim_start_matches("publish: ").to_owned();
         self.publish.validate().map_err(|e| ("publish".to_owned(), unnamed(e)))?;

@@ -19,6 +19,11 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// 0.25 s doubling to `cap`, which may be less.
+    pub fn up_to(cap: Duration) -> Self {
+        Self { cap, ..Self::default() }
+    }
+
     /// The longest the next wait can be.
     pub fn ceiling(&self) -> Duration {
         self.first.saturating_mul(2u32.saturating_pow(self.attempt)).min(self.cap)
@@ -58,6 +63,13 @@ mod tests {
         }
         backoff.reset();
         assert_eq!((backoff.attempt(), backoff.ceiling()), (0, Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn no_wait_is_above_the_cap_that_was_asked_for() {
+        let mut backoff = Backoff::up_to(Duration::from_millis(100));
+        assert!((0..20).all(|_| backoff.next_wait() <= Duration::from_millis(100)));
+        assert_eq!(Backoff::up_to(Duration::from_secs(60)).ceiling(), Duration::from_millis(250));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Supervises one stream: plays its pipeline, and whatever ends it, tears it down and builds a new one.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,6 +11,7 @@ use crossbeam_channel::select;
 use super::{
     backoff::Backoff,
     description::Description,
+    errand::{Errands, GaveUp, said},
     fault::{Cause, Fault},
     intake::Intake,
     mailbox::Outlet,
@@ -23,11 +23,19 @@ use super::{
 use crate::{
     frame::{Resolution, Size, StreamId},
     metrics::Metrics,
+    pulse::Pulse,
     redact::Secrets,
 };
 
 /// Frames must have flowed for this long before the next failure is treated as the first.
 const STEADY: Duration = Duration::from_secs(10);
+
+/// Calls of one camera into GStreamer that may hang at a time, each with its thread and its pipeline: more would fill the
+/// memory, and where three fresh ones in a row hang it is not chance.
+const MOST_HANGING: usize = 3;
+
+/// How often a camera whose calls all hang looks whether one has returned.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// News of a camera, for logs and status.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +73,8 @@ pub struct Camera {
     description: Description,
     resolution: Resolution,
     intake: Arc<Intake>,
+    errands: Errands,
+    pulse: Option<Pulse>,
 }
 
 /// The frame numbers and epochs of a stream, for the camera that follows.
@@ -90,8 +100,9 @@ impl Camera {
         let description = Self::check(&config)?;
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
         let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
+        let errands = Errands::new(stream.clone(), metrics.clone());
         let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
-        Ok(Self { config, description, resolution, intake: Arc::new(intake) })
+        Ok(Self { config, description, resolution, intake: Arc::new(intake), errands, pulse: None })
     }
 
     /// Checks all that can be checked of a source without playing it; returns its pipeline.
@@ -103,6 +114,12 @@ impl Camera {
         let description = Description::of(config)?;
         description.check(config)?;
         Ok(description)
+    }
+
+    /// Shows signs of life at `pulse`. A camera that is down or silent is alive; one that waits for calls into GStreamer
+    /// to return, and may not make more, is not.
+    pub fn watched(self, pulse: Pulse) -> Self {
+        Self { pulse: Some(pulse), ..self }
     }
 
     /// This camera's numbers.
@@ -127,17 +144,19 @@ impl Camera {
     /// Plays the stream until `stop` is set, or until a file that does not loop has ended. Failures are
     /// reported to `events` and tried again for ever. Blocks; `events` is called from this thread and should be quick.
     pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::up_to(self.config.retry_max());
         let mut secrets = Secrets::default();
         let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
         metrics.stream_up(stream, false);
         while !stop.is_set() {
+            self.beat();
             // Each time: a password file may hold another than before.
             self.config.reveal(&mut secrets);
             self.description.reveal(&mut secrets);
             // A panic is a bug, but one stream's: it ends this pipeline as any fault does, and is told and tried again.
             let lived = catch_unwind(AssertUnwindSafe(|| self.live_once(stop, events)));
-            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&*panic)), None));
+            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&said(&*panic))), None));
+            self.beat();
             let flowed = running.as_ref().and_then(Running::flowed_for);
             // Only when nothing of the old pipeline can arrive any more does a new epoch begin.
             let tear_down = || {
@@ -169,20 +188,38 @@ impl Camera {
             // Told first: a driver may take its time to let go.
             events(CameraEvent::Down { fault, attempt: backoff.attempt(), retry_in });
             tear_down();
+            self.wait_for_calls(stop);
+            self.rest();
             stop.wait(retry_in);
         }
         metrics.stream_up(stream, false);
     }
 
+    fn beat(&self) {
+        self.pulse.iter().for_each(Pulse::beat);
+    }
+
+    fn rest(&self) {
+        self.pulse.iter().for_each(Pulse::rest);
+    }
+
+    /// Waits while as many calls hang as may. That is no life: nothing is done here, and nothing can be.
+    fn wait_for_calls(&self, stop: &Stop) {
+        let full = || self.errands.hanging() >= MOST_HANGING;
+        if full() {
+            tracing::error!(stream = %self.intake.stream, "{MOST_HANGING} calls into GStreamer hang: no more are made");
+            while full() && !stop.wait(LOOK_AGAIN) {}
+        }
+    }
+
     /// Builds and plays one pipeline; says how it ended and leaves it to be torn down.
     fn live_once(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Running>) {
-        // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
-        let built = match self.description.build(&self.config) {
-            Ok(built) => built,
-            Err(error) => return (End::Failed(Fault::new(Cause::Error, error.to_string())), None),
-        };
-        let running = Running::start(built, self.intake.clone(), self.resolution);
         let stall_timeout = self.config.stall_timeout();
+        let running = match self.start(stop, stall_timeout) {
+            Ok(running) => running,
+            Err(end) => return (end, None),
+        };
+        self.rest();
         let end = loop {
             select! {
                 recv(stop.closed()) -> _ => break End::Stopped,
@@ -204,10 +241,35 @@ impl Camera {
         };
         (end, Some(running))
     }
+
+    /// Builds and starts a pipeline; one that does not start in time is left behind.
+    fn start(&self, stop: &Stop, within: Duration) -> Result<Running, End> {
+        let (description, config, intake) = (self.description.clone(), self.config.clone(), self.intake.clone());
+        let (resolution, over, errands) = (self.resolution, Stop::new(), self.errands.clone());
+        let left_behind = over.clone();
+        let start =
+            move || description.build(&config).map(|built| Running::start(built, intake, resolution, over, errands));
+        let gave_up = match self.errands.run(within, Some(stop), start) {
+            Ok(Ok(running)) => return Ok(running),
+            // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
+            Ok(Err(error)) => return Err(End::Failed(Fault::new(Cause::Error, error.to_string()))),
+            Err(gave_up) => gave_up,
+        };
+        // Should it start after all, nothing of it is taken in.
+        left_behind.set();
+        let seconds = within.as_secs_f64();
+        Err(match gave_up {
+            GaveUp::Stopped => End::Stopped,
+            GaveUp::Late => {
+                let hangs = format!("the pipeline hangs while starting, {seconds} s now: it is left behind");
+                End::Failed(Fault::new(Cause::Hang, hangs))
+            }
+            GaveUp::Panicked(said) => End::Failed(bug(&said)),
+            GaveUp::NoThread => End::Failed(Fault::new(Cause::Error, "GStreamer gets no thread")),
+        })
+    }
 }
 
-fn bug(panic: &(dyn Any + Send)) -> Fault {
-    let said = panic.downcast_ref::<&str>().copied();
-    let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+fn bug(said: &str) -> Fault {
     Fault::new(Cause::Error, format!("This is a bug: the camera's thread panicked: {said}"))
 }

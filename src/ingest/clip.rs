@@ -16,7 +16,7 @@ use gstreamer_video::VideoInfo;
 use image::ImageReader;
 
 use super::{fault::Fault, intake::pixels};
-use crate::frame::{Frame, Size, StreamId};
+use crate::frame::{Frame, Quality, Size, StreamId};
 
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,6 +51,7 @@ impl ClipFrame {
             captured: Instant::now(),
             sequence,
             epoch: 0,
+            quality: Quality::FULL,
         }
     }
 }

@@ -11,7 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 
 use super::{
-    properties,
+    credential, properties,
     source::{Kind, SourceConfig, SourceError, key},
 };
 use crate::redact::{Secrets, redact_value};
@@ -146,10 +146,8 @@ fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), Source
             set("user", "user-id", user.clone())?;
         }
         if let Some(path) = &config.password_file {
-            let wrong =
-                |e: std::io::Error| key("password_file", format!("{}: {e}", redact_value(&path.to_string_lossy())));
-            let text = fs::read_to_string(path).map_err(wrong)?;
-            set("password_file", "user-pw", text.lines().next().unwrap_or("").to_owned())?;
+            let password = credential::password(path).map_err(|reason| key("password_file", reason))?;
+            set("password_file", "user-pw", password)?;
         }
     }
     Ok(())

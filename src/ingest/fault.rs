@@ -15,6 +15,8 @@ pub enum Cause {
     Replay,
     /// No frame arrived in time.
     Stall,
+    /// A call into GStreamer did not return in time.
+    Hang,
     /// The pictures cannot be brought into the form maskd needs.
     WrongCaps,
     /// The file, device or address cannot be opened or reached.
@@ -32,6 +34,7 @@ impl Cause {
             Self::EndOfStream => "end_of_stream",
             Self::Replay => "replay",
             Self::Stall => "stall",
+            Self::Hang => "hang",
             Self::WrongCaps => "wrong_caps",
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",

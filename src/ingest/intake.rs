@@ -10,7 +10,7 @@ use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 
 use super::{mailbox::Outlet, source::Pace, stop::Stop, timeline::Timeline};
 use crate::{
-    frame::{Frame, Size, StreamId},
+    frame::{Frame, Quality, Size, StreamId},
     metrics::{DropCause, Metrics, Stage},
 };
 
@@ -62,6 +62,7 @@ impl Intake {
             captured,
             sequence: stamp.sequence,
             epoch: stamp.epoch,
+            quality: Quality::FULL,
         };
         match self.pace {
             Pace::Timestamps => self.outlet.offer(frame),

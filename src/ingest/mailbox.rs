@@ -1,9 +1,10 @@
 //! Where frames wait for the engine: one slot per stream, and one bell for all of them.
 //!
-//! This is the only place in the daemon where a frame is dropped for being late. A live camera [`offer`](Outlet::offer)s:
-//! its newest frame replaces the one in the slot, and the displaced one is counted. A file that must lose nothing
-//! [`send`](Outlet::send)s: it waits until the slot is free.
-//! For each stream: captured = taken + superseded + stopping + in the slot.
+//! This is the only place in the daemon where a frame is dropped for being late, or let go because cameras outrun the
+//! engine. A live camera [`offer`](Outlet::offer)s: a frame above the stream's rate is let go at once, any other replaces the
+//! one in the slot; each is counted by its cause. A file that must lose nothing [`send`](Outlet::send)s: it waits until the
+//! slot is free.
+//! For each stream: captured = taken + paced + superseded + stopping + in the slot.
 
 use std::{
     collections::HashSet,
@@ -15,8 +16,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::stop::Stop;
 use crate::{
-    frame::{Frame, StreamId},
+    frame::{Frame, Size, StreamId},
     metrics::{DropCause, Metrics, Stage},
+    overload::Gate,
 };
 
 /// The engine's end: all streams' slots.
@@ -51,6 +53,25 @@ struct SlotState {
     frame: Option<Frame>,
     /// The stream was removed: what still arrives is dropped.
     closed: bool,
+    gate: Gate,
+    arrived: Arrived,
+}
+
+/// What has arrived of one stream since its slot was added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Frames, those that were let go too.
+    pub frames: u64,
+    /// Size of the newest one, as the network sees it at full resolution or as the camera sent it.
+    pub size: Option<Size>,
+    /// They wait for the engine: none is let go.
+    pub patient: bool,
+}
+
+impl Arrived {
+    fn one(&mut self, frame: &Frame, patient: bool) {
+        *self = Self { frames: self.frames + 1, size: Some(frame.size), patient };
+    }
 }
 
 impl Slot {
@@ -123,6 +144,18 @@ impl Inbox {
         }
     }
 
+    /// What has arrived of each stream.
+    pub fn arrived(&self) -> Vec<(StreamId, Arrived)> {
+        self.streams().slots.iter().map(|slot| (slot.stream.clone(), slot.lock().arrived)).collect()
+    }
+
+    /// Lets at most `rate` frames a second of `stream` through from now on, evenly spaced, or all of them.
+    pub fn pace(&self, stream: &StreamId, rate: Option<f64>) {
+        if let Some(slot) = self.streams().slots.iter().find(|slot| slot.stream == *stream) {
+            slot.lock().gate.set(rate);
+        }
+    }
+
     fn ready(&self) -> bool {
         self.streams().slots.iter().any(|slot| slot.lock().frame.is_some())
     }
@@ -164,13 +197,19 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Puts `frame` in the slot at once. A frame that still waited there is dropped and counted as superseded.
+    /// Puts `frame` in the slot at once, unless it is above the stream's rate. A frame that still waited there is dropped
+    /// and counted as superseded.
     pub fn offer(&self, frame: Frame) {
         let displaced = {
             let mut state = self.slot.lock();
             if state.closed {
                 drop(state);
                 return self.dropped(DropCause::Stopping);
+            }
+            state.arrived.one(&frame, false);
+            if !state.gate.admits(frame.captured) {
+                drop(state);
+                return self.dropped(DropCause::Paced);
             }
             state.frame.replace(frame)
         };
@@ -193,6 +232,7 @@ impl Outlet {
                     break;
                 }
                 if state.frame.is_none() {
+                    state.arrived.one(&frame, true);
                     state.frame = Some(frame);
                     drop(state);
                     let _ = self.ring.try_send(());
@@ -214,133 +254,4 @@ impl Outlet {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::frame::Size;
-
-    fn id(name: &str) -> StreamId {
-        name.parse().unwrap()
-    }
-
-    fn frame(stream: &StreamId, sequence: u64) -> Frame {
-        let size = Size::new(1, 1);
-        Frame {
-            stream: stream.clone(),
-            rgb: Arc::from([0, 0, 0]),
-            size,
-            source: size,
-            pts_ns: None,
-            captured_unix_ns: 0,
-            captured: Instant::now(),
-            sequence,
-            epoch: 0,
-        }
-    }
-
-    const LONG: Duration = Duration::from_secs(30);
-
-    proptest! {
-        #[test]
-        fn every_frame_is_taken_superseded_stopped_or_waiting(
-            steps in prop::collection::vec((0usize..5, 0usize..3), 1..80), batch in 1usize..4,
-        ) {
-            let metrics = Metrics::new();
-            let inbox = Inbox::new(metrics.clone());
-            let names = ["a", "b", "c"].map(id);
-            let mut outlets = names.each_ref().map(|name| inbox.add_stream(name));
-            let (mut offered, mut taken) = ([0u64; 3], [0u64; 3]);
-            let mut newest = [None; 3];
-            for (action, which) in steps {
-                match action {
-                    0..=2 => {
-                        metrics.frame_captured(&names[which]);
-                        outlets[which].offer(frame(&names[which], offered[which]));
-                        newest[which] = Some(offered[which]);
-                        offered[which] += 1;
-                    }
-                    3 => for got in inbox.take_batch(batch) {
-                        let which = names.iter().position(|name| *name == got.stream).unwrap();
-                        prop_assert_eq!(newest[which].take(), Some(got.sequence));
-                        metrics.frame_published(&got.stream);
-                        taken[which] += 1;
-                    },
-                    _ => {
-                        outlets[which] = inbox.add_stream(&names[which]);
-                        newest[which] = None;
-                    }
-                }
-            }
-            for (i, name) in names.iter().enumerate() {
-                let book = metrics.book(name);
-                prop_assert!(book.balances(), "{:?}", book);
-                prop_assert_eq!((book.captured, book.published), (offered[i], taken[i]));
-                prop_assert_eq!(book.in_flight, u64::from(newest[i].is_some()));
-            }
-        }
-
-        #[test]
-        fn nobody_starves(streams in 1usize..7, max in 1usize..4) {
-            let inbox = Inbox::new(Metrics::new());
-            let names: Vec<_> = (0..streams).map(|i| id(&format!("s{i}"))).collect();
-            let outlets: Vec<_> = names.iter().map(|name| inbox.add_stream(name)).collect();
-            let mut served = vec![0u32; streams];
-            for round in 0..streams as u64 * 4 {
-                for (name, outlet) in names.iter().zip(&outlets) {
-                    outlet.offer(frame(name, round));
-                }
-                for got in inbox.take_batch(max) {
-                    served[names.iter().position(|name| *name == got.stream).unwrap()] += 1;
-                }
-            }
-            let (low, high) = (served.iter().min().unwrap(), served.iter().max().unwrap());
-            prop_assert!(high - low <= 1, "{:?}", served);
-        }
-    }
-
-    #[test]
-    fn a_sender_waits_for_room_and_loses_nothing() {
-        let (metrics, name) = (Metrics::new(), id("file"));
-        let inbox = Inbox::new(metrics.clone());
-        let outlet = inbox.add_stream(&name);
-        let (stop, stream) = (Stop::new(), name.clone());
-        let sender_stop = stop.clone();
-        let sender = thread::spawn(move || (0..200).filter(|i| outlet.send(frame(&stream, *i), &sender_stop)).count());
-        let mut got = Vec::new();
-        while got.len() < 200 && inbox.wait(&stop, LONG) {
-            got.extend(inbox.take_batch(4).into_iter().map(|frame| frame.sequence));
-        }
-        assert_eq!(got, (0..200).collect::<Vec<_>>());
-        assert_eq!(sender.join().unwrap(), 200);
-        assert_eq!(metrics.book(&name).dropped(), 0);
-    }
-
-    #[test]
-    fn stop_and_removal_wake_a_waiting_sender_and_a_waiting_engine() {
-        for by_removal in [false, true] {
-            let (metrics, name) = (Metrics::new(), id("file"));
-            let inbox = Inbox::new(metrics.clone());
-            let outlet = inbox.add_stream(&name);
-            let stop = Stop::new();
-            assert!(outlet.send(frame(&name, 0), &stop));
-            let (stream, sender_stop) = (name.clone(), stop.clone());
-            let sender = thread::spawn(move || outlet.send(frame(&stream, 1), &sender_stop));
-            if by_removal {
-                inbox.remove_stream(&name);
-            } else {
-                stop.set();
-            }
-            assert!(!sender.join().unwrap());
-            let dropped: Vec<_> = metrics.book(&name).drops().filter(|(.., count)| *count > 0).collect();
-            assert_eq!(dropped, [(Stage::Ingest, DropCause::Stopping, 1 + u64::from(by_removal))]);
-        }
-        let (inbox, stop) = (Inbox::new(Metrics::new()), Stop::new());
-        let (waiting, waiting_stop) = (inbox.clone(), stop.clone());
-        let engine = thread::spawn(move || waiting.wait(&waiting_stop, LONG));
-        stop.set();
-        assert!(!engine.join().unwrap());
-    }
-}
+mod tests;

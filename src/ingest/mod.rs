@@ -10,7 +10,9 @@
 mod backoff;
 mod camera;
 mod clip;
+mod credential;
 mod description;
+mod errand;
 mod fault;
 mod intake;
 mod mailbox;
@@ -26,7 +28,7 @@ pub use camera::{Camera, CameraEvent, Numbers};
 pub use clip::{Clip, ClipFrame};
 pub use description::Description;
 pub use fault::{Cause, Fault};
-pub use mailbox::{Inbox, Outlet};
+pub use mailbox::{Arrived, Inbox, Outlet};
 pub use source::{Kind, Pace, SourceConfig, SourceError};
 pub use stop::Stop;
 pub use timeline::{Stamp, Timeline};

@@ -13,6 +13,7 @@ use gstreamer_video::VideoInfo;
 
 use super::{
     description::{Built, Scaling},
+    errand::Errands,
     fault::{Cause, Fault},
     intake::{Admitted, Intake},
     properties::set_if_there,
@@ -53,6 +54,7 @@ pub(super) struct Running {
     /// Set at teardown: wakes GStreamer's thread where it waits for room in the mailbox.
     over: Stop,
     flow: Arc<Mutex<Flow>>,
+    errands: Errands,
     pub(super) signals: Receiver<Signal>,
 }
 
@@ -70,12 +72,19 @@ fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
 }
 
 impl Running {
-    /// Starts a built pipeline. Frames go to `intake`, scaled for `resolution` where the description scales.
-    pub(super) fn start(built: Built, intake: Arc<Intake>, resolution: Resolution) -> Self {
+    /// Starts a built pipeline. Frames go to `intake`, scaled for `resolution` where the description scales, until `over`
+    /// is set. May hang in an element for ever.
+    pub(super) fn start(
+        built: Built,
+        intake: Arc<Intake>,
+        resolution: Resolution,
+        over: Stop,
+        errands: Errands,
+    ) -> Self {
         let Built { pipeline, frames, scaling } = built;
         let (tell, signals) = bounded(NEWS);
         let flow = Flow { idle_since: Some(Instant::now()), first_frame: None, source: None, decoder: None };
-        let running = Self { pipeline, frames, over: Stop::new(), flow: Arc::new(Mutex::new(flow)), signals };
+        let running = Self { pipeline, frames, over, flow: Arc::new(Mutex::new(flow)), errands, signals };
         running.set_up_frames(&intake, tell.clone());
         if let Some(scaling) = scaling {
             running.watch_size(scaling, resolution, tell.clone());
@@ -219,14 +228,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.over.set();
-        // Null joins the streaming threads and closes files, devices and connections. On a thread of GStreamer's: where
-        // that hangs, the camera's own must live on to try again, or to end with the daemon.
-        let (done, stopped) = bounded(1);
-        self.pipeline.call_async(move |pipeline| {
-            let _ = pipeline.set_state(gst::State::Null);
-            let _ = done.send(());
-        });
-        if stopped.recv_timeout(TEARDOWN).is_err() {
+        // Null joins the streaming threads and closes files, devices and connections. Where that hangs, the camera's own
+        // thread must live on to try again, or to end with the daemon.
+        let pipeline = self.pipeline.clone();
+        if self.errands.run(TEARDOWN, None, move || pipeline.set_state(gst::State::Null)).is_err() {
             tracing::error!("a pipeline does not stop within {} s: it is left behind", TEARDOWN.as_secs());
             return;
         }

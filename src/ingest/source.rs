@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::credential;
 use crate::redact::{Secrets, is_secret, redact_value};
 
 /// Which of the shipped pipelines a stream uses.
@@ -60,7 +61,8 @@ pub struct SourceConfig {
     pub device: Option<PathBuf>,
     /// RTSP user.
     pub user: Option<String>,
-    /// File that holds the RTSP password on its first line; read at each connection.
+    /// File that holds the RTSP password on its first line; read at each connection. `$CREDENTIALS_DIRECTORY/NAME` is a
+    /// credential of systemd's.
     pub password_file: Option<PathBuf>,
     /// RTSP: milliseconds of packets that are held to put them in order.
     pub latency_ms: u32,
@@ -71,6 +73,8 @@ pub struct SourceConfig {
     pub repeat: bool,
     /// A stream without a frame for this many seconds is torn down and rebuilt.
     pub stall_timeout_s: f64,
+    /// After a failure the next try comes within this many seconds; the first ones sooner.
+    pub retry_max_s: f64,
     /// A timestamp that jumps forward by more than this many seconds (or back at all) opens a new epoch.
     pub max_gap_s: f64,
     /// Element name -> property -> value, set through GStreamer's property interface.
@@ -91,6 +95,7 @@ impl Default for SourceConfig {
             pace: Pace::Timestamps,
             repeat: false,
             stall_timeout_s: 10.0,
+            retry_max_s: 5.0,
             max_gap_s: 10.0,
             properties: BTreeMap::new(),
         }
@@ -193,7 +198,11 @@ impl SourceConfig {
         if !is(Kind::File) && (self.pace == Pace::Fast || self.repeat) {
             return Err(key("pace", "pace = \"fast\" and `loop` need kind = \"file\""));
         }
-        for (name, seconds) in [("stall_timeout_s", self.stall_timeout_s), ("max_gap_s", self.max_gap_s)] {
+        for (name, seconds) in [
+            ("stall_timeout_s", self.stall_timeout_s),
+            ("retry_max_s", self.retry_max_s),
+            ("max_gap_s", self.max_gap_s),
+        ] {
             if !(seconds > 0.0 && seconds <= 86_400.0) {
                 return Err(key(name, format!("{seconds} s: say a number of seconds above 0, at most 86400")));
             }
@@ -204,6 +213,11 @@ impl SourceConfig {
     /// How long a stream may be silent.
     pub fn stall_timeout(&self) -> Duration {
         Duration::try_from_secs_f64(self.stall_timeout_s).unwrap_or(Duration::from_secs(10))
+    }
+
+    /// The longest wait before a camera is tried again.
+    pub fn retry_max(&self) -> Duration {
+        Duration::try_from_secs_f64(self.retry_max_s).unwrap_or(Duration::from_secs(5))
     }
 
     /// How far a timestamp may step forward.
@@ -226,8 +240,8 @@ impl SourceConfig {
             secrets.learn_from(location);
         }
         // One that cannot be read is an error elsewhere, and holds no secret here.
-        if let Some(text) = self.password_file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) {
-            secrets.learn(text.lines().next().unwrap_or_default());
+        if let Some(password) = self.password_file.as_deref().and_then(|path| credential::password(path).ok()) {
+            secrets.learn(&password);
         }
         for (name, value) in self.properties.values().flatten() {
             secrets.learn_from_toml(name, value);

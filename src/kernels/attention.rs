@@ -108,7 +108,7 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     let scores = (q.matmul(&k.transpose(2, 3)?)? * (head_dim as f64).powf(-0.5))?; // (B, heads, N, N)
     let attention = match path {
         Path::Plain | Path::Train => candle_nn::ops::softmax(&scores, D::Minus1)?,
-        Path::Fused =>
+        Path::Fused | Path::Bf16 =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]
             candle_nn::ops::softmax_last_dim(&scores)?

@@ -6,6 +6,11 @@
 mod attend;
 mod attention;
 mod balance;
+#[cfg(target_arch = "x86_64")]
+pub mod bf16;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "bf16_absent.rs"]
+pub mod bf16;
 mod block;
 mod buffer;
 mod embed;
@@ -38,6 +43,9 @@ pub enum Path {
     Plain,
     /// Fused operators where the device has them: inference only, gradients stop at each of them.
     Fused,
+    /// As [`Path::Fused`], but the operands of a block's products are rounded to bfloat16: only on CPUs that multiply
+    /// those ([`bf16::is_available`]).
+    Bf16,
     /// Fused operators with a backward in float32 on the CPU, candle's own differentiable operators elsewhere.
     Train,
 }
@@ -45,7 +53,7 @@ pub enum Path {
 impl Path {
     /// Whether the fused CPU kernels apply to `x`.
     pub(crate) fn fuses(self, x: &Tensor) -> bool {
-        self == Path::Fused && has_kernels(x)
+        matches!(self, Path::Fused | Path::Bf16) && has_kernels(x)
     }
 
     /// Whether the differentiable CPU kernels apply to `x`.
@@ -63,7 +71,7 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, path: Pa
     match path {
         Path::Train if path.trains(x) => grad::layer_norm(x, weight, bias, eps),
         Path::Plain | Path::Train => candle_nn::ops::layer_norm_slow(x, weight, bias, eps as f32),
-        Path::Fused =>
+        Path::Fused | Path::Bf16 =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]
             candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, eps as f32)

@@ -192,7 +192,7 @@ pub(super) unsafe fn fill<S: Simd>(simd: S, a: &Operand, x: &[f32], norm: Option
 
 /// Mean, and 1 / sqrt(variance + eps), in two passes.
 #[inline(always)]
-fn moments<S: Simd>(simd: S, values: &[f32], eps: f32) -> (f32, f32) {
+pub(super) fn moments<S: Simd>(simd: S, values: &[f32], eps: f32) -> (f32, f32) {
     let (vectors, rest) = S::as_simd_f32s(values);
     let n = values.len() as f32;
     let mut sum = simd.splat_f32s(0.0);

@@ -26,8 +26,9 @@ use super::{
 use crate::frame::StreamId;
 
 /// Where frames can be lost, and why. Known from the start, so that each counter is there at 0, as Prometheus wants it.
-pub const DROPS: [(Stage, DropCause); 7] = [
+pub const DROPS: [(Stage, DropCause); 8] = [
     (Ingest, Unreadable),
+    (Ingest, Paced),
     (Ingest, Superseded),
     (Ingest, Stopping),
     (Track, EngineFailed),

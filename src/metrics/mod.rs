@@ -1,6 +1,7 @@
 //! Every metric the daemon exports, one documented function each. A handle is cheap to clone.
 
 mod books;
+mod process;
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,7 @@ use prometheus_client::{
 
 pub use books::{Book, DROPS};
 
-use crate::frame::StreamId;
+use crate::frame::{Quality, StreamId};
 use books::Books;
 
 /// A step of a frame's way, for latencies and drops.
@@ -64,6 +65,8 @@ impl Stage {
 pub enum DropCause {
     /// A newer frame of the same stream arrived before the engine was free.
     Superseded,
+    /// The cameras outrun the engine: it was above its stream's rate, and let go before it could wait for anything.
+    Paced,
     /// The frame could not be read (wrong size, short buffer).
     Unreadable,
     /// The engine failed on it.
@@ -110,9 +113,13 @@ struct Families {
     fps: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     instances: Family<StreamLabels, Gauge>,
     up: Family<StreamLabels, Gauge>,
+    hanging: Family<StreamLabels, Gauge>,
     reconnects: Family<CauseLabels, Counter>,
     discoveries: Family<StreamLabels, Counter>,
     coarsened: Family<StreamLabels, Counter>,
+    level: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    rate_limit: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    load: Gauge<f64, std::sync::atomic::AtomicU64>,
     prompts: Family<CauseLabels, Counter>,
     /// The labels in use in `reconnects` and `prompts`, which cannot be asked for them.
     causes: Mutex<BTreeSet<CauseLabels>>,
@@ -145,7 +152,9 @@ fn of(stream: &StreamId) -> StreamLabels {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("maskd");
+        let mut all = Registry::default();
+        all.register_collector(Box::new(process::Process));
+        let registry = all.sub_registry_with_prefix("maskd");
         let latency = Family::new_with_constructor(stage_histogram as fn() -> Histogram);
         let mut f = Families {
             registry: Registry::default(),
@@ -154,9 +163,13 @@ impl Metrics {
             fps: Family::default(),
             instances: Family::default(),
             up: Family::default(),
+            hanging: Family::default(),
             reconnects: Family::default(),
             discoveries: Family::default(),
             coarsened: Family::default(),
+            level: Family::default(),
+            rate_limit: Family::default(),
+            load: Gauge::default(),
             prompts: Family::default(),
             causes: Mutex::default(),
         };
@@ -170,11 +183,27 @@ impl Metrics {
         registry.register("stream_fps", "Published frames a second, over the last seconds", f.fps.clone());
         registry.register("instances", "Instances visible in the newest frame", f.instances.clone());
         registry.register("stream_up", "1 while frames arrive", f.up.clone());
+        registry.register("hanging_calls", "Calls into GStreamer left behind and not returned", f.hanging.clone());
         registry.register("reconnects", "Pipelines rebuilt, by cause", f.reconnects.clone());
         registry.register("discoveries", "Frames on which instances were searched for", f.discoveries.clone());
         registry.register("messages_coarsened", "Mask messages simplified to fit the size limit", f.coarsened.clone());
+        registry.register(
+            "stream_level",
+            "The network's resolution, as a share of the configured one",
+            f.level.clone(),
+        );
+        registry.register(
+            "stream_rate_limit",
+            "Frames a second that a stream is held to; absent where it is not held back",
+            f.rate_limit.clone(),
+        );
+        registry.register(
+            "engine_load",
+            "Share of the engine's time that all arriving frames would take; above 1 the cameras outrun it",
+            f.load.clone(),
+        );
         registry.register("prompts", "Prompts received, by outcome", f.prompts.clone());
-        f.registry = registry;
+        f.registry = all;
         Self(Arc::new(f))
     }
 
@@ -210,8 +239,11 @@ impl Metrics {
         families.fps.remove(&of(stream));
         families.instances.remove(&of(stream));
         families.up.remove(&of(stream));
+        families.hanging.remove(&of(stream));
         families.discoveries.remove(&of(stream));
         families.coarsened.remove(&of(stream));
+        families.level.remove(&of(stream));
+        families.rate_limit.remove(&of(stream));
         let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
         for labels in seen.extract_if(.., |labels| labels.stream == stream.as_str()) {
             families.reconnects.remove(&labels);
@@ -239,6 +271,16 @@ impl Metrics {
         self.0.up.get_or_create(&of(stream)).set(i64::from(up));
     }
 
+    /// A call of `stream` into GStreamer was left behind (`hangs`), or has returned after all.
+    pub fn call_hangs(&self, stream: &StreamId, hangs: bool) {
+        if hangs {
+            self.0.hanging.get_or_create(&of(stream)).inc();
+        } else if let Some(gauge) = self.0.hanging.get(&of(stream)) {
+            // A stream that is gone is not taken up again.
+            gauge.dec();
+        }
+    }
+
     /// `stream`'s pipeline is torn down and rebuilt because of `cause` (a short fixed word).
     pub fn reconnected(&self, stream: &StreamId, cause: &str) {
         self.0.reconnects.get_or_create(&self.0.cause(stream, cause)).inc();
@@ -252,6 +294,20 @@ impl Metrics {
     /// A mask message of `stream` was simplified to fit the size limit.
     pub fn message_coarsened(&self, stream: &StreamId) {
         self.0.coarsened.get_or_create(&of(stream)).inc();
+    }
+
+    /// From now on `stream` is seen with this quality.
+    pub fn quality(&self, stream: &StreamId, quality: Quality) {
+        self.0.level.get_or_create(&of(stream)).set(quality.level);
+        match quality.rate {
+            Some(rate) => drop(self.0.rate_limit.get_or_create(&of(stream)).set(rate)),
+            None => drop(self.0.rate_limit.remove(&of(stream))),
+        }
+    }
+
+    /// Everything that arrives would take `load` of the engine's time.
+    pub fn engine_load(&self, load: f64) {
+        self.0.load.set(load);
     }
 
     /// A prompt for `stream` ended in `outcome` (a short fixed word: accepted, refused).

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, bail};
 
 use super::{Architecture, Family};
-use crate::kernels::{self, BlockWeights, Isa, Norm, Packed, Path};
+use crate::kernels::{self, BlockWeights, Isa, Norm, Packed, Path, bf16};
 
 /// Epsilon of every LayerNorm in both papers.
 pub(super) const EPS: f64 = 1e-6;
@@ -49,6 +49,13 @@ impl Linear {
         let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
         Ok(Packed::new(Isa::best(), &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
     }
+
+    /// Rounded to bfloat16, with LayerScale in it; panels begin anew with each `group` of outputs.
+    fn rounded(&self, scale: Option<&Tensor>, group: usize) -> Result<bf16::Packed> {
+        let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
+        let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
+        Ok(bf16::Packed::new(&weight, &self.bias.to_vec1()?, scale.as_deref(), group))
+    }
 }
 
 pub(super) struct LayerNorm {
@@ -82,6 +89,8 @@ enum Layers {
     Plain(Box<Plain>),
     /// Packed for the CPU's kernels; the plain tensors are not kept.
     Packed(BlockWeights),
+    /// The same in bfloat16.
+    Bf16(bf16::BlockWeights),
 }
 
 pub(super) struct Plain {
@@ -109,10 +118,10 @@ impl Block {
                 Family::DinoV2 => Some((source.get(&name("ls1.gamma"))?, source.get(&name("ls2.gamma"))?)),
             },
         };
-        let layers = if path.fuses(&plain.qkv.weight) {
-            Layers::Packed(plain.pack(arch.heads)?)
-        } else {
-            Layers::Plain(Box::new(plain))
+        let layers = match path {
+            Path::Bf16 => Layers::Bf16(plain.round(arch.heads)?),
+            _ if path.fuses(&plain.qkv.weight) => Layers::Packed(plain.pack(arch.heads)?),
+            _ => Layers::Plain(Box::new(plain)),
         };
         Ok(Self { layers, heads: arch.heads })
     }
@@ -122,6 +131,10 @@ impl Block {
         match &self.layers {
             Layers::Plain(plain) => plain.forward(&x, self.heads, path, None),
             Layers::Packed(weights) => {
+                weights.forward(&x)?;
+                Ok(x)
+            }
+            Layers::Bf16(weights) => {
                 weights.forward(&x)?;
                 Ok(x)
             }
@@ -137,7 +150,7 @@ impl Block {
     pub(super) fn plain(&self) -> Result<&Plain> {
         match &self.layers {
             Layers::Plain(plain) => Ok(plain),
-            Layers::Packed(_) => bail!("a network packed for inference cannot be trained"),
+            Layers::Packed(_) | Layers::Bf16(_) => bail!("a network packed for inference cannot be trained"),
         }
     }
 
@@ -146,6 +159,7 @@ impl Block {
         match &self.layers {
             Layers::Plain(plain) => plain.qkv(x, path),
             Layers::Packed(weights) => weights.qkv(x),
+            Layers::Bf16(weights) => weights.qkv(x),
         }
     }
 }
@@ -168,6 +182,19 @@ impl Plain {
         let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
         let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
         &x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1), 1)?
+    }
+
+    /// Rounded to bfloat16.
+    fn round(&self, heads: usize) -> Result<bf16::BlockWeights> {
+        let (ls1, ls2) = (self.scales.as_ref().map(|s| &s.0), self.scales.as_ref().map(|s| &s.1));
+        let dim = self.norm1.weight.elem_count();
+        bf16::BlockWeights::new(
+            (self.norm1.packed()?, self.qkv.rounded(None, dim / heads)?),
+            heads,
+            self.proj.rounded(ls1, dim)?,
+            self.norm2.packed()?,
+            (self.fc1.rounded(None, self.fc1.bias.elem_count())?, self.fc2.rounded(ls2, dim)?),
+        )
     }
 
     /// In blocks as wide as the network, so that the MLP's inner channels go through the cache a block at a time.

@@ -56,6 +56,8 @@ pub struct PublishConfig {
     /// The most bytes of a masks message, 1024 to 65000; larger ones are coarsened. zenoh drops parts of messages
     /// above one batch (65,535 bytes) under congestion. Default 60000.
     pub max_message_bytes: usize,
+    /// Answer queries on `maskd/v1/<site>/control/reload` by reading the configuration again. Default false.
+    pub control: bool,
     /// A zenoh configuration file (JSON5) to build on: the place for TLS certificates and access control.
     /// `mode`, `connect`, `multicast` and (where given) `listen` above win over it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +77,7 @@ impl Default for PublishConfig {
             multicast: false,
             encoding: Format::Json,
             max_message_bytes: 60_000,
+            control: false,
             zenoh_config: None,
         }
     }
@@ -92,6 +95,7 @@ impl fmt::Debug for PublishConfig {
             .field("multicast", &self.multicast)
             .field("encoding", &self.encoding)
             .field("max_message_bytes", &self.max_message_bytes)
+            .field("control", &self.control)
             .field("zenoh_config", &self.zenoh_config.as_ref().map(|path| shown(&path.to_string_lossy())))
             .finish()
     }

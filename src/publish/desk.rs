@@ -16,9 +16,9 @@ use zenoh::{
 
 use super::{
     cause,
-    wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError},
+    wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, Reloaded, WireError},
 };
-use crate::{frame::StreamId, instance::Prompt, metrics::Metrics};
+use crate::{frame::StreamId, instance::Prompt, metrics::Metrics, pulse::Pulse};
 
 /// Questions that may wait for the desk; those above are not answered.
 const WAITING_ASKS: usize = 64;
@@ -57,6 +57,9 @@ impl PromptAnswer {
     }
 }
 
+/// Somebody wants the configuration to be read again. Answer with what has changed, or why nothing has, on one line.
+pub struct ReloadRequest(pub oneshot::Sender<Result<Reloaded, String>>);
+
 /// The newest message of a kind, if any.
 pub(super) type Latest = watch::Receiver<Option<(Encoding, ZBytes)>>;
 
@@ -70,24 +73,35 @@ pub(super) enum Ask {
     Prompt(StreamId, Query),
     /// A prompt by put: nobody waits.
     Put(StreamId, Sample),
+    /// The configuration is to be read again.
+    Reload(Query),
 }
 
 /// Opens the desk on the current tokio runtime.
-pub(super) fn open(metrics: Metrics) -> (mpsc::Sender<Ask>, mpsc::Receiver<PromptRequest>) {
+pub(super) fn open(
+    metrics: Metrics,
+    pulse: Pulse,
+) -> (mpsc::Sender<Ask>, mpsc::Receiver<PromptRequest>, mpsc::Receiver<ReloadRequest>) {
     let (asks, mut asked) = mpsc::channel(WAITING_ASKS);
     let (prompts, prompted) = mpsc::channel(WAITING_PROMPTS);
-    let desk = Desk { prompts, metrics };
+    let (reloads, reloaded) = mpsc::channel(1);
+    let desk = Desk { prompts, reloads, metrics };
     // Ends when the session that asks is gone.
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
+            pulse.beat();
             desk.answer(ask).await;
+            if asked.is_empty() {
+                pulse.rest();
+            }
         }
     });
-    (asks, prompted)
+    (asks, prompted, reloaded)
 }
 
 struct Desk {
     prompts: mpsc::Sender<PromptRequest>,
+    reloads: mpsc::Sender<ReloadRequest>,
     metrics: Metrics,
 }
 
@@ -102,6 +116,7 @@ impl Desk {
                 }
             }
             Ask::Config(key, query, text) => reply(&key, &query, text.as_bytes().into(), Encoding::TEXT_PLAIN).await,
+            Ask::Reload(query) => self.reload_later(query),
             Ask::Prompt(stream, query) => match self.take_query(&stream, &query) {
                 Ok(answered) => self.reply_later(stream, query, answered),
                 Err(Refusal { outcome, why }) => {
@@ -171,6 +186,28 @@ impl Desk {
         });
     }
 
+    fn reload_later(&self, query: Query) {
+        let (answer, answered) = oneshot::channel();
+        // A query for all there is must not do anything.
+        let asked = match query.key_expr().is_wild() {
+            true => Err("use the whole key, without wildcards"),
+            false => self.reloads.try_send(ReloadRequest(answer)).map_err(|_| "busy: another reload is under way"),
+        };
+        tokio::spawn(async move {
+            let answer = match asked {
+                Ok(()) => outcome(answered).await,
+                Err(why) => Err(why.to_owned()),
+            };
+            match answer {
+                Ok(reloaded) => {
+                    let told = wire::encode(&reloaded, Format::Json).unwrap_or_default();
+                    reply(query.key_expr(), &query, told.into(), Encoding::APPLICATION_JSON).await;
+                }
+                Err(why) => refuse(&query, &why).await,
+            }
+        });
+    }
+
     fn log_later(&self, stream: StreamId, answered: Answered) {
         let metrics = self.metrics.clone();
         tokio::spawn(async move {
@@ -208,7 +245,7 @@ impl From<WireError> for Refusal {
     }
 }
 
-async fn outcome(answered: Answered) -> Result<(), String> {
+async fn outcome<T>(answered: oneshot::Receiver<Result<T, String>>) -> Result<T, String> {
     match timeout(ANSWER_WITHIN, answered).await {
         Ok(Ok(result)) => result.map_err(|why| wire::one_line(&why)),
         Ok(Err(_)) => Err("the daemon is stopping".to_owned()),

@@ -1,5 +1,5 @@
-//! Key expressions: `maskd/v1/<site>/<stream>/<topic>`, and two keys of the daemon itself,
-//! `maskd/v1/<site>/alive` and `maskd/v1/<site>/config`.
+//! Key expressions: `maskd/v1/<site>/<stream>/<topic>`, and keys of the daemon itself,
+//! `maskd/v1/<site>/alive`, `maskd/v1/<site>/config` and `maskd/v1/<site>/control/reload`.
 //!
 //! Sites and streams are short lower-case ASCII names, so that no name can hold a separator, a wildcard, or the `@`
 //! that hides a key from wildcards.
@@ -121,6 +121,11 @@ pub fn daemon_config(site: &Site) -> String {
     format!("{PREFIX}/{site}/config")
 }
 
+/// The key whose query has the daemon read its configuration again, where it is allowed to.
+pub fn daemon_reload(site: &Site) -> String {
+    format!("{PREFIX}/{site}/control/reload")
+}
+
 /// The site, stream and topic of a stream's key; `None` for every other key.
 pub fn parse(key: &str) -> Option<(Site, StreamId, Topic)> {
     let mut parts = key.strip_prefix(PREFIX)?.strip_prefix('/')?.split('/');
@@ -151,9 +156,13 @@ mod tests {
         for topic in Topic::ALL {
             assert_eq!(parse(&stream_key(&site, &stream, topic)), Some((site.clone(), stream.clone(), topic)));
         }
-        for other in
-            ["maskd/v1/yard/alive", "maskd/v2/yard/gate-2/masks", "maskd/v1/yard/gate-2/masks/x", "maskd/v1/Y/g/masks"]
-        {
+        for other in [
+            "maskd/v1/yard/alive",
+            "maskd/v1/yard/control/reload",
+            "maskd/v2/yard/gate-2/masks",
+            "maskd/v1/yard/gate-2/masks/x",
+            "maskd/v1/Y/g/masks",
+        ] {
             assert_eq!(parse(other), None, "{other}");
         }
         assert_eq!(stream_selector(None, Some(&stream), Topic::Events), "maskd/v1/*/gate-2/events");

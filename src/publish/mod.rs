@@ -5,6 +5,7 @@
 //!
 //! zenoh's calls are short but not asynchronous inside, and its sessions need tokio's multi-thread runtime.
 
+mod ask;
 mod coarsen;
 mod config;
 mod desk;
@@ -14,9 +15,10 @@ mod session;
 mod stream;
 pub mod wire;
 
+pub use ask::{Answer, Reloading, ask, reload};
 pub use config::{DEFAULT_ENDPOINT, Mode, PublishConfig};
-pub use desk::{PromptAnswer, PromptRequest};
-pub use reader::{Answer, Reader, Received, ask};
+pub use desk::{PromptAnswer, PromptRequest, ReloadRequest};
+pub use reader::{Reader, Received};
 pub use session::Publisher;
 pub use stream::{Published, StreamPublisher};
 

@@ -1,11 +1,9 @@
-//! The other end: reads what daemons publish, and asks them things. `maskd watch`, `maskd prompt` and the tests use it.
+//! The other end: reads what daemons publish. `maskd watch` and the tests use it.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
-use tokio::time::{Instant, timeout_at};
 use zenoh::{
     Session,
-    bytes::Encoding,
     handlers::{RingChannel, RingChannelHandler},
     pubsub::Subscriber,
     sample::{Sample, SampleKind},
@@ -20,7 +18,7 @@ use super::{
     refused,
     wire::{self, EventMessage, Format, MAX_MESSAGE_BYTES, MasksMessage, StatusMessage, WireError},
 };
-use crate::{frame::StreamId, instance::Prompt};
+use crate::frame::StreamId;
 
 /// Messages kept while the reader is busy; the oldest give way, so that a slow reader never reads the past.
 const KEPT: usize = 64;
@@ -191,84 +189,7 @@ fn liveliness(sample: &Sample) -> Received {
     Received::Alive { key, stream, alive: sample.kind() == SampleKind::Put }
 }
 
-/// What became of a prompt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It will be applied to the stream's next frame.
-    Accepted,
-    /// It will not; why.
-    Refused(String),
-    /// No daemon with such a stream was found in time.
-    Nobody,
-    /// The stream is there, but the prompt was not answered.
-    Unheard,
-    /// Several sites have a stream of this name; it was sent to none.
-    Several(Vec<Site>),
-}
-
-/// Sends a prompt to `stream` (of `site`, or of the only site that has it) and waits for the answer.
-pub async fn ask(
-    connect: &[String],
-    base: Option<&Path>,
-    site: Option<&Site>,
-    stream: &StreamId,
-    prompt: &Prompt,
-    within: Duration,
-) -> Result<Answer, PublishError> {
-    let deadline = Instant::now() + within;
-    let payload = wire::encode(prompt, Format::Json)?;
-    let session = connect_to(connect, base).await?;
-    let answer = match timeout_at(deadline, find(&session, site, stream)).await {
-        Err(_) => Answer::Nobody,
-        Ok(sites) => match sites?.as_slice() {
-            [] => Answer::Nobody,
-            [site] => {
-                let replies = session
-                    .get(keys::stream_key(site, stream, Topic::Prompt))
-                    .payload(payload)
-                    .encoding(Encoding::APPLICATION_JSON)
-                    .timeout(deadline.saturating_duration_since(Instant::now()))
-                    .await
-                    .map_err(refused("prompt"))?;
-                match replies.recv_async().await.map(|reply| reply.into_result()) {
-                    Ok(Ok(_)) => Answer::Accepted,
-                    Ok(Err(e)) => Answer::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
-                    Err(_) => Answer::Unheard,
-                }
-            }
-            several => Answer::Several(several.to_vec()),
-        },
-    };
-    if let Err(e) = session.close().await {
-        tracing::debug!("zenoh did not close cleanly: {}", cause(&e));
-    }
-    Ok(answer)
-}
-
-/// The sites that have a stream of this name, as soon as there is one.
-async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Result<Vec<Site>, PublishError> {
-    let tokens = keys::stream_selector(site, Some(stream), Topic::Alive);
-    let first = session
-        .liveliness()
-        .declare_subscriber(&tokens)
-        .history(true)
-        .with(RingChannel::new(1))
-        .await
-        .map_err(refused("liveliness"))?;
-    first.recv_async().await.map_err(refused("liveliness"))?;
-    let all = session.liveliness().get(&tokens).await.map_err(refused("liveliness"))?;
-    let mut sites = Vec::new();
-    while let Ok(reply) = all.recv_async().await {
-        if let Some((site, ..)) = reply.result().ok().and_then(|sample| keys::parse(sample.key_expr().as_str()))
-            && !sites.contains(&site)
-        {
-            sites.push(site);
-        }
-    }
-    Ok(sites)
-}
-
-async fn connect_to(connect: &[String], base: Option<&Path>) -> Result<Session, PublishError> {
+pub(super) async fn connect_to(connect: &[String], base: Option<&Path>) -> Result<Session, PublishError> {
     zenoh::open(reader_config(connect, base)?).await.map_err(|e| PublishError::Open {
         what: format!("connect {:?}", connect.iter().map(|e| shown(e)).collect::<Vec<_>>()),
         cause: cause(&e),

@@ -15,13 +15,17 @@ use zenoh_ext::AdvancedPublisher;
 use super::{
     PublishConfig, PublishError, cause,
     config::{opening, shown},
-    desk::{self, Ask, PromptRequest},
+    desk::{self, Ask, PromptRequest, ReloadRequest},
     keys::{self, Site},
     refused,
     stream::StreamPublisher,
     wire::Format,
 };
-use crate::{frame::StreamId, metrics::Metrics};
+use crate::{
+    frame::StreamId,
+    metrics::Metrics,
+    pulse::{Pulse, Pulses},
+};
 
 /// Events and status messages of all streams that may wait for a slow subscriber.
 const WAITING_LETTERS: usize = 256;
@@ -55,6 +59,8 @@ pub struct Publisher {
     _alive: LivelinessToken,
     resolved: Arc<Mutex<Arc<str>>>,
     _config: Queryable<()>,
+    reloads: Option<mpsc::Receiver<ReloadRequest>>,
+    _control: Option<Queryable<()>>,
 }
 
 impl Publisher {
@@ -62,12 +68,13 @@ impl Publisher {
     /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
     ///
     /// `model` is the id of the weights that masks messages name. Prompts come out of the receiver, at most 16 waiting.
-    /// Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
+    /// What publishes events and answers queries shows signs of life at `pulses`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
     pub async fn open(
         config: &PublishConfig,
         resolved: &str,
         model: &str,
         metrics: Metrics,
+        pulses: &Pulses,
     ) -> Result<(Self, mpsc::Receiver<PromptRequest>), PublishError> {
         let zenoh_config = config.to_zenoh()?;
         let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
@@ -80,7 +87,7 @@ impl Publisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let (asks, prompts) = desk::open(metrics.clone());
+        let (asks, prompts, reloads) = desk::open(metrics.clone(), pulses.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -99,6 +106,11 @@ impl Publisher {
             .await
             .map_err(refused("the configuration's queryable"))?;
 
+        let control = match config.control {
+            true => Some(take_reloads(&session, &site, asks.clone()).await?),
+            false => None,
+        };
+
         let shared = Shared {
             session,
             site,
@@ -107,9 +119,22 @@ impl Publisher {
             model: model.to_owned(),
             metrics,
             asks,
-            letters: open_letters(),
+            letters: open_letters(pulses.stage("events")),
         };
-        Ok((Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable }, prompts))
+        let publisher = Self {
+            shared: Arc::new(shared),
+            _alive: alive,
+            resolved,
+            _config: config_queryable,
+            reloads: Some(reloads),
+            _control: control,
+        };
+        Ok((publisher, prompts))
+    }
+
+    /// Where those come out who want the configuration to be read again; for the first who asks.
+    pub fn reloads(&mut self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        self.reloads.take()
     }
 
     /// Answers queries for the configuration with `resolved` from now on.
@@ -139,11 +164,20 @@ impl Publisher {
     }
 }
 
+async fn take_reloads(session: &Session, site: &Site, desk: mpsc::Sender<Ask>) -> Result<Queryable<()>, PublishError> {
+    session
+        .declare_queryable(keys::daemon_reload(site))
+        .callback(move |query| drop(desk.try_send(Ask::Reload(query))))
+        .await
+        .map_err(refused("the control queryable"))
+}
+
 /// One task sends what may block (events and status), in order, so that it never delays masks.
-fn open_letters() -> mpsc::Sender<Letter> {
+fn open_letters(pulse: Pulse) -> mpsc::Sender<Letter> {
     let (letters, mut box_) = mpsc::channel(WAITING_LETTERS);
     tokio::spawn(async move {
         while let Some(letter) = box_.recv().await {
+            pulse.beat();
             match letter {
                 Letter::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
@@ -152,6 +186,9 @@ fn open_letters() -> mpsc::Sender<Letter> {
                 }
                 // Whoever asked may have given up.
                 Letter::Flush(done) => drop(done.send(())),
+            }
+            if box_.is_empty() {
+                pulse.rest();
             }
         }
     });

@@ -1,7 +1,7 @@
 //! One camera's part of the session: its publishers, its queryables, its liveliness token, and its counters.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
@@ -49,6 +49,7 @@ pub struct StreamPublisher {
     stream: StreamId,
     masks: Publisher<'static>,
     masks_sent: AtomicU64,
+    model: Mutex<Arc<str>>,
     latest_masks: watch::Sender<Option<(Encoding, ZBytes)>>,
     events: Arc<AdvancedPublisher<'static>>,
     events_sent: AtomicU64,
@@ -128,6 +129,7 @@ impl StreamPublisher {
         Ok(Self {
             masks,
             masks_sent: AtomicU64::new(0),
+            model: Mutex::new(shared.model.as_str().into()),
             latest_masks,
             events,
             events_sent: AtomicU64::new(0),
@@ -144,6 +146,11 @@ impl StreamPublisher {
         })
     }
 
+    /// The masks from now on are those of the weights `id`.
+    pub fn name_model(&self, id: &Arc<str>) {
+        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = id.clone();
+    }
+
     /// Publishes the instances of a frame, coarsened where they would not fit. Counts coarsening; the caller counts
     /// frames. Dropped by zenoh, not waited for, where a subscriber is too slow. One call at a time: messages are
     /// numbered in the order of calls.
@@ -155,7 +162,8 @@ impl StreamPublisher {
     ) -> Result<Published, PublishError> {
         let shared = &self.shared;
         let number = self.masks_sent.load(Relaxed);
-        let message = MasksMessage::new(&shared.site, &shared.model, number, frame, discovered, instances);
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let message = MasksMessage::new(&shared.site, &model, number, frame, discovered, instances);
         let (message, bytes) = coarsen::fit(message, shared.format, shared.max_message_bytes)?;
         if message.coarsened.is_some() {
             shared.metrics.message_coarsened(&self.stream);

@@ -10,7 +10,9 @@
 //! | `prompt` | send a [`Prompt`] here, by query (answers `{"accepted":true}` or an error text) or by put | - |
 //! | `alive` | liveliness token of the stream; `maskd/v1/<site>/alive` is the daemon's | - |
 //!
-//! A query on `maskd/v1/<site>/config` answers with the daemon's configuration (TOML, without secrets).
+//! A query on `maskd/v1/<site>/config` answers with the daemon's configuration (TOML, without secrets); one on
+//! `maskd/v1/<site>/control/reload`, where `publish.control` allows it, has the daemon read its file again and answers with
+//! [`Reloaded`], or with an error text where it was refused.
 //!
 //! Payloads are JSON (`application/json`) or, where the daemon's configuration says so, CBOR (`application/cbor`) of the
 //! same structure. Times ending in `_unix_ns` are nanoseconds since the Unix epoch: 64-bit integers that do not fit a
@@ -21,6 +23,9 @@
 //!
 //! Two gaps can be seen by a subscriber, and they mean different things: a jump of `number` is a message lost on the way,
 //! a jump of `sequence` alone is frames that the daemon dropped because it was slower than the camera.
+//!
+//! Where cameras outrun the engine, `quality` says on each masks message and in each status what was given up: first
+//! frames (`rate`), then resolution (`level`).
 
 mod status;
 
@@ -32,7 +37,7 @@ pub use status::{Account, Drops, State, Status, StatusMessage, drops};
 
 use super::keys::Site;
 use crate::{
-    frame::{Frame, Size, StreamId},
+    frame::{Frame, Quality, Size, StreamId},
     instance::{Instance, Prompt, TrackEvent},
 };
 
@@ -110,6 +115,10 @@ pub struct MasksMessage {
     pub frame: Size,
     /// Whether new instances were searched for in this frame.
     pub discovered: bool,
+    /// How much was seen: `level`, the network's resolution as a share of the configured one, and `rate`, the frames a
+    /// second that the stream is held to. `{"level":1.0}` unless cameras outrun the engine.
+    #[serde(default)]
+    pub quality: Quality,
     /// The instances seen; an instance that is out of sight but not ended is left out.
     pub instances: Vec<Instance>,
     /// Set where masks were simplified to fit the size limit: edges are on a grid of this many pixels.
@@ -147,6 +156,7 @@ impl MasksMessage {
             model: model.to_owned(),
             frame: frame.source,
             discovered,
+            quality: frame.quality,
             instances,
             coarsened: None,
             omitted: 0,
@@ -219,6 +229,23 @@ pub struct PromptReply {
     pub accepted: bool,
 }
 
+/// What a configuration that was read again has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Streams taken up.
+    pub added: Vec<StreamId>,
+    /// Streams given up.
+    pub removed: Vec<StreamId>,
+    /// Streams that run with another source or first mask.
+    pub changed: Vec<StreamId>,
+    /// Streams that are served by another weight.
+    pub weighed: Vec<StreamId>,
+    /// Whether other weights are being loaded; `status` and the log tell what becomes of them.
+    pub weights: bool,
+    /// Sections that have changed, but not before a restart.
+    pub waiting: Vec<String>,
+}
+
 /// Now, in nanoseconds since the Unix epoch (0 where the clock stands before it).
 pub fn unix_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX))
@@ -234,6 +261,11 @@ pub fn encode<T: Serialize>(message: &T, format: Format) -> Result<Vec<u8>, Wire
             Ok(bytes)
         }
     }
+}
+
+/// Reads an answer, which is JSON and has no version of its own.
+pub(super) fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
+    serde_json::from_slice(bytes).map_err(|e| WireError::Malformed { what: "answer", cause: one_line(&e) })
 }
 
 /// Reads a versioned message of any of the kinds above; `what` names the kind in the error.

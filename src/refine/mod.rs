@@ -11,6 +11,7 @@ mod cells;
 mod colours;
 mod guided;
 mod planes;
+mod regrid;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use cells::Cells;
 pub use colours::Colours;
 pub use guided::{Guide, guided_plain};
+pub use regrid::Regrid;
 pub use render::render;
 pub use transfer::{Earlier, transfer, transfer_plain};
 

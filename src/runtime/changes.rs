@@ -3,7 +3,7 @@
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::{config::Config, frame::StreamId};
+use crate::{backbone::BackboneConfig, config::Config, frame::StreamId};
 
 /// The difference, by what has to be done about it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Changes {
     pub(super) changed: Vec<StreamId>,
     /// Streams to serve by another weight, nothing else.
     pub(super) weighed: Vec<StreamId>,
+    /// Another network is to be taken up: weights, and what belongs to them.
+    pub(super) network: bool,
     /// Sections that only a restart takes up.
     pub(super) waiting: Vec<String>,
 }
@@ -36,8 +38,15 @@ impl Changes {
             list.push(name.clone());
         }
         changes.removed = old.streams.keys().filter(|name| !new.streams.contains_key(name)).cloned().collect();
+        // The rest of [model] waits.
+        let waits = network_of(&new.model, &old.model) != old.model;
+        changes.network = network_of(&old.model, &new.model) != old.model;
         let (old, new) = (sections(old), sections(new));
-        let differs = |name: &&String| *name != "streams" && old.get(*name) != new.get(*name);
+        let differs = |name: &&String| match name.as_str() {
+            "streams" => false,
+            "model" => waits,
+            _ => old.get(*name) != new.get(*name),
+        };
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         changes.waiting = names.into_iter().filter(differs).cloned().collect();
         changes
@@ -45,7 +54,18 @@ impl Changes {
 
     /// Whether there is anything to be done now.
     pub(super) fn any(&self) -> bool {
-        [&self.added, &self.removed, &self.changed, &self.weighed].iter().any(|list| !list.is_empty())
+        self.network || [&self.added, &self.removed, &self.changed, &self.weighed].iter().any(|list| !list.is_empty())
+    }
+}
+
+/// What of `[model]` can be taken up while the daemon runs: the new weights, and what belongs to them, where and how large
+/// the old ones were.
+pub(super) fn network_of(old: &BackboneConfig, new: &BackboneConfig) -> BackboneConfig {
+    BackboneConfig {
+        weights: new.weights.clone(),
+        heads: new.heads,
+        propagation_block: new.propagation_block,
+        ..old.clone()
     }
 }
 
@@ -81,12 +101,25 @@ mod tests {
             removed: ids(&["a"]),
             changed: ids(&["b"]),
             weighed: ids(&["c"]),
+            network: false,
             waiting: vec!["tracker".to_owned()],
         };
         let changes = Changes::between(&old, &new);
         assert!(changes.any());
         assert_eq!(changes, expected);
         assert_eq!(Changes::between(&old, &old), Changes::default());
+    }
+
+    #[test]
+    fn weights_are_taken_up_and_the_rest_of_the_model_waits() {
+        let old = config("[model]\nweights = 'a'\n");
+        let told = |text: &str| {
+            let Changes { network, waiting, .. } = Changes::between(&old, &config(text));
+            (network, waiting)
+        };
+        assert_eq!(told("[model]\nweights = 'b'\nheads = 3\n"), (true, vec![]));
+        assert_eq!(told("[model]\nweights = 'a'\nshort_side = 98\n"), (false, vec!["model".to_owned()]));
+        assert_eq!(told("[model]\nshort_side = 98\n"), (true, vec!["model".to_owned()]));
     }
 
     #[test]

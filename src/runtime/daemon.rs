@@ -11,12 +11,20 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    fleet::{Fleet, News},
+    exchange::Outcome,
+    fleet::Fleet,
+    news::News,
     reload::Reload,
     service,
     signals::{Hangups, Signals},
+    watchdog,
 };
-use crate::{admin::Health, ingest::Stop, publish::Publisher};
+use crate::{
+    admin::Health,
+    ingest::Stop,
+    publish::{Publisher, ReloadRequest, wire::Reloaded},
+    pulse::Pulse,
+};
 
 /// What the running daemon holds.
 pub(super) struct Daemon {
@@ -26,7 +34,12 @@ pub(super) struct Daemon {
     pub(super) publisher: Publisher,
     pub(super) fleet: Fleet,
     pub(super) news: mpsc::Receiver<News>,
+    /// What becomes of other networks.
+    pub(super) outcomes: mpsc::Receiver<Outcome>,
+    /// Who wants the configuration to be read again.
+    pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) health: Arc<Health>,
+    pub(super) pulse: Pulse,
     /// How the engine thread ends; taken once it has.
     pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
     /// The publishing task; taken once it has ended.
@@ -47,11 +60,10 @@ pub(super) enum Why {
 }
 
 impl Daemon {
-    /// Hears the cameras, reports every `status_every`, feeds the watchdog; until there is a reason to stop.
+    /// Hears the cameras, reports every `status_every`; until there is a reason to stop.
     pub(super) async fn watch(&mut self, status_every: Duration) -> Why {
         let mut report = steady(status_every);
-        let mut second = steady(service::watchdog_interval().unwrap_or(Duration::MAX).min(Duration::from_secs(1)));
-        let mut stuck = false;
+        let mut second = steady(watchdog::beat_every(self.health.pulses().limit()));
         loop {
             tokio::select! {
                 signal = self.signals.next() => return Why::Signal(signal.name),
@@ -62,7 +74,18 @@ impl Daemon {
                     }
                     self.tell_service();
                 }
-                () = self.hangups.next() => self.read_again("SIGHUP").await,
+                Some(outcome) = self.outcomes.recv() => {
+                    if let Some((model, resolution)) = self.reload.conclude(outcome, &self.publisher) {
+                        self.health.model_loaded(&model);
+                        self.fleet.rescale(resolution);
+                    }
+                    self.tell_service();
+                }
+                () = self.hangups.next() => drop(self.read_again("SIGHUP").await),
+                Some(ReloadRequest(answer)) = self.reloads.recv() => {
+                    // Who asked may have gone.
+                    let _ = answer.send(self.read_again("somebody asked over zenoh").await);
+                }
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
                 end = joined(&mut self.outbox) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
@@ -73,17 +96,11 @@ impl Daemon {
                     self.tell_service();
                 }
                 _ = second.tick() => {
+                    self.pulse.beat();
                     self.fleet.measure();
                     self.fleet.let_go();
                     if self.reload.file_changed() {
-                        self.read_again("the file has changed").await;
-                    }
-                    if self.health.alive() {
-                        service::watchdog();
-                        stuck = false;
-                    } else if !std::mem::replace(&mut stuck, true) {
-                        let seconds = self.health.silence().as_secs();
-                        error!(seconds, "the engine gives no sign of life");
+                        let _ = self.read_again("a file has changed").await;
                     }
                 }
             }
@@ -98,6 +115,8 @@ impl Daemon {
             Why::Fatal(error) => error!("stopping: {error:#}"),
         }
         self.health.stopping();
+        // Bounded by the grace time, not by the watchdog.
+        self.pulse.rest();
         service::stopping("draining");
         let Self { signals, fleet, news, end, outbox, drain, abandon, .. } = self;
         fleet.stop();
@@ -144,15 +163,17 @@ impl Daemon {
         self.publisher
     }
 
-    async fn read_again(&mut self, why: &str) {
+    async fn read_again(&mut self, why: &str) -> Result<Reloaded, String> {
         info!("{why}: reading the configuration again");
-        self.reload.reload(&mut self.fleet, &self.publisher).await;
+        let done = self.reload.reload(&mut self.fleet, &self.publisher).await;
         self.tell_service();
+        done
     }
 
     fn tell_service(&self) {
-        let (up, all) = self.fleet.up();
-        service::status(&format!("{up} of {all} streams up"));
+        let summary = self.fleet.summary();
+        let line = watchdog::told(&self.health.stuck()).map_or(summary.clone(), |stuck| format!("{stuck} ({summary})"));
+        service::status(&line);
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,16 +11,17 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{fleet::News, rate::OncePerSecond, turns::Turns};
+use super::{exchange::Trial, news::News, pace::Pace, rate::OncePerSecond, turns::Turns};
 use crate::{
-    admin::Health,
     backbone::{Backbone, BackboneConfig},
     engine::{Engine, Failure, FrameResult},
     frame::{Frame, Resolution, StreamId},
     ingest::{Inbox, Stop},
     mask::LabelMap,
     metrics::{DropCause, Metrics, Stage},
+    overload::OverloadConfig,
     publish::PromptRequest,
+    pulse::{Caller, Pulse},
     tracker::TrackerConfig,
 };
 
@@ -46,6 +46,10 @@ pub(super) enum Order {
     Serve { stream: StreamId, weight: u32, first_mask: Option<LabelMap> },
     /// Forget a stream and what it held.
     Forget(StreamId),
+    /// Lend the next batch's frames.
+    Lend(crossbeam_channel::Sender<Vec<Frame>>),
+    /// Go on with another network.
+    Exchange(Box<Backbone>),
 }
 
 /// Where orders are put. There are as many as configurations ask for, so nothing bounds them.
@@ -55,11 +59,16 @@ pub(super) type Orders = mpsc::UnboundedSender<Order>;
 pub(super) struct Work {
     pub(super) inbox: Inbox,
     pub(super) max_batch: usize,
+    pub(super) overload: OverloadConfig,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     /// Where a first mask that does not fit is reported.
     pub(super) tell: mpsc::Sender<News>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,
     pub(super) results: mpsc::Sender<FrameResult>,
+    /// Told that there is a result.
+    pub(super) publisher: Caller,
+    /// Networks that come while it works.
+    pub(super) trial: Trial,
     /// No more frames will come: end when the mailbox is empty.
     pub(super) drain: Stop,
     /// The grace time is over: end now.
@@ -80,14 +89,14 @@ pub(super) struct EngineThread {
 pub(super) fn spawn(
     model: BackboneConfig,
     tracker: TrackerConfig,
-    health: Arc<Health>,
+    pulse: Pulse,
     metrics: Metrics,
 ) -> Result<EngineThread> {
     let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
         // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
-        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, &health, &metrics)));
+        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, pulse, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -105,7 +114,7 @@ fn live(
     tracker: TrackerConfig,
     loaded: oneshot::Sender<Result<Loaded>>,
     started: oneshot::Receiver<Work>,
-    health: &Health,
+    pulse: Pulse,
     metrics: &Metrics,
 ) -> Result<()> {
     let loading = Instant::now();
@@ -127,7 +136,6 @@ fn live(
                 seconds = loading.elapsed().as_secs_f32(),
                 "model loaded"
             );
-            health.beat();
             if loaded.send(Ok(about)).is_err() {
                 return Ok(());
             }
@@ -139,35 +147,42 @@ fn live(
         }
     };
     match started.blocking_recv() {
-        Ok(work) => work.run(engine, health, metrics),
+        Ok(work) => work.run(engine, &pulse, metrics),
         Err(_) => Ok(()),
     }
 }
 
 impl Work {
-    fn run(mut self, mut engine: Engine, health: &Health, metrics: &Metrics) -> Result<()> {
+    fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
         let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
+        let mut pace = Pace::new(self.overload.clone(), Instant::now());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
+        pulse.beat();
         while !self.abandon.is_set() {
             let waiting = self.inbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
-            self.obey(&mut engine, &mut turns, &mut first_masks);
+            self.obey(&mut engine, &mut turns, &mut pace, &mut first_masks);
             self.answer_prompts(&mut engine);
+            pace.look(Instant::now(), &self.inbox, |size, level| engine.patches_at(size, level), metrics);
             if !waiting {
-                health.beat();
+                pulse.beat();
                 if self.drain.is_set() {
                     break;
                 }
                 continue;
             }
-            let frames = turns.take(&self.inbox, self.max_batch);
+            let mut frames = turns.take(&self.inbox, self.max_batch);
+            pace.stamp(&mut frames);
+            let patches = frames.iter().map(|frame| engine.patches_of(frame)).sum();
+            self.trial.lend(&frames);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 if let Some(labels) = first_masks.remove(&frame.stream) {
                     self.begin_from_mask(&mut engine, frame, labels);
                 }
             }
-            let (mut since, mut part_since) = (Instant::now(), Instant::now());
+            let begun = Instant::now();
+            let (mut since, mut part_since) = (begun, begun);
             let results = engine.step(frames, &mut |stage| {
                 let now = Instant::now();
                 if stage.is_part() {
@@ -178,11 +193,13 @@ impl Work {
                 }
                 part_since = now;
             });
-            for result in results {
+            let now = Instant::now();
+            pace.worked(now, patches, now - begun);
+            for result in self.trial.judge(&mut engine, results) {
                 match result {
                     Ok(result) => {
                         // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
-                        health.beat();
+                        pulse.beat();
                         if result.discovered {
                             metrics.discovered(&result.frame.stream);
                         }
@@ -203,7 +220,7 @@ impl Work {
     /// To the publisher, if it has room: the engine never waits for the network.
     fn pass_on(&self, result: FrameResult, metrics: &Metrics, busy: &mut OncePerSecond) {
         let (result, cause) = match self.results.try_send(result) {
-            Ok(()) => return,
+            Ok(()) => return self.publisher.call(),
             Err(mpsc::error::TrySendError::Full(result)) => (result, DropCause::PublisherBusy),
             Err(mpsc::error::TrySendError::Closed(result)) => (result, DropCause::Stopping),
         };
@@ -214,7 +231,13 @@ impl Work {
         }
     }
 
-    fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, first_masks: &mut HashMap<StreamId, LabelMap>) {
+    fn obey(
+        &mut self,
+        engine: &mut Engine,
+        turns: &mut Turns,
+        pace: &mut Pace,
+        first_masks: &mut HashMap<StreamId, LabelMap>,
+    ) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Serve { stream, weight, first_mask } => {
@@ -222,13 +245,17 @@ impl Work {
                     if let Some(labels) = first_mask {
                         first_masks.insert(stream.clone(), labels);
                     }
+                    pace.weigh(&stream, weight);
                     turns.weigh(stream, weight);
                 }
                 Order::Forget(stream) => {
                     engine.remove_stream(&stream);
                     first_masks.remove(&stream);
                     turns.forget(&stream);
+                    pace.forget(&stream);
                 }
+                Order::Lend(lend) => self.trial.ask(lend),
+                Order::Exchange(backbone) => self.trial.begin(engine, *backbone),
             }
         }
     }

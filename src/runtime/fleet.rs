@@ -1,6 +1,6 @@
 //! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
@@ -9,6 +9,8 @@ use tracing::{error, info, warn};
 use super::{
     engine_thread::{Order, Orders},
     ledger,
+    memory::{self, Leftovers},
+    news::{Farewell, News},
     outbox::{Desk, Desks},
 };
 use crate::{
@@ -26,16 +28,6 @@ use crate::{
 
 /// News that may wait for the runtime; a camera thread waits above that, which harms nobody.
 const WAITING_NEWS: usize = 64;
-
-/// What camera threads say.
-pub(super) enum News {
-    /// Something happened to a stream.
-    Event(StreamId, CameraEvent),
-    /// The stream's first mask cannot be used, and why.
-    BadFirstMask(StreamId, String),
-    /// The stream's thread has ended.
-    Gone(StreamId),
-}
 
 /// What cameras are wired to.
 pub(super) struct Wiring {
@@ -55,6 +47,7 @@ pub(super) struct Fleet {
     /// All sources are files that end, and so does the daemon then: a file is played once.
     once: bool,
     stopping: bool,
+    leftovers: Leftovers,
 }
 
 /// A stream as configured, and the mask it is to start from.
@@ -91,7 +84,17 @@ impl Fleet {
     /// No cameras yet; news come out of the receiver.
     pub(super) fn new(wiring: Wiring) -> (Self, mpsc::Receiver<News>) {
         let (tell, news) = mpsc::channel(WAITING_NEWS);
-        (Self { streams: BTreeMap::new(), wiring, tell, once: false, stopping: false }, news)
+        (
+            Self {
+                streams: BTreeMap::new(),
+                wiring,
+                tell,
+                once: false,
+                stopping: false,
+                leftovers: Leftovers::default(),
+            },
+            news,
+        )
     }
 
     /// Whether files that are added from now on are played once, and their end is the daemon's.
@@ -127,6 +130,11 @@ impl Fleet {
     /// Gives a stream up: frames on their way are still published, then nothing of it is left.
     pub(super) fn remove(&mut self, stream: &StreamId) {
         self.end(stream, Then::Leave);
+    }
+
+    /// Pipelines that start from now on scale for `resolution`.
+    pub(super) fn rescale(&mut self, resolution: Resolution) {
+        self.wiring.resolution = resolution;
     }
 
     /// Serves a stream by another weight.
@@ -178,7 +186,7 @@ impl Fleet {
         }
     }
 
-    /// Forgets the streams that were removed, once the last of their frames is out.
+    /// Forgets the streams that were removed, once the last of their frames is out; gives back what pipelines left.
     pub(super) fn let_go(&mut self) {
         let Wiring { metrics, desks, health, .. } = &self.wiring;
         self.streams.retain(|name, stream| {
@@ -191,6 +199,9 @@ impl Fleet {
             }
             stays
         });
+        if self.leftovers.due(Instant::now()) {
+            tokio::task::spawn_blocking(memory::give_back);
+        }
     }
 
     /// Starts a camera's thread.
@@ -203,13 +214,13 @@ impl Fleet {
             Some(numbers) => camera.after(numbers),
             None => camera,
         };
+        let camera = camera.watched(self.wiring.health.pulses().stage(format!("camera {stream}")));
         // Before its first frame.
         self.order(Order::Serve { stream: stream.clone(), weight, first_mask });
         let (stop, numbers) = (Stop::new(), camera.numbers());
         let (name, tell, listen) = (stream.clone(), self.tell.clone(), stop.clone());
         let body = move || {
-            // The runtime hears the thread's end even if it panics: the guard is dropped either way.
-            let _gone = Guard(name.clone(), tell.clone());
+            let _gone = Farewell(name.clone(), tell.clone());
             camera.run(&listen, &mut |event| {
                 // A runtime that no longer listens is about to end.
                 let _ = tell.blocking_send(News::Event(name.clone(), event));
@@ -237,6 +248,7 @@ impl Fleet {
     pub(super) fn hear(&mut self, news: News) {
         let (name, event) = match news {
             News::Gone(name) => {
+                self.leftovers.add();
                 let Some(stream) = self.streams.get_mut(&name) else { return };
                 stream.gone = true;
                 if !matches!(stream.then, Then::Stay) {
@@ -258,6 +270,8 @@ impl Fleet {
         let Some(stream) = self.streams.get_mut(&name) else { return };
         let told = match event {
             CameraEvent::Up { epoch, source, decoder } => {
+                // The one before it, if there was one, is gone by now.
+                self.leftovers.add();
                 info!(stream = %name, epoch, size = %source, decoder = decoder.as_deref().unwrap_or("none"), "stream up");
                 (stream.state, stream.reason, stream.decoder, stream.epoch) = (State::Up, None, decoder, epoch);
                 Some(Event::StreamUp)
@@ -316,9 +330,11 @@ impl Fleet {
         }
     }
 
-    /// How many streams deliver, of how many.
-    pub(super) fn up(&self) -> (usize, usize) {
-        (self.streams.values().filter(|s| s.state == State::Up).count(), self.streams.len())
+    /// How all streams do, on one line.
+    pub(super) fn summary(&self) -> String {
+        let up = self.streams.values().filter(|stream| stream.state == State::Up).count();
+        let fps: f64 = self.streams.keys().filter_map(|name| Some(self.wiring.desks.get(name)?.fps())).sum();
+        format!("{up} of {} streams up, {fps:.1} frames/s", self.streams.len())
     }
 
     /// Whether every camera's thread has ended.
@@ -365,6 +381,7 @@ impl Fleet {
             state: stream.state,
             reason: stream.reason.clone(),
             fps: desk.fps(),
+            quality: desk.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,
@@ -377,14 +394,5 @@ impl Fleet {
 fn unsent(stream: &StreamId, result: Result<(), PublishError>) {
     if let Err(error) = result {
         warn!(%stream, "an event or status was not published: {error}");
-    }
-}
-
-/// Says that a camera's thread has ended, when dropped.
-struct Guard(StreamId, mpsc::Sender<News>);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.1.blocking_send(News::Gone(self.0.clone()));
     }
 }

@@ -12,15 +12,21 @@
 mod changes;
 mod daemon;
 mod engine_thread;
+mod exchange;
 mod fleet;
 pub mod ledger;
+mod memory;
+mod news;
 mod outbox;
+mod pace;
 mod preview;
 mod rate;
 mod reload;
+mod scribe;
 mod service;
 mod signals;
 mod turns;
+mod watchdog;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -34,6 +40,7 @@ use tracing::{info, warn};
 
 pub use ledger::Summary;
 pub use reload::Origin;
+pub use scribe::Scribe;
 
 use crate::{
     admin::{self, Health, Listen},
@@ -43,9 +50,11 @@ use crate::{
     metrics::Metrics,
     model::WeightsError,
     publish::{PublishError, Publisher},
+    pulse::Pulses,
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
+use exchange::Trial;
 use fleet::{Entry, Fleet, Wiring};
 use outbox::{Desk, Desks};
 use reload::Reload;
@@ -81,7 +90,8 @@ const WAITING_RESULTS: usize = 16;
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
 pub fn run(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
+        .worker_threads(4)
         .thread_name("io")
         .enable_all()
         .build()
@@ -98,12 +108,15 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;
     let metrics = Metrics::new();
     let stall = Duration::from_secs_f64(config.runtime.stall_seconds);
-    let health = Arc::new(Health::new(config.streams.keys().cloned(), stall));
+    let pulses = Pulses::new(stall);
+    let _watchdog = watchdog::start(pulses.clone()).map_err(RunError::Internal)?;
+    let _workers = watchdog::show_tokio(pulses.stage("network threads"), stall);
+    let health = Arc::new(Health::new(config.streams.keys().cloned(), pulses.clone()));
     let entries = read_entries(&config)?;
     let (end_admin, admin) = open_admin(&config, &health, &metrics)?;
 
     let EngineThread { mut loaded, start, end } =
-        engine_thread::spawn(config.model.clone(), config.tracker.clone(), health.clone(), metrics.clone())
+        engine_thread::spawn(config.model.clone(), config.tracker.clone(), pulses.stage("engine"), metrics.clone())
             .map_err(RunError::Internal)?;
     let about = tokio::select! {
         about = &mut loaded => about,
@@ -123,9 +136,11 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     for (name, stream) in &config.streams {
         Camera::check(&stream.source).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
     }
-    let (publisher, prompts) = Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone())
-        .await
-        .map_err(refused_publisher)?;
+    let (mut publisher, prompts) =
+        Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone(), &pulses)
+            .await
+            .map_err(refused_publisher)?;
+    let reloads = publisher.reloads().unwrap_or_else(|| mpsc::channel(1).1);
     let mut streams = Vec::new();
     for (name, entry) in entries {
         let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
@@ -135,6 +150,8 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
 
     let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
     let (orders, ordered) = mpsc::unbounded_channel();
+    let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
+    let reload = Reload::new(config.clone(), origin, orders.clone(), tell_outcome.clone());
     let wiring = Wiring {
         inbox: inbox.clone(),
         resolution: about.resolution,
@@ -146,15 +163,20 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let (mut fleet, news) = Fleet::new(wiring);
     fleet.once(reload::plays_once(&config));
     let (results, waiting) = mpsc::channel((2 * config.streams.len()).max(WAITING_RESULTS));
-    let outbox = tokio::spawn(outbox::publish_all(waiting, desks, metrics.clone()));
+    let publishing = pulses.stage("publisher");
+    let publisher_called = publishing.caller();
+    let outbox = tokio::spawn(outbox::publish_all(waiting, desks, metrics.clone(), publishing));
     let (drain, abandon) = (Stop::new(), Stop::new());
     let work = Work {
         inbox,
         max_batch: config.runtime.max_batch,
+        overload: config.overload.clone(),
         orders: ordered,
         tell: fleet.teller(),
         prompts,
         results,
+        publisher: publisher_called,
+        trial: Trial::new(tell_outcome),
         drain: drain.clone(),
         abandon: abandon.clone(),
     };
@@ -170,9 +192,24 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     service::ready(&format!("{} streams starting", config.streams.len()));
 
     let (status_every, grace) = (Duration::from_secs_f64(config.runtime.status_seconds), config.runtime.grace());
-    let reload = Reload::new(config, origin);
     let (end, outbox) = (Some(end), Some(outbox));
-    let mut daemon = Daemon { signals, hangups, reload, publisher, fleet, news, health, end, outbox, drain, abandon };
+    let pulse = pulses.stage("supervisor");
+    let mut daemon = Daemon {
+        signals,
+        hangups,
+        reload,
+        publisher,
+        fleet,
+        news,
+        outcomes,
+        reloads,
+        health,
+        pulse,
+        end,
+        outbox,
+        drain,
+        abandon,
+    };
     let why = daemon.watch(status_every).await;
     let forced = daemon.stop(&why, grace).await;
 

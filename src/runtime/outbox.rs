@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     engine::FrameResult,
-    frame::StreamId,
+    frame::{Quality, StreamId},
     metrics::{DropCause, Metrics, Stage},
     publish::StreamPublisher,
+    pulse::Pulse,
 };
 
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
@@ -25,16 +26,27 @@ pub(super) struct Desk {
     pub(super) publisher: StreamPublisher,
     pub(super) easel: Easel,
     rate: Mutex<Rate>,
+    quality: Mutex<Quality>,
 }
 
 impl Desk {
     pub(super) fn new(publisher: StreamPublisher) -> Self {
-        Self { publisher, easel: Easel::default(), rate: Mutex::default() }
+        Self { publisher, easel: Easel::default(), rate: Mutex::default(), quality: Mutex::default() }
     }
 
     /// Published frames a second as of now.
     pub(super) fn fps(&self) -> f64 {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).per_second(Instant::now())
+    }
+
+    /// That of the newest published frame.
+    pub(super) fn quality(&self) -> Quality {
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self, now: Instant, quality: Quality) {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner) = quality;
     }
 }
 
@@ -60,16 +72,27 @@ impl Desks {
 }
 
 /// Publishes until the engine's end of the channel is gone and all results are out.
-pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks: Desks, metrics: Metrics) {
+pub(super) async fn publish_all(
+    mut results: mpsc::Receiver<FrameResult>,
+    desks: Desks,
+    metrics: Metrics,
+    pulse: Pulse,
+) {
     let mut failures = OncePerSecond::default();
-    while let Some(result) = results.recv().await {
-        let FrameResult { frame, labels, instances, events, discovered, .. } = result;
+    loop {
+        if results.is_empty() {
+            pulse.rest();
+        }
+        let Some(result) = results.recv().await else { break };
+        pulse.beat();
+        let FrameResult { frame, labels, instances, events, discovered, model, .. } = result;
         let Some(desk) = desks.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);
             warn!(stream = %frame.stream, "This is a bug: a frame of an unknown stream");
             continue;
         };
         let (start, visible) = (Instant::now(), instances.len());
+        desk.publisher.name_model(&model);
         let sent = desk.publisher.publish_masks(&frame, discovered, instances).await;
         let now = Instant::now();
         metrics.stage_took(Stage::Publish, now - start);
@@ -78,7 +101,7 @@ pub(super) async fn publish_all(mut results: mpsc::Receiver<FrameResult>, desks:
             Ok(_) => {
                 metrics.frame_published(&frame.stream);
                 metrics.stage_took(Stage::Total, frame.captured.elapsed());
-                desk.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
+                desk.published(now, frame.quality);
                 None
             }
             Err(error) => {

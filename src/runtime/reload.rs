@@ -8,18 +8,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::{
-    changes::Changes,
+    changes::{Changes, network_of},
+    engine_thread::Orders,
+    exchange::{self, Outcome},
     fleet::{Entry, Fleet},
     outbox::Desk,
 };
 use crate::{
+    backbone::BackboneConfig,
     config::{Config, StreamConfig},
+    frame::Resolution,
     ingest::{Camera, Kind},
     mask::LabelMap,
-    publish::Publisher,
+    model::Choice,
+    publish::{Publisher, wire::Reloaded},
 };
 
 /// Where the configuration came from.
@@ -33,55 +39,156 @@ pub struct Origin {
 /// What tells one content of a file from another without reading it.
 type Stamp = (SystemTime, u64);
 
+/// The configuration's file, and that of the weights it names.
+type Stamps = (Option<Stamp>, Option<Stamp>);
+
 /// The running configuration and its origin.
 pub(super) struct Reload {
     running: Config,
     origin: Origin,
+    /// The weights that were last asked for, whether or not they could be used.
+    weights: Option<PathBuf>,
+    /// The file of the weights that were last loaded, used or not.
+    loaded: Option<Stamp>,
     /// As of the last reading.
-    read: Option<Stamp>,
+    read: Stamps,
     /// As of the last look.
-    seen: Option<Stamp>,
+    seen: Stamps,
+    /// The network that is being loaded or on probation, and the one to go back to.
+    network: Option<(BackboneConfig, BackboneConfig)>,
+    orders: Orders,
+    tell: mpsc::Sender<Outcome>,
 }
 
 impl Reload {
-    pub(super) fn new(running: Config, origin: Origin) -> Self {
-        let stamp = origin.file.as_deref().and_then(stamp);
-        Self { running, origin, read: stamp, seen: stamp }
+    /// What becomes of another network is told to `tell`; `orders` are the engine's.
+    pub(super) fn new(running: Config, origin: Origin, orders: Orders, tell: mpsc::Sender<Outcome>) -> Self {
+        let weights = running.model.weights.clone();
+        let none = (None, None);
+        let mut reload =
+            Self { running, origin, weights, loaded: None, read: none, seen: none, network: None, orders, tell };
+        reload.note();
+        reload.loaded = reload.read.1;
+        reload
     }
 
-    /// Whether the file is another than was read, and is not being written: two looks in a row found the same.
+    /// The files are as they were read.
+    fn note(&mut self) {
+        self.read = self.stamps();
+        self.seen = self.read;
+    }
+
+    fn stamps(&self) -> Stamps {
+        let weights = match Choice::of(self.weights.as_deref()) {
+            Ok(Choice::File(path)) => stamp(&path),
+            _ => None,
+        };
+        (self.origin.file.as_deref().and_then(stamp), weights)
+    }
+
+    /// Whether a file is another than was read, and is not being written: two looks in a row found the same.
     pub(super) fn file_changed(&mut self) -> bool {
         if !self.running.runtime.reload_on_change {
             return false;
         }
+        let now = self.stamps();
         // A file that is gone for a moment is being replaced.
-        let Some(now) = self.origin.file.as_deref().and_then(stamp) else { return false };
-        let steady = self.seen.replace(now) == Some(now);
-        steady && self.read != Some(now)
+        let gone = |now: Option<Stamp>, read: Option<Stamp>| now.is_none() && read.is_some();
+        if gone(now.0, self.read.0) || gone(now.1, self.read.1) {
+            return false;
+        }
+        let steady = std::mem::replace(&mut self.seen, now) == now;
+        steady && self.read != now
     }
 
-    /// Reads the configuration and does what has changed of its streams. What is wrong is logged, and changes nothing.
-    pub(super) async fn reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) {
-        self.read = self.origin.file.as_deref().and_then(stamp);
-        self.seen = self.read;
-        let new = match (self.origin.read)() {
-            Ok(new) => new,
-            Err(error) => return error!("the configuration is refused, the old one goes on: {error:#}"),
-        };
-        let changes = Changes::between(&self.running, &new);
+    /// Reads the configuration and does what has changed of its streams and weights; says what that is. What is wrong is
+    /// logged, and changes nothing.
+    ///
+    /// # Errors
+    /// Why the configuration is refused, on one line.
+    pub(super) async fn reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded, String> {
+        let done = self.try_reload(fleet, publisher).await;
+        done.map_err(|error| {
+            error!("the configuration is refused, the old one goes on: {error:#}");
+            format!("{error:#}")
+        })
+    }
+
+    async fn try_reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded> {
+        self.note();
+        let new = (self.origin.read)()?;
+        let mut changes = Changes::between(&self.running, &new);
+        self.weights = new.model.weights.clone();
+        self.note();
+        changes.network |= self.read.1 != self.loaded;
         if !changes.waiting.is_empty() {
             warn!("changed, but not before a restart: [{}]", changes.waiting.join("], ["));
         }
-        if !changes.any() {
-            return info!("the configuration was read again: no stream has changed");
+        if changes.any() {
+            let plan = prepare(&self.running, &new, &changes, fleet, publisher).await?;
+            if changes.network {
+                self.load(network_of(&self.running.model, &new.model));
+            }
+            self.carry_out(plan, new, &changes, fleet);
+            publisher.tell_config(&self.running.redacted());
+            let Changes { added, removed, changed, weighed, .. } = &changes;
+            info!(?added, ?removed, ?changed, ?weighed, "the configuration was read again");
+        } else {
+            info!("the configuration was read again: nothing has changed");
         }
-        match prepare(&self.running, &new, &changes, fleet, publisher).await {
-            Ok(plan) => self.carry_out(plan, new, &changes, fleet),
-            Err(error) => return error!("the configuration is refused, the old one goes on: {error:#}"),
+        let Changes { added, removed, changed, weighed, network, waiting } = changes;
+        Ok(Reloaded { added, removed, changed, weighed, weights: network, waiting })
+    }
+
+    fn load(&mut self, model: BackboneConfig) {
+        if self.network.is_some() {
+            return error!("weights are still being loaded or on probation: read the configuration again after that");
         }
-        publisher.tell_config(&self.running.redacted());
-        let Changes { added, removed, changed, weighed, .. } = &changes;
-        info!(?added, ?removed, ?changed, ?weighed, "the configuration was read again");
+        self.loaded = self.read.1;
+        let tracker = self.running.tracker.clone();
+        match exchange::start(model.clone(), tracker, self.orders.clone(), self.tell.clone()) {
+            Ok(()) => {
+                info!("other weights are being loaded; the old ones go on meanwhile");
+                self.network = Some((model, self.running.model.clone()));
+            }
+            Err(error) => error!("the weights are refused, the old ones go on: {error:#}"),
+        }
+    }
+
+    /// Takes note of what became of another network; returns what is now different for all: the weights' name, and how
+    /// large frames are wanted.
+    pub(super) fn conclude(&mut self, outcome: Outcome, publisher: &Publisher) -> Option<(String, Resolution)> {
+        match outcome {
+            Outcome::Refused(error) => {
+                self.network = None;
+                error!("the weights are refused, the old ones go on: {error:#}");
+                None
+            }
+            Outcome::Taken { model, resolution } => {
+                info!(
+                    model,
+                    "the weights were exchanged; the old ones are kept until the new ones have proved themselves"
+                );
+                if let Some((new, _)) = &self.network {
+                    self.running.model = new.clone();
+                }
+                publisher.tell_config(&self.running.redacted());
+                Some((model, resolution))
+            }
+            Outcome::Kept => {
+                self.network = None;
+                info!("the new weights are kept");
+                None
+            }
+            Outcome::RolledBack { model, resolution, why } => {
+                error!(model, "the new weights have failed, the old ones are back: {why}");
+                if let Some((_, old)) = self.network.take() {
+                    self.running.model = old;
+                }
+                publisher.tell_config(&self.running.redacted());
+                Some((model, resolution))
+            }
+        }
     }
 
     fn carry_out(&mut self, plan: Plan, new: Config, changes: &Changes, fleet: &mut Fleet) {

@@ -54,7 +54,10 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use super::*;
-    use crate::{frame::Size, metrics::Metrics};
+    use crate::{
+        frame::{Quality, Size},
+        metrics::Metrics,
+    };
 
     fn served(weights: &[u32], max: usize, batches: usize) -> Vec<usize> {
         let names: Vec<StreamId> = (0..weights.len()).map(|i| format!("s{i}").parse().unwrap()).collect();
@@ -76,6 +79,7 @@ mod tests {
                     captured: Instant::now(),
                     sequence,
                     epoch: 0,
+                    quality: Quality::FULL,
                 });
             }
             let batch = turns.take(&inbox, max);

@@ -55,6 +55,11 @@ impl Portrait {
         count as f32 >= WHOLE * self.size
     }
 
+    /// Patches have become smaller by this factor: it holds as many more.
+    pub fn grow(&mut self, factor: f32) {
+        self.size *= factor;
+    }
+
     fn renew(&mut self, features: &Features, patches: &[bool]) {
         self.latest = sample(features, patches, SAMPLE);
         self.size = self.size.max(region::count(patches) as f32);
@@ -78,8 +83,8 @@ impl Tracker {
         let wanted: Vec<usize> = (0..self.tracks.len())
             .filter(|&k| {
                 let track = &self.tracks[k];
-                // Before a fixed camera, motion knows better: people look alike.
-                !track.by_motion && (!track.visible() || !track.portrait.whole(counts[k]))
+                // Before a fixed camera, motion knows better: people look alike. It knows nothing of an outage.
+                (!track.by_motion || track.adrift) && (!track.visible() || !track.portrait.whole(counts[k]))
             })
             .collect();
         if wanted.is_empty() {

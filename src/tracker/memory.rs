@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::channels;
 use crate::{
-    backbone::Features,
+    backbone::{Features, Grid},
     mask::SoftLabels,
     propagate::{Answers, Memory, PropagateConfig, propagate, propagate_answers},
     refine::{Cells, Colours, Earlier},
@@ -14,6 +14,15 @@ use crate::{
 pub struct Remembered {
     pub memory: Memory,
     pub detail: Option<(Arc<Colours>, Cells)>,
+    /// The frame as it was seen, where it is here on another grid: for when that grid returns.
+    pub native: Option<Box<Remembered>>,
+}
+
+impl Remembered {
+    /// A frame on the grid that it was seen on.
+    pub fn seen(memory: Memory, detail: Option<(Arc<Colours>, Cells)>) -> Self {
+        Self { memory, detail, native: None }
+    }
 }
 
 /// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
@@ -53,7 +62,7 @@ impl Memories {
     /// What each of them can lend, in the order in which answers number them.
     pub fn earlier(&self) -> Vec<Option<Earlier<'_>>> {
         let mut all = Vec::new();
-        for Remembered { memory, detail } in self.all() {
+        for Remembered { memory, detail, .. } in self.all() {
             all.push(detail.as_ref().map(|(colours, cells)| Earlier { labels: &memory.labels, cells, colours }));
         }
         all
@@ -71,6 +80,11 @@ impl Memories {
         while self.recent.len() > context {
             self.recent.pop_front();
         }
+    }
+
+    /// Forgets how things moved: of the newest frames only the last is kept.
+    pub fn forget_course(&mut self) {
+        self.recent.drain(..self.recent.len().saturating_sub(1));
     }
 
     /// Makes room for one more track at the end.
@@ -93,7 +107,8 @@ impl Memories {
     /// remember them as background would outvote the one that knows better.
     pub fn label_back(&mut self, from: &Memory, new_channels: &[usize], config: &PropagateConfig) {
         let features = from.features.clone();
-        for Remembered { memory, detail } in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+        let all = self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent);
+        for Remembered { memory, detail, native } in all {
             if Arc::ptr_eq(&memory.features, &features) {
                 continue;
             }
@@ -101,6 +116,8 @@ impl Memories {
             if back.channels != memory.labels.channels || back.values.len() != memory.labels.values.len() {
                 continue;
             }
+            // As it was seen, it knows nothing of them.
+            *native = None;
             let rows = memory.labels.values.chunks_exact_mut(back.channels);
             for (patch, (row, found)) in rows.zip(back.values.chunks_exact(back.channels)).enumerate() {
                 for &channel in new_channels {
@@ -116,11 +133,35 @@ impl Memories {
         }
     }
 
+    /// Brings every remembered frame to another grid. The two that stay for long are kept as they were seen, too:
+    /// resampling there and back would blur them.
+    pub fn follow_grid(&mut self, grid: Grid) {
+        self.recent.iter_mut().for_each(|remembered| *remembered = remembered.on(grid));
+        for kept in self.anchor.iter_mut().chain(&mut self.edited) {
+            let native = match kept.native.take() {
+                Some(native) => native,
+                None => Box::new(Remembered::seen(kept.memory.clone(), kept.detail.clone())),
+            };
+            *kept = match native.memory.features.grid == grid {
+                true => *native,
+                // From what was seen, whatever grids came between.
+                false => {
+                    let here = native.on(grid);
+                    Remembered { native: Some(native), ..here }
+                }
+            };
+        }
+    }
+
     fn each(&mut self, mut edit: impl FnMut(&mut SoftLabels)) {
-        for Remembered { memory, detail } in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
-            edit(&mut memory.labels);
-            if let Some((_, cells)) = detail {
-                cells.edit_channels(&mut edit);
+        for remembered in self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent) {
+            let mut next = Some(remembered);
+            while let Some(Remembered { memory, detail, native }) = next {
+                edit(&mut memory.labels);
+                if let Some((_, cells)) = detail {
+                    cells.edit_channels(&mut edit);
+                }
+                next = native.as_deref_mut();
             }
         }
     }

@@ -9,6 +9,7 @@ mod config;
 mod look;
 mod memory;
 mod prompt;
+mod regrid;
 mod scene;
 mod search;
 mod select;
@@ -24,7 +25,7 @@ pub use config::TrackerConfig;
 pub use prompt::PromptError;
 
 use crate::{
-    backbone::Features,
+    backbone::{Features, Grid},
     discover::motion::Background,
     frame::Size,
     instance::{Instance, InstanceId, Origin, Prompt, TrackEvent},
@@ -67,6 +68,8 @@ pub struct Tracker {
     ground: Vec<f32>,
     /// The frame before, to see what is replaced.
     previous: Option<Arc<Features>>,
+    /// The network was exchanged after a frame on this grid: nothing that is remembered can be compared with what comes.
+    exchanged: Option<Grid>,
     /// Patches that had changed in the frame before and their neighbours: noise does not stay.
     previous_changed: Vec<bool>,
     waiting: VecDeque<Prompt>,
@@ -98,6 +101,7 @@ impl Tracker {
             background: Background::new(),
             ground: Vec::new(),
             previous: None,
+            exchanged: None,
             previous_changed: Vec::new(),
             waiting: VecDeque::new(),
             first: None,
@@ -155,6 +159,14 @@ impl Tracker {
         self.first = Some(labels);
     }
 
+    /// The features that come from now on are another network's: instances go on from where they are in the last frame,
+    /// with their identities; what is out of sight cannot be known again, and ends. `config` and `patch` as in
+    /// [`Self::new`].
+    pub fn exchange_network(&mut self, config: TrackerConfig, patch: usize) {
+        (self.config, self.patch) = (config, patch.max(1));
+        self.exchanged = self.previous.take().map(|previous| previous.grid).or(self.exchanged);
+    }
+
     /// Takes the next frame's features; `source` is the frame's size, `epoch` its epoch. Never fails: features that
     /// do not fit their own grid give an empty result and are otherwise ignored.
     pub fn step(&mut self, features: Arc<Features>, source: Size, epoch: u32) -> Tracked {
@@ -193,13 +205,18 @@ impl Tracker {
                 salient: vec![],
             };
         }
+        self.follow_grid(&features, source);
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
+        if reconnected {
+            self.lose_touch();
+        }
         let search = self.due && self.config.discovery;
         self.due = false;
         let mut step = Step::new(features.clone(), colours.filter(|_| self.config.refine.enabled), source);
         self.tracks.iter_mut().for_each(|track| track.age += 1);
 
+        self.carry_over_exchange(&mut step);
         self.carry_over_cut(&mut step);
         self.carry(&mut step);
         on_stage(Stage::Propagate);
@@ -232,6 +249,14 @@ impl Tracker {
         let mut found: Vec<&Track> = self.tracks.iter().filter(|t| t.origin == Origin::Discovered).collect();
         found.sort_by(|a, b| b.salience.total_cmp(&a.salience).then(a.id.cmp(&b.id)));
         found.iter().map(|t| t.id).collect()
+    }
+
+    /// Pictures were missed. Everybody may have moved, and what moves is told from one frame to the next only.
+    fn lose_touch(&mut self) {
+        self.tracks.iter_mut().for_each(|track| track.adrift = true);
+        self.history.clear();
+        self.previous_changed.clear();
+        self.memories.forget_course();
     }
 
     fn forget_history(&mut self) {

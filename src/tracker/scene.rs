@@ -2,6 +2,7 @@
 
 use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track::Track};
 use crate::{
+    backbone::Grid,
     discover::{
         motion::{Background, cosine},
         region,
@@ -11,9 +12,23 @@ use crate::{
 
 /// A discovered instance that loses this share of its patches to a prompt was the prompt's.
 const REPLACED: f32 = 0.6;
+
+/// Patches of one grid as patches of another, by the nearest; empty where they do not fit their grid.
+fn resample(patches: &[bool], from: Grid, to: Grid) -> Vec<bool> {
+    if patches.len() != from.len() {
+        return Vec::new();
+    }
+    let nearest = |at: usize, to: usize, from: usize| (2 * at + 1) * from / (2 * to);
+    (0..to.len())
+        .map(|p| {
+            patches[nearest(p / to.cols, to.rows, from.rows) * from.cols + nearest(p % to.cols, to.cols, from.cols)]
+        })
+        .collect()
+}
+
 impl Tracker {
-    /// After a scene cut, or when the grid is another, labels cannot be carried: given instances are looked for by
-    /// what they look like, all others end. After a change of grid, every instance is looked for.
+    /// After a scene cut, or when the picture has another size, labels cannot be carried: given instances are looked for by
+    /// what they look like, all others end. After a change of size or an outage, every instance is looked for.
     pub(super) fn carry_over_cut(&mut self, step: &mut Step) {
         let Some(previous) = self.previous.clone() else { return };
         let features = step.features.clone();
@@ -30,17 +45,12 @@ impl Tracker {
                 return;
             }
         }
-        step.cut = true;
-        self.memories.clear();
-        self.background = Background::new();
-        self.ground.clear();
-        self.previous_changed.clear();
-        self.uncovered_frames = 0;
-        self.forget_history();
+        self.forget_scene(step);
         let mut taken = vec![false; features.grid.len()];
         let mut k = 0;
         while k < self.tracks.len() {
-            let wanted = !same || self.tracks[k].origin != Origin::Discovered;
+            let track = &self.tracks[k];
+            let wanted = !same || track.origin != Origin::Discovered || track.adrift;
             let similarity = self.config.match_similarity;
             match self.tracks[k].search(&features, &taken, similarity).filter(|_| wanted) {
                 Some(patches) => {
@@ -48,9 +58,41 @@ impl Tracker {
                     step.found.push((self.tracks[k].id, patches));
                     k += 1;
                 }
+                // The first pictures after an outage are often spoiled: it is looked for in the next ones, too.
+                None if self.tracks[k].adrift && self.config.gating => k += 1,
                 None => self.end(k, EndCause::SceneCut, step),
             }
         }
+    }
+
+    /// After the network was exchanged, features cannot be compared: instances in sight keep the patches they held in the
+    /// frame before, one frame's motion off at most, and are learnt anew; all others end.
+    pub(super) fn carry_over_exchange(&mut self, step: &mut Step) {
+        let Some(before) = self.exchanged.take() else { return };
+        self.forget_scene(step);
+        let mut k = 0;
+        while k < self.tracks.len() {
+            let track = &mut self.tracks[k];
+            let patches = if track.visible() { resample(&track.held, before, step.grid()) } else { Vec::new() };
+            if region::count(&patches) == 0 {
+                self.end(k, EndCause::Lost, step);
+                continue;
+            }
+            track.prototype.clear();
+            track.portrait = Portrait::new(&step.features, &patches);
+            step.found.push((track.id, patches));
+            k += 1;
+        }
+    }
+
+    fn forget_scene(&mut self, step: &mut Step) {
+        step.cut = true;
+        self.memories.clear();
+        self.background = Background::new();
+        self.ground.clear();
+        self.previous_changed.clear();
+        self.uncovered_frames = 0;
+        self.forget_history();
     }
 
     /// Gives the instances that were carried over a cut their labels.
@@ -181,6 +223,7 @@ impl Tracker {
             stirred: by_motion || step.motion.as_ref().is_some_and(|motion| motion.usable),
             age: 0,
             unseen: 0,
+            adrift: false,
             salience: 0.0,
             searches: 1,
             prototype,

@@ -192,7 +192,7 @@ impl Tracker {
             return;
         }
         if let Some(k) = self.find_again(&open, step) {
-            self.tracks[k].unseen = 0;
+            (self.tracks[k].unseen, self.tracks[k].adrift) = (0, false);
             self.tracks[k].learn(&step.features, &open, self.config.prototype_rate);
             channels::assign(&mut step.soft, &open, k + 1, 1.0);
             step.new.push(self.tracks[k].id);
@@ -211,7 +211,7 @@ impl Tracker {
             .filter(|&k| !self.tracks[k].visible() && self.tracks[k].prototype.len() == look.len())
             .filter(|&k| {
                 let track = &self.tracks[k];
-                (row - track.centre.0).hypot(col - track.centre.1) <= REACH + track.unseen as f32
+                track.adrift || (row - track.centre.0).hypot(col - track.centre.1) <= REACH + track.unseen as f32
             })
             .map(|k| (cosine(&look, &self.tracks[k].prototype), k))
             .filter(|(like, _)| *like >= self.config.match_similarity)

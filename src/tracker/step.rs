@@ -112,7 +112,12 @@ impl Step {
 impl Tracker {
     /// Carries the labels of earlier frames over, to patches and, where those are shared, to cells.
     pub(super) fn carry(&self, step: &mut Step) {
-        let (soft, answers) = self.memories.propagate(&step.features, self.tracks.len(), &self.config.propagate);
+        let mut config = self.config.propagate.clone();
+        if self.config.gating && self.tracks.iter().any(|track| track.adrift) {
+            // Where it was says nothing: all of the picture is asked.
+            config.radius = step.grid().rows.max(step.grid().cols);
+        }
+        let (soft, answers) = self.memories.propagate(&step.features, self.tracks.len(), &config);
         step.soft = soft;
         if let Some(colours) = &step.colours {
             let earlier = self.memories.earlier();
@@ -152,6 +157,7 @@ impl Tracker {
                     continue;
                 }
                 track.unseen = 0;
+                track.adrift = false;
             }
             track.learn(&step.features, &patches, self.config.prototype_rate);
         }
@@ -198,7 +204,7 @@ impl Tracker {
             self.memories.label_back(&memory, &new, &self.config.propagate);
         }
         let detail = step.colours.clone().map(|colours| (colours, step.cells.clone()));
-        self.memories.keep(Remembered { memory, detail }, step.edited, self.config.propagate.context);
+        self.memories.keep(Remembered::seen(memory, detail), step.edited, self.config.propagate.context);
     }
 
     /// Labels at the size of the source frame: each track's channel.

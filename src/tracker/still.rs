@@ -38,7 +38,7 @@ impl Tracker {
             }
         }
         for (k, track) in self.tracks.iter().enumerate().filter(|(_, t)| t.by_motion) {
-            if track.held.len() == grid.len() {
+            if track.held.len() == grid.len() && !track.adrift {
                 let reach = STRIDE + track.unseen.min(grid.len() as u32) as usize;
                 let within = region::dilate(grid, &track.held, reach.min(grid.rows.max(grid.cols)));
                 channels::fade(&mut step.soft, k + 1, 0.0, |p| !within[p]);

@@ -27,6 +27,8 @@ pub struct Track {
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.
     pub unseen: u32,
+    /// Pictures were missed since it was last in sight: it may be anywhere.
+    pub adrift: bool,
     /// Sum over searches of how salient it was, each against the most salient of the picture, 0..=1.
     pub salience: f32,
     /// Searches that said where it is.

@@ -112,7 +112,7 @@ fn a_refused_address_is_tried_again_and_again_and_stops_at_once() {
 }
 
 /// Answers every RTSP request with a demand for a password; reports the passwords it is given.
-fn doorkeeper() -> (String, Receiver<String>) {
+pub fn doorkeeper() -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("rtsp://{}/live", listener.local_addr().unwrap());
     let (tell, given) = bounded(64);

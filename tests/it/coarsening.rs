@@ -15,6 +15,7 @@ use maskd::{
         PublishConfig, PublishError, Publisher, Reader,
         wire::{self, Format},
     },
+    pulse::Pulses,
 };
 
 use crate::publish::{config, count, frame, instances, masks, meet, open, stream, two_boxes, until};
@@ -76,7 +77,8 @@ async fn masks_too_large_for_a_message_are_coarsened() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_made_small_is_an_error() {
     let config = PublishConfig { max_message_bytes: 1024, ..config() };
-    let (publisher, _prompts) = Publisher::open(&config, "", &"m".repeat(2000), Metrics::new()).await.unwrap();
+    let (publisher, _prompts) =
+        Publisher::open(&config, "", &"m".repeat(2000), Metrics::new(), &Pulses::default()).await.unwrap();
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let error = gate.publish_masks(&frame(0, Size::new(20, 10)), true, two_boxes()).await.unwrap_err();
     assert!(matches!(error, PublishError::TooLarge { limit: 1024, .. }), "{error}");

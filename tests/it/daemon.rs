@@ -1,7 +1,6 @@
 //! The daemon as its operator meets it: exit codes, probes, signals, the service manager, and books that balance.
 
 use std::{
-    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -10,8 +9,8 @@ use maskd::frame::Size;
 use serde_json::Value;
 
 use crate::support::{
-    PATIENCE,
     audit::{Statuses, audit},
+    notify::Manager,
     process::{Daemon, counter, free_port, get, maskd},
     scene::Scene,
     until,
@@ -52,7 +51,7 @@ fn help_teaches() {
     {
         assert!(top.contains(word), "{word} in {top}");
     }
-    for command in ["run", "check", "segment", "watch", "prompt", "weights"] {
+    for command in ["run", "check", "segment", "watch", "prompt", "reload", "weights"] {
         let help = text(&[command, "--help"]);
         assert!(help.contains("Examples:\n"), "{command}: {help}");
     }
@@ -102,6 +101,9 @@ fn every_fault_has_its_exit_code_and_its_line() {
         fails(&["check", "-c", &file, "-w", weights], code, &["zenoh_config", named]);
         fails(&["run", "-c", &file, "-w", weights], code, &["zenoh_config", named]);
     }
+
+    let half = write("half.toml", b"[model]\ndevice = 'cpu'\nprecision = 'f16'\n[streams.a]\nkind = 'test'\n");
+    fails(&["check", "-c", &half, "-w", weights], 64, &["model.precision = \"f16\"", "needs a GPU"]);
 
     fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 
@@ -161,24 +163,10 @@ fn a_file_runs_to_its_end_and_the_books_balance() {
 #[test]
 fn a_test_picture_is_ready_is_counted_and_drains_when_asked() {
     let (home, weights) = home();
-    let socket = home.path().join("notify");
-    let manager = UnixDatagram::bind(&socket).unwrap();
-    manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hear = |word: &str| {
-        let mut heard = Vec::new();
-        loop {
-            let mut bytes = [0; 4096];
-            let n = manager.recv(&mut bytes).unwrap_or_else(|e| panic!("no {word}: {e}; heard {heard:?}"));
-            let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
-            heard.push(text.clone());
-            if text.lines().any(|line| line == word) {
-                return text;
-            }
-        }
-    };
-    let env = [("NOTIFY_SOCKET", socket.to_str().unwrap()), ("WATCHDOG_USEC", "2000000")];
+    let manager = Manager::new(home.path());
+    let hear = |word: &str| manager.hear(word, |line| line == word);
     let config = "[runtime]\nstatus_seconds = 1\n[streams.pic]\nkind = 'test'\n";
-    let mut daemon = Daemon::start(home.path(), &weights, config, &env);
+    let mut daemon = Daemon::start(home.path(), &weights, config, &manager.env("2000000"));
     let admin = daemon.admin();
     assert!(hear("READY=1").contains("STATUS="));
     hear("WATCHDOG=1");
@@ -191,6 +179,10 @@ fn a_test_picture_is_ready_is_counted_and_drains_when_asked() {
     assert_eq!(ready["streams"]["pic"]["up"], true, "{ready}");
     assert_eq!(ready["streams_down"], serde_json::json!([]), "{ready}");
     assert_eq!(get(admin, "/healthz").0, 200);
+    manager.hear("a status with a rate", |line| {
+        line.strip_prefix("STATUS=1 of 1 streams up, ")
+            .is_some_and(|rest| rest.ends_with(" frames/s") && rest != "0.0 frames/s")
+    });
     let metrics = until("published frames", || {
         let (_, text) = get(admin, "/metrics");
         (counter(&text, "maskd_frames_published", &["stream=\"pic\""]) >= 5).then_some(text)
@@ -256,53 +248,6 @@ fn without_grace_what_is_in_flight_is_dropped_and_counted() {
     daemon.wait_for_log("the grace time is over");
     let (captured, published, dropped) = books(&daemon.events(), "pic");
     assert!(captured > 0 && captured == published + dropped, "{captured} {published} {dropped}");
-}
-
-#[test]
-fn the_service_unit_fits_the_daemon() {
-    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let unit = std::fs::read_to_string(configs.join("maskd.service")).unwrap();
-    let value = |key: &str| {
-        let prefix = format!("{key}=");
-        unit.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap_or_else(|| panic!("no {key}"))
-    };
-    assert_eq!(value("Type"), "notify");
-    let grace = maskd::config::RuntimeConfig::default().grace_seconds;
-    assert!(value("TimeoutStopSec").parse::<f64>().unwrap() > 2.0 * grace);
-    assert!(["2", "64", "65"].iter().all(|code| value("RestartPreventExitStatus").split(' ').any(|c| c == *code)));
-    // Its command lines are ones that this program takes, on the configuration that this project ships.
-    let (_home, weights) = home();
-    let shipped = configs.join("maskd.toml");
-    for key in ["ExecStartPre", "ExecStart"] {
-        let line = value(key).replace("/etc/maskd/maskd.toml", shipped.to_str().unwrap());
-        let mut args: Vec<&str> = line.split(' ').skip(1).collect();
-        args.extend(["--weights", weights.to_str().unwrap()]);
-        if key == "ExecStart" {
-            args.push("--help");
-        }
-        let output = maskd(&args);
-        assert!(output.status.success(), "{key}: {output:?}");
-        assert!(key == "ExecStart" || output.stdout.is_empty(), "{output:?}");
-    }
-}
-
-#[test]
-fn the_service_is_locked_up_well() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/maskd.service");
-    let mut command = std::process::Command::new("systemd-analyze");
-    // The threshold is in tenths; the figure, 0 (locked up) to 10 (open), is on the last line.
-    let judged = command.args(["security", "--offline=true", "--no-pager", "--threshold=25"]).arg(&unit).output();
-    let skip = |why: &str| {
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "SKIPPED daemon::the_service_is_locked_up_well: {why}");
-    };
-    let Ok(judged) = judged else { return skip("systemd-analyze is absent") };
-    let text = String::from_utf8_lossy(&judged.stdout);
-    let Some((_, last)) = text.rsplit_once("Overall exposure level for maskd.service: ") else {
-        return skip("this systemd-analyze judges no files (systemd 250 does)");
-    };
-    let figure: f64 = last.split(' ').next().unwrap().parse().unwrap();
-    assert!(judged.status.success() && figure <= 2.5, "{text}");
 }
 
 #[test]

@@ -78,6 +78,33 @@ fn dinov2_forward_equals_the_reference_on_a_real_image() {
 }
 
 #[test]
+fn bfloat16_stays_close_to_float32() {
+    if !kernels::bf16::is_available() {
+        eprintln!("SKIPPED bfloat16_stays_close_to_float32: this CPU has no AVX512_BF16");
+        return;
+    }
+    let Some(weights) = shared("weights/dinov2-vits14.safetensors") else { return };
+    let Some(golden) = shared("golden/dinov2_forward.safetensors") else { return };
+    let input = &load(&golden)["input"];
+    let checkpoint = Checkpoint::read(&weights, None).unwrap();
+    let want = Want { tokens: vec![7, 11], keys: vec![11], cls_attention: Some(11), ..Want::default() };
+    let [full, half] = [kernels::Path::Fused, kernels::Path::Bf16].map(|path| {
+        let out = vit(&checkpoint, path).forward(input, &want).unwrap();
+        let looks = out.cls_attention.unwrap();
+        out.tokens.into_iter().chain(out.keys).chain([looks]).map(|t| t.squeeze(0).unwrap()).collect::<Vec<_>>()
+    });
+    assert_ne!(full[0].to_vec2::<f32>().unwrap(), half[0].to_vec2::<f32>().unwrap(), "it computed in float32");
+    for (full, half) in full.iter().zip(&half) {
+        let rows = full.to_vec2::<f32>().unwrap().into_iter().zip(half.to_vec2::<f32>().unwrap());
+        for (i, (a, b)) in rows.enumerate() {
+            let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(x * y)).sum::<f64>();
+            let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+            assert!(cosine > 0.999, "{:?}, row {i}: {cosine}", full.dims());
+        }
+    }
+}
+
+#[test]
 fn the_three_forms_of_a_checkpoint_give_the_same_network() {
     let Some(golden) = shared("golden/vit_forward.safetensors") else { return };
     let golden = load(&golden);

@@ -8,7 +8,7 @@ use maskd::{
     backbone::{Backbone, BackboneConfig},
     davis::{IdentityReport, identity},
     engine::Engine,
-    frame::{Frame, StreamId},
+    frame::{Frame, Quality, StreamId},
     instance::TrackEvent,
     mask::{LabelMap, overlay},
     tracker::TrackerConfig,
@@ -54,6 +54,7 @@ fn run(play: &Play, given: bool) -> Option<Run> {
             captured: Instant::now(),
             sequence: i,
             epoch: 0,
+            quality: Quality::FULL,
         };
         let result = engine.step(vec![frame], &mut |_| {}).remove(0).map_err(|failure| failure.cause).unwrap();
         run.truth.push(play.truth(i));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use maskd::{
-    frame::{Frame, Size, StreamId},
+    frame::{Frame, Quality, Size, StreamId},
     instance::{EndCause, Instance, Prompt, TrackEvent},
     mask::{LabelMap, Rle},
     metrics::Metrics,
@@ -20,6 +20,7 @@ use maskd::{
         keys::Site,
         wire::{self, Event, Format, MasksMessage, StatusMessage},
     },
+    pulse::Pulses,
 };
 use tokio::{sync::mpsc, time::timeout};
 use zenoh::{
@@ -50,6 +51,7 @@ pub fn frame(sequence: u64, size: Size) -> Frame {
         captured: Instant::now(),
         sequence,
         epoch: 2,
+        quality: Quality::FULL,
     }
 }
 
@@ -113,7 +115,8 @@ async fn what_keeps_the_session_from_opening_is_one_line() {
         PublishConfig { zenoh_config: Some(file), ..config() },
         PublishConfig { listen: Some(taken), ..config() },
     ] {
-        let error = Publisher::open(&config, "", "m", Metrics::new()).await.err().unwrap().to_string();
+        let error =
+            Publisher::open(&config, "", "m", Metrics::new(), &Pulses::default()).await.err().unwrap().to_string();
         assert!(error.starts_with("publish: ") && !error.contains('\n') && !error.contains(".rs:"), "{error}");
     }
     first.close().await;
@@ -127,7 +130,9 @@ pub fn config() -> PublishConfig {
 pub async fn open(config: PublishConfig) -> (Publisher, mpsc::Receiver<PromptRequest>, Metrics, Vec<String>) {
     let metrics = Metrics::new();
     let (publisher, prompts) =
-        Publisher::open(&config, "[publish]\nsite = \"yard\"\n", "dinov2-vits14", metrics.clone()).await.unwrap();
+        Publisher::open(&config, "[publish]\nsite = \"yard\"\n", "dinov2-vits14", metrics.clone(), &Pulses::default())
+            .await
+            .unwrap();
     let at = publisher.locators().await;
     assert_eq!(at.len(), 1, "{at:?}");
     (publisher, prompts, metrics, at)
@@ -242,7 +247,7 @@ async fn a_client_publishes_through_a_router() {
         site: site(),
         ..PublishConfig::default()
     };
-    let (publisher, mut prompts) = Publisher::open(&config, "", "m", Metrics::new()).await.unwrap();
+    let (publisher, mut prompts) = Publisher::open(&config, "", "m", Metrics::new(), &Pulses::default()).await.unwrap();
     assert!(publisher.locators().await.is_empty(), "a client listens nowhere");
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let reader = Reader::open(&at, None, None, None).await.unwrap();

@@ -10,25 +10,32 @@ use crate::support::{
     weights::TinyVit,
 };
 
-struct Edge {
-    home: tempfile::TempDir,
-    daemon: Daemon,
-    admin: std::net::SocketAddr,
+/// A daemon whose configuration changes while it runs.
+pub struct Edge {
+    pub home: tempfile::TempDir,
+    pub daemon: Daemon,
+    pub admin: std::net::SocketAddr,
 }
 
 impl Edge {
     /// A daemon with `streams`, beside `runtime` keys.
-    fn new(runtime: &str, streams: &str) -> Self {
+    pub fn new(runtime: &str, streams: &str) -> Self {
+        Self::with(runtime, |_| streams.to_owned())
+    }
+
+    /// A daemon with streams that need files in its folder.
+    pub fn with(runtime: &str, streams: impl FnOnce(&std::path::Path) -> String) -> Self {
         let home = tempfile::tempdir().unwrap();
         let weights = home.path().join("tiny.safetensors");
         TinyVit::default().write(&weights, 7);
+        let streams = streams(home.path());
         let config = format!("[runtime]\nstatus_seconds = 0.2\n{runtime}\n{streams}");
         let mut daemon = Daemon::start(home.path(), &weights, &config, &[]);
         let admin = daemon.admin();
         Self { home, daemon, admin }
     }
 
-    fn ready(&self) -> Value {
+    pub fn ready(&self) -> Value {
         serde_json::from_str(&get(self.admin, "/readyz").1).unwrap()
     }
 
@@ -38,13 +45,13 @@ impl Edge {
     }
 
     /// Waits until `stream` has published `more` frames from now on.
-    fn flows(&self, stream: &str, more: u64) {
+    pub fn flows(&self, stream: &str, more: u64) {
         let before = self.published(stream).unwrap_or(0);
         until(&format!("{more} more frames of {stream}"), || (self.published(stream)? >= before + more).then_some(()));
     }
 
     /// Replaces the streams of the file, whole.
-    fn rewrite(&self, streams: &str) {
+    pub fn rewrite(&self, streams: &str) {
         let path = self.home.path().join("maskd.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         let head = &text[..text.find("[streams").unwrap()];
@@ -53,18 +60,18 @@ impl Edge {
         std::fs::rename(next, path).unwrap();
     }
 
-    fn log_lines(&self, words: &str) -> usize {
+    pub fn log_lines(&self, words: &str) -> usize {
         self.daemon.log().lines().filter(|line| line.contains(words)).count()
     }
 
     /// Asks for the configuration to be read, and waits until that is done or refused.
-    fn hang_up(&self, outcome: &str) {
+    pub fn hang_up(&self, outcome: &str) {
         let before = self.log_lines(outcome);
         self.daemon.signal("HUP");
         until(outcome, || (self.log_lines(outcome) > before).then_some(()));
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         self.daemon.signal("TERM");
         assert!(self.daemon.wait().success(), "{}", self.daemon.log());
         assert!(!self.daemon.log().contains("This is a bug"), "{}", self.daemon.log());

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::Output,
 };
@@ -10,8 +11,9 @@ use maskd::{davis::region, frame::Size, ingest::Clip, mask::LabelMap, model::Cho
 use png::{BitDepth, ColorType};
 
 use crate::support::{
-    process::maskd,
+    process::{maskd, signal, spawn},
     scene::{SHAPES, Scene},
+    until,
     weights::TinyVit,
 };
 
@@ -46,6 +48,11 @@ impl Home {
     /// Runs `maskd segment INPUT` to this folder's `out`, at the film's own size, with `more`; words that begin with
     /// `@` are files of this folder.
     fn segment(&self, input: &Path, more: &[&str]) -> Output {
+        maskd(&self.words(input, more).iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The words of that command.
+    fn words(&self, input: &Path, more: &[&str]) -> Vec<String> {
         let own = |word: &str| match word.strip_prefix('@') {
             Some(name) => self.path(name).to_str().unwrap().to_owned(),
             None => word.to_owned(),
@@ -53,9 +60,7 @@ impl Home {
         let defaults: &[&str] = if more.contains(&"--weights") { &[] } else { &["--weights", "@tiny.safetensors"] };
         let fixed = ["--out", "@out", "--short-side", "240", "--device", "cpu"];
         let words = fixed.iter().chain(defaults).chain(more).map(|word| own(word));
-        let words: Vec<String> =
-            ["segment".to_owned(), input.to_str().unwrap().to_owned()].into_iter().chain(words).collect();
-        maskd(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        ["segment".to_owned(), input.to_str().unwrap().to_owned()].into_iter().chain(words).collect()
     }
 
     /// As [`Home::segment`], which must work; the names of what it wrote.
@@ -246,4 +251,49 @@ fn without_a_word_about_weights_those_that_maskd_carries_are_used() {
     let said = String::from_utf8_lossy(&seen.stderr);
     assert!(seen.status.success() && said.contains(&Choice::Shipped.read(None).unwrap().model_id()), "{said}");
     assert_eq!(home.names().len(), 2);
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_done_and_leaves_no_half_video() {
+    let home = Home::new();
+    let words = home.words(&home.film(), &["--overlay", "@look.mp4"]);
+    for (name, number) in [("INT", 2), ("TERM", 15)] {
+        let child = spawn(&words.iter().map(String::as_str).chain(["--overwrite"]).collect::<Vec<_>>());
+        until("the first mask", || home.path("out").join("00000.png").exists().then_some(()));
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        // As the signal would have ended it, for whoever started it.
+        assert_eq!(output.status.signal(), Some(number), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let masks = home.names().len();
+        assert!((1..SCENE.frames as usize).contains(&masks) && said.contains(&format!("{masks} frames in")), "{said}");
+        assert_eq!(Clip::open(&home.path("look.mp4")).unwrap().map(Result::unwrap).count(), masks);
+        let left = fs::read_dir(home.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+        assert!(left.is_empty(), "{left:?}");
+        fs::remove_dir_all(home.path("out")).unwrap();
+    }
+}
+
+#[test]
+fn bfloat16_is_asked_for_by_name_and_said_with_the_model() {
+    let home = Home::new();
+    let film = home.film();
+    let (film, out) = (film.to_str().unwrap(), home.path("out"));
+    let run = |precision: &str| {
+        let fixed = ["segment", film, "--out", out.to_str().unwrap(), "--short-side", "112", "-n", "2"];
+        maskd(&[&fixed[..], &["--device", "cpu", "--precision", precision]].concat())
+    };
+    let seen = run("bf16");
+    let said = String::from_utf8_lossy(&seen.stderr);
+    if maskd::kernels::bf16::is_available() {
+        let model = Choice::Shipped.read(None).unwrap().model_id() + "+bf16 on CPU";
+        assert!(seen.status.success() && said.contains(&model) && said.contains("threads, bf16"), "{said}");
+        assert_eq!(home.names().len(), 2);
+    } else {
+        eprintln!("SKIPPED masks in bfloat16: this CPU has no AVX512_BF16");
+        assert!(!seen.status.success() && said.contains("model.precision = \"bf16\""), "{said}");
+    }
+    let (seen, what) = (run("f16"), "model.precision = \"f16\"");
+    assert!(!seen.status.success() && String::from_utf8_lossy(&seen.stderr).contains(what), "{seen:?}");
 }

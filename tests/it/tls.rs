@@ -14,7 +14,10 @@ use std::{
 use maskd::{
     frame::StreamId,
     instance::Prompt,
-    publish::{Answer, Reader, ask, wire::MAX_PROMPT_BYTES},
+    publish::{
+        Answer, Reader, Reloading, ask, reload,
+        wire::{MAX_PROMPT_BYTES, Reloaded},
+    },
 };
 use tokio::time::timeout;
 use zenoh::handlers::RingChannel;
@@ -27,6 +30,7 @@ use crate::{
     },
 };
 
+const RELOAD: &str = "maskd/v1/yard/control/reload";
 const PROMPT: &str = "maskd/v1/yard/pic/prompt";
 
 fn shipped(name: &str) -> PathBuf {
@@ -81,7 +85,8 @@ impl Yard {
         let file = home.path().join("zenoh-daemon.json5");
         std::fs::write(&file, text).unwrap();
         let config = format!(
-            "short_side = 64\n[publish]\nsite = 'yard'\nzenoh_config = '{}'\n[streams.pic]\nkind = 'test'\n",
+            "short_side = 64\n[publish]\nsite = 'yard'\ncontrol = true\nzenoh_config = '{}'\n\
+             [runtime]\nreload_on_change = false\n[streams.pic]\nkind = 'test'\n",
             file.display()
         );
         let mut daemon = Daemon::start_on(endpoint.clone(), home.path(), &weights, &config, &[]);
@@ -192,7 +197,7 @@ async fn viewers_watch_operators_prompt_and_guests_do_neither() {
     let session = connect(&yard.at[0], Some(&guest)).await.unwrap();
     let overheard = session.declare_subscriber("maskd/v1/*/*/masks").with(RingChannel::new(1)).await.unwrap();
     session.put(PROMPT, r#"{"kind":"reset"}"#).await.unwrap();
-    for key in ["maskd/v1/yard/pic/masks", "maskd/v1/yard/pic/status", "maskd/v1/yard/config", PROMPT] {
+    for key in ["maskd/v1/yard/pic/masks", "maskd/v1/yard/pic/status", "maskd/v1/yard/config", RELOAD, PROMPT] {
         assert!(get_nothing(&session, key).await, "a guest was answered on {key}");
     }
 
@@ -224,6 +229,10 @@ async fn viewers_watch_operators_prompt_and_guests_do_neither() {
     session_of_viewer.put(PROMPT, r#"{"kind":"reset"}"#).await.unwrap();
     session_of_viewer.put("maskd/v1/yard/*/prompt", r#"{"kind":"reset"}"#).await.unwrap();
     assert!(get_nothing(&session_of_viewer, "maskd/v1/yard/config").await, "a viewer read the configuration");
+    assert!(get_nothing(&session_of_viewer, RELOAD).await, "a viewer had the configuration read");
+    let yard_site = "yard".parse().unwrap();
+    let asked = reload(&yard.at, Some(&viewer), &yard_site, Duration::from_secs(5)).await.unwrap();
+    assert_eq!(asked, Reloading::Unheard);
     // Answered after the puts were looked at: messages of one session arrive in order.
     get(&session_of_viewer, "maskd/v1/yard/pic/masks", None).await.unwrap();
     assert_eq!((yard.prompts("accepted"), yard.prompts("refused")), (0, 0));
@@ -234,6 +243,26 @@ async fn viewers_watch_operators_prompt_and_guests_do_neither() {
     let session_of_operator = connect(&yard.at[0], Some(&operator)).await.unwrap();
     let error = get(&session_of_operator, PROMPT, Some(b"dance")).await.unwrap_err();
     assert!(error.starts_with("prompt refused: not a prompt"), "{error}");
+    let file = yard.home.path().join("maskd.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!yard.daemon.log().contains("somebody asked over zenoh"));
+    let asked = reload(&yard.at, Some(&operator), &yard_site, WITHIN).await.unwrap();
+    assert_eq!(asked, Reloading::Done(Reloaded::default()));
+    std::fs::write(&file, "[streams.pic]\nkind = 'tset'\n").unwrap();
+    let asked = reload(&yard.at, Some(&operator), &yard_site, WITHIN).await.unwrap();
+    assert!(
+        matches!(&asked, Reloading::Refused(why) if why.contains("maskd.toml:2") && why.contains("tset")),
+        "{asked:?}"
+    );
+    std::fs::write(&file, text + "weight = 2\n").unwrap();
+    let operator_file = operator.to_str().unwrap();
+    let command = maskd(&["reload", "--site", "yard", "--connect", &yard.at[0], "--zenoh-config", operator_file]);
+    let told = String::from_utf8(command.stdout).unwrap();
+    assert!(command.status.success() && told.contains("\"weighed\":[\"pic\"]"), "{told}");
+    // A query for everything does nothing.
+    let before = yard.daemon.log();
+    assert!(get_nothing(&session_of_operator, "maskd/v1/yard/control/*").await);
+    assert_eq!(before.matches("somebody asked").count(), yard.daemon.log().matches("somebody asked").count());
     let huge = vec![b' '; MAX_PROMPT_BYTES + 1];
     let error = get(&session_of_operator, PROMPT, Some(&huge)).await.unwrap_err();
     assert!(error.contains("more than the 262144 allowed"), "{error}");

@@ -14,7 +14,8 @@ use zenoh::bytes::Encoding;
 use crate::{
     publish::{WITHIN, asker, config, eventually, open, stream},
     support::{
-        process::{Daemon, maskd, spawn},
+        process::{Daemon, maskd, signal, spawn},
+        until,
         weights::TinyVit,
     },
 };
@@ -83,4 +84,32 @@ fn watch_records_what_it_sees_and_sums_it_up() {
     assert!(daemon.wait().success(), "{}", daemon.log());
     let said = lines.collect::<Vec<_>>().join("\n");
     assert!(child.wait().unwrap().success() && said.contains("a second)"), "{said}");
+}
+
+#[test]
+fn a_recording_outlives_the_reader_of_its_summary_and_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("tiny.safetensors");
+    TinyVit::default().write(&weights, 7);
+    let mut daemon = Daemon::start(folder.path(), &weights, "[streams.pic]\nkind = 'test'\n", &[]);
+    daemon.wait_for_log("stream up");
+    let endpoint = daemon.endpoint();
+    for end in ["no reader", "TERM", "INT"] {
+        let place = tempfile::tempdir().unwrap();
+        let video = place.path().join("seen.mp4");
+        let mut child = spawn(&["watch", "--connect", &endpoint, "--record", video.to_str().unwrap()]);
+        // It begins with the first picture.
+        until("a recording", || place.path().read_dir().unwrap().next().map(drop));
+        match end {
+            "no reader" => drop(child.stdout.take()),
+            name => signal(&child, name),
+        }
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.contains("local/pic in"), "{end}: {errors}");
+        assert!(Clip::open(&video).unwrap().next().unwrap().is_ok(), "{end}");
+        assert_eq!(place.path().read_dir().unwrap().count(), 1, "{end}");
+    }
+    daemon.signal("TERM");
+    assert!(daemon.wait().success(), "{}", daemon.log());
 }

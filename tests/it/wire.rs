@@ -6,7 +6,7 @@
 )]
 
 use maskd::{
-    frame::Size,
+    frame::{Quality, Size},
     instance::{EndCause, Origin, Prompt, TrackEvent},
     metrics::{DropCause, Stage},
     publish::wire::{
@@ -52,6 +52,7 @@ pub fn status() -> Status {
             ]),
             in_flight: 2,
         },
+        quality: Quality { level: 0.75, rate: Some(2.5) },
         decoder: None,
         epoch: 3,
         uptime_s: 60.25,
@@ -89,10 +90,10 @@ fn every_message_reads_back_as_written_in_both_formats() {
 #[test]
 fn messages_look_as_documented() {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    insta::assert_snapshot!(text(wire::encode(&masks_message(), Format::Json).unwrap()), @r#"{"version":1,"site":"yard","stream":"gate","sequence":5,"number":3,"epoch":2,"pts_ns":200000000,"captured_unix_ns":1700000000000000005,"published_unix_ns":1700000000000000099,"model":"dinov2-vits14","frame":{"width":20,"height":10},"discovered":true,"instances":[{"id":1,"age":7,"score":0.5,"bbox":{"x":2,"y":3,"width":4,"height":4},"area":16,"mask":{"size":[10,20],"counts":"g04600000Y4"}},{"id":2,"age":7,"score":0.5,"bbox":{"x":10,"y":1,"width":9,"height":8},"area":72,"mask":{"size":[10,20],"counts":"U3820000000000000009"}}]}"#);
+    insta::assert_snapshot!(text(wire::encode(&masks_message(), Format::Json).unwrap()), @r#"{"version":1,"site":"yard","stream":"gate","sequence":5,"number":3,"epoch":2,"pts_ns":200000000,"captured_unix_ns":1700000000000000005,"published_unix_ns":1700000000000000099,"model":"dinov2-vits14","frame":{"width":20,"height":10},"discovered":true,"quality":{"level":1.0},"instances":[{"id":1,"age":7,"score":0.5,"bbox":{"x":2,"y":3,"width":4,"height":4},"area":16,"mask":{"size":[10,20],"counts":"g04600000Y4"}},{"id":2,"age":7,"score":0.5,"bbox":{"x":10,"y":1,"width":9,"height":8},"area":72,"mask":{"size":[10,20],"counts":"U3820000000000000009"}}]}"#);
     let event = event_message(Event::Instance(TrackEvent::Appeared { id: 9, origin: Origin::Discovered }));
     insta::assert_snapshot!(text(wire::encode(&event, Format::Json).unwrap()), @r#"{"version":1,"site":"yard","stream":"gate","sequence":4,"epoch":2,"published_unix_ns":18446744073709551615,"frame":{"sequence":5,"pts_ns":200000000,"captured_unix_ns":1700000000000000005},"event":"appeared","id":9,"origin":"discovered"}"#);
-    insta::assert_snapshot!(text(wire::encode(&status(), Format::Json).unwrap()), @r#"{"state":"reconnecting","reason":"connection refused","fps":12.5,"captured":12,"published":7,"dropped":{"ingest":{"superseded":2},"track":{"engine_failed":1}},"in_flight":2,"decoder":null,"epoch":3,"uptime_s":60.25}"#);
+    insta::assert_snapshot!(text(wire::encode(&status(), Format::Json).unwrap()), @r#"{"state":"reconnecting","reason":"connection refused","fps":12.5,"captured":12,"published":7,"dropped":{"ingest":{"superseded":2},"track":{"engine_failed":1}},"in_flight":2,"quality":{"level":0.75,"rate":2.5},"decoder":null,"epoch":3,"uptime_s":60.25}"#);
 }
 
 #[test]

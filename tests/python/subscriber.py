@@ -21,6 +21,9 @@ def check(message, last):
         yield f"version {message['version']}"
     if last is not None and message["sequence"] <= last:
         yield f"sequence {message['sequence']} after {last}"
+    quality = message["quality"]
+    if not 0 < quality["level"] <= 1 or not quality.get("rate", 1) > 0:
+        yield f"quality {quality}"
     ids = [instance["id"] for instance in message["instances"]]
     if len(set(ids)) != len(ids):
         yield f"ids {ids} are not unique"

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    frame::StreamId,
+    frame::{Quality, StreamId},
     instance::{Instance, InstanceId},
     publish::{
         Received,
@@ -60,6 +60,7 @@ pub(super) struct Row {
     latency_ms: f64,
     instances: Vec<Instance>,
     coarsened: bool,
+    quality: Quality,
     tally: Tally,
 }
 
@@ -102,6 +103,7 @@ impl Watched {
                 row.arrivals.push_back(now);
                 row.tally.add(now, row.latency_ms, &message.instances);
                 row.coarsened = message.coarsened.is_some();
+                row.quality = message.quality;
                 row.instances = message.instances;
                 row.state = "up";
             }
@@ -161,7 +163,7 @@ impl Watched {
             let fps = row.fps(now);
             let frame = row.last.map_or("-".to_owned(), |last| last.sequence.to_string());
             let count = row.instances.len();
-            let note = if row.coarsened { " (coarsened)" } else { "" };
+            let note = row.note();
             let (state, lost, skipped) = (row.state, row.lost, row.skipped);
             let latency = row.last.map_or("-".to_owned(), |_| format!("{:.0} ms", row.latency_ms));
             // Writing to a String cannot fail.
@@ -262,6 +264,20 @@ fn said(account: &Account) -> String {
 }
 
 impl Row {
+    /// What is less than it could be.
+    fn note(&self) -> String {
+        let mut note = if self.coarsened { " (coarsened)".to_owned() } else { String::new() };
+        let Quality { level, rate } = self.quality;
+        // Writing to a String cannot fail.
+        let _ = match rate {
+            Some(rate) if level < 1.0 => write!(note, " (overload: {level} of the resolution, at most {rate:.1} fps)"),
+            Some(rate) => write!(note, " (overload: at most {rate:.1} fps)"),
+            None if level < 1.0 => write!(note, " (overload: {level} of the resolution)"),
+            None => Ok(()),
+        };
+        note
+    }
+
     /// Messages a second over the last five seconds.
     fn fps(&self, now: Instant) -> f64 {
         match (self.arrivals.front(), self.arrivals.len()) {

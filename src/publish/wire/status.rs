@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    frame::StreamId,
+    frame::{Quality, StreamId},
     metrics::{Book, DropCause, Stage},
     publish::keys::Site,
 };
@@ -59,6 +59,9 @@ pub struct Status {
     /// Where the stream's frames are.
     #[serde(flatten)]
     pub account: Account,
+    /// How much of it is seen, as of the newest masks: see [`MasksMessage`](super::MasksMessage).
+    #[serde(default)]
+    pub quality: Quality,
     /// The decoder element in use, where known.
     #[serde(default)]
     pub decoder: Option<String>,

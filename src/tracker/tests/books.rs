@@ -10,6 +10,7 @@ enum Act {
     Ask(Prompt),
     First(u8),
     Grid(bool),
+    Network,
 }
 
 fn acts() -> impl Strategy<Value = Act> {
@@ -25,6 +26,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => Just(Act::Ask(Prompt::Reset)),
         1 => any::<u8>().prop_map(Act::First),
         1 => any::<bool>().prop_map(Act::Grid),
+        1 => Just(Act::Network),
     ]
 }
 
@@ -34,7 +36,8 @@ proptest! {
     fn no_sequence_breaks_the_books(acts in prop::collection::vec(acts(), 1..14), max in 1usize..6, protocol: bool) {
         let base = if protocol { TrackerConfig::protocol() } else { quick() };
         let propagate = PropagateConfig { radius: 3, context: 2, ..PropagateConfig::default() };
-        let mut tracker = Tracker::new(TrackerConfig { max_instances: max, propagate, lost_after_frames: 2, ..base }, PATCH);
+        let config = TrackerConfig { max_instances: max, propagate, lost_after_frames: 2, ..base };
+        let mut tracker = Tracker::new(config.clone(), PATCH);
         let (mut t, mut grid) = (0u64, GRID);
         let (mut appeared, mut live) = (Vec::new(), Vec::new());
         for act in acts {
@@ -44,6 +47,7 @@ proptest! {
                     size: SIZE,
                     labels: (0..SIZE.area()).map(|i| if i % 72 < 30 { label } else { 0 }).collect(),
                 }),
+                Act::Network => tracker.exchange_network(config.clone(), PATCH),
                 Act::Grid(small) => grid = if small { Grid { rows: 6, cols: 9 } } else { GRID },
                 Act::Frames(n, things) => for _ in 0..n {
                     t += 1;

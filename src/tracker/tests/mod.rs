@@ -1,8 +1,11 @@
 //! The tracker over synthetic scenes with exact truth.
 
 mod books;
+mod exchange;
 mod hidden;
+mod outage;
 mod prompts;
+mod regrid;
 
 use std::sync::Arc;
 
@@ -268,13 +271,13 @@ fn a_reconnect_keeps_identities_and_searches_again() {
 }
 
 #[test]
-fn another_grid_carries_instances_over_by_their_look() {
+fn another_size_carries_instances_over_by_their_look() {
     let mut tracker = Tracker::new(quick(), PATCH);
     let thing = Thing::new(1, (2, 3), (4, 6));
     (0..4).for_each(|t| drop(tracker.step(panned(t, &[thing]), SIZE, 0)));
-    let grid = Grid { rows: 6, cols: 9 };
+    let (grid, size) = (Grid { rows: 6, cols: 9 }, Size::new(36, 24));
     let half = Thing::new(1, (1, 2), (2, 3));
-    let tracked = tracker.step(Arc::new(field(grid, 0, 0, &[half], 4)), SIZE, 0);
+    let tracked = tracker.step(Arc::new(field(grid, 0, 0, &[half], 4)), size, 0);
     check(&tracker, &tracked);
     assert_eq!((ids(&tracked), tracked.events.len()), (vec![1], 0));
     let tracked = tracker.step(Arc::new(field(GRID, 0, 0, &[], 5)), SIZE, 0);

@@ -24,9 +24,16 @@ pub fn spawn(args: &[&str]) -> Child {
     command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Sends a signal by its name, such as `TERM`.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status().unwrap();
+    assert!(status.success());
+}
+
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_maskd"));
     command.args(args).env_remove("MASKD_LOG").env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
+    command.env_remove("CREDENTIALS_DIRECTORY");
     command
 }
 
@@ -111,10 +118,14 @@ impl Daemon {
         address[..address.find('/').unwrap()].parse().unwrap()
     }
 
+    /// The process's number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
+        signal(&self.child, name);
     }
 
     /// Waits for the process's own end.

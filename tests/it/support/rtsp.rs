@@ -23,6 +23,8 @@ pub struct Mount {
     shows: Shows,
     /// Frames after which a connection gets nothing more of a scene, though it stays open.
     falls_silent_after: Option<u64>,
+    /// All clients see the same; the last one to leave ends it, whatever state it was in.
+    shared: bool,
 }
 
 #[derive(Clone)]
@@ -36,17 +38,23 @@ enum Shows {
 impl Mount {
     /// A camera at `path` (`/name`) that plays `scene` for ever.
     pub fn new(path: &'static str, scene: Scene) -> Self {
-        Self { path, shows: Shows::Scene(scene), falls_silent_after: None }
+        Self { path, shows: Shows::Scene(scene), falls_silent_after: None, shared: true }
     }
 
     /// A camera at `path` that plays the video file `film` from its start and closes at its end.
     pub fn film(path: &'static str, film: &Path) -> Self {
-        Self { path, shows: Shows::Film(film.to_owned()), falls_silent_after: None }
+        Self { path, shows: Shows::Film(film.to_owned()), falls_silent_after: None, shared: true }
     }
 
     /// The camera stops sending after `frames` frames, without closing the connection.
     pub fn falls_silent_after(mut self, frames: u64) -> Self {
         self.falls_silent_after = Some(frames);
+        self
+    }
+
+    /// Each client gets a film of its own, from its start.
+    pub fn anew(mut self) -> Self {
+        self.shared = false;
         self
     }
 
@@ -62,8 +70,7 @@ impl Mount {
             "( {source} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast \
              quantizer=20 pass=quant key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
         ));
-        // Several clients see the same film; the last one to leave ends it, whatever state it was in.
-        factory.set_shared(true);
+        factory.set_shared(self.shared);
         let Shows::Scene(scene) = self.shows else { return factory };
         let limit = self.falls_silent_after.unwrap_or(u64::MAX);
         factory.connect_media_configure(move |_, media| {
@@ -102,17 +109,22 @@ impl RtspServer {
     /// Serves `mounts` on `port`.
     pub fn start_at(port: u16, mounts: &[Mount]) -> Self {
         gst::init().unwrap();
+        Self::serve(port, mounts.iter().map(|mount| (mount.path, mount.factory())).collect())
+    }
+
+    /// Serves whatever the factories make, each at its path, on `port`. GStreamer must have been initialised.
+    pub fn serve(port: u16, cameras: Vec<(&'static str, RTSPMediaFactory)>) -> Self {
         let context = glib::MainContext::new();
         let main_loop = glib::MainLoop::new(Some(&context), false);
         let (tell, started) = mpsc::sync_channel(1);
-        let (own_context, own_loop, mounts) = (context.clone(), main_loop.clone(), mounts.to_vec());
+        let (own_context, own_loop) = (context.clone(), main_loop.clone());
         let serve = move || {
             let server = RTSPServer::new();
             server.set_address("127.0.0.1");
             server.set_service(&port.to_string());
             let points = server.mount_points().unwrap();
-            for mount in &mounts {
-                points.add_factory(mount.path, mount.factory());
+            for (path, factory) in cameras {
+                points.add_factory(path, factory);
             }
             let source = server.create_source(gio::Cancellable::NONE).unwrap();
             source.attach(Some(&own_context));
@@ -127,6 +139,11 @@ impl RtspServer {
         let thread = thread::spawn(serve);
         let port = started.recv().unwrap();
         Self { port, context, main_loop, thread: Some(thread) }
+    }
+
+    /// The port of the loopback interface that it serves on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The address of the camera at `path`.

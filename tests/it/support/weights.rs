@@ -29,7 +29,13 @@ impl Default for TinyVit {
 impl TinyVit {
     /// Writes the weights that `seed` stands for as `.safetensors`.
     pub fn write(self, path: &Path, seed: u64) {
-        let tensors = self.tensors(seed);
+        self.write_edited(path, seed, |_, _, _| {});
+    }
+
+    /// The same after `edit` has had its way with the name, shape and values of each tensor.
+    pub fn write_edited(self, path: &Path, seed: u64, mut edit: impl FnMut(&str, &mut Vec<usize>, &mut Vec<f32>)) {
+        let mut tensors = self.tensors(seed);
+        tensors.iter_mut().for_each(|(name, shape, values)| edit(name, shape, values));
         let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
             .into_iter()
             .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))

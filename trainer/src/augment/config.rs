@@ -40,6 +40,9 @@ pub struct CropConfig {
     pub blur_radius: [f64; 2],
     /// Probability that the second global crop is solarised (values of 128 and more inverted).
     pub solarise: f64,
+    /// The second global crop of a video's frame is cut out of a frame up to so many samples before or after it, which
+    /// shows what has moved; 0: out of the same frame.
+    pub neighbours: usize,
 }
 
 impl Default for CropConfig {
@@ -62,6 +65,7 @@ impl Default for CropConfig {
             blur_local: 0.5,
             blur_radius: [0.1, 2.0],
             solarise: 0.2,
+            neighbours: 0,
         }
     }
 }
@@ -76,6 +80,7 @@ impl CropConfig {
             ("global_size", self.global_size, 8..=2048),
             ("local_size", self.local_size, 8..=2048),
             ("local_count", self.local_count, 0..=64),
+            ("neighbours", self.neighbours, 0..=64),
         ];
         for (key, value, range) in counts {
             if !range.contains(&value) {

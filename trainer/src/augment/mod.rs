@@ -49,14 +49,14 @@ impl Cropper {
         Self { config, resizer: Resizer::new() }
     }
 
-    /// The two global crops, then the local ones; all chance comes from `rng`.
+    /// The two global crops, the second out of `other`, then the local ones; all chance comes from `rng`.
     ///
     /// # Errors
     /// None that a validated configuration can cause.
-    pub fn crops(&mut self, picture: &Picture, rng: &mut impl Rng) -> Result<Vec<Picture>> {
+    pub fn crops(&mut self, picture: &Picture, other: &Picture, rng: &mut impl Rng) -> Result<Vec<Picture>> {
         let mut crops = Vec::with_capacity(2 + self.config.local_count);
-        for view in [View::First, View::Second] {
-            crops.push(self.crop(picture, view, rng)?);
+        for (view, of) in [(View::First, picture), (View::Second, other)] {
+            crops.push(self.crop(of, view, rng)?);
         }
         for _ in 0..self.config.local_count {
             crops.push(self.crop(picture, View::Local, rng)?);

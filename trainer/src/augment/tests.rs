@@ -114,7 +114,7 @@ fn identity(size: usize) -> CropConfig {
 }
 
 fn crops(config: &CropConfig, picture: &Picture, seed: u64) -> Vec<Picture> {
-    Cropper::new(config.clone()).crops(picture, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap()
+    Cropper::new(config.clone()).crops(picture, picture, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap()
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn chances_come_as_often_as_they_are_told() {
         let mut cropper = Cropper::new(CropConfig { local_count: 0, ..config });
         let mut changed = [0.0; 2];
         for _ in 0..1500 {
-            for (changed, crop) in changed.iter_mut().zip(cropper.crops(&picture, &mut rng).unwrap()) {
+            for (changed, crop) in changed.iter_mut().zip(cropper.crops(&picture, &picture, &mut rng).unwrap()) {
                 *changed += f64::from(u8::from(crop != plain)) / 1500.0;
             }
         }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use rand::{Rng, RngExt as _};
 
 use super::{
     DataConfig, decode,
@@ -69,6 +70,8 @@ pub struct Loader {
 struct Pool {
     data: DataConfig,
     samples: Samples,
+    /// [`CropConfig::neighbours`].
+    reach: usize,
     seed: u64,
     /// Samples that could not be read, and why.
     bad: Mutex<BTreeMap<usize, String>>,
@@ -100,7 +103,7 @@ impl Loader {
         let order = Order::new(seed, count, batch);
         let batches_per_epoch = order.batches_per_epoch();
         let fingerprint = std::mem::take(&mut samples.fingerprint);
-        let pool = Arc::new(Pool { data: data.clone(), samples, seed, bad: Mutex::default() });
+        let pool = Arc::new(Pool { data: data.clone(), samples, reach: crops.neighbours, seed, bad: Mutex::default() });
         let maker = |_| {
             let (pool, mut cropper) = (Arc::clone(&pool), Cropper::new(crops.clone()));
             Box::new(move |draw| pool.make(draw, &mut cropper)) as Make
@@ -162,7 +165,9 @@ impl Pool {
             match decode::read(path, &self.data) {
                 Ok(picture) => {
                     // Seeded by the sample that was drawn: where several are replaced by one, their crops differ.
-                    return cropper.crops(&picture, &mut generator(self.seed, draw.epoch, draw.sample as u64));
+                    let rng = &mut generator(self.seed, draw.epoch, draw.sample as u64);
+                    let other = self.neighbour(place, rng);
+                    return cropper.crops(&picture, other.as_ref().unwrap_or(&picture), rng);
                 }
                 Err(error) => self.note(place, format!("{}: {error:#}", path.display())),
             }
@@ -172,6 +177,16 @@ impl Pool {
             }
         }
         bail!("none of {count} images can be read, for one: {}", self.reason(draw.sample));
+    }
+
+    /// A frame near the one at `place`, if there is to be another and it can be read.
+    fn neighbour(&self, place: usize, rng: &mut impl Rng) -> Option<Picture> {
+        let around = self.samples.around(place, self.reach);
+        if around.start() == around.end() {
+            return None;
+        }
+        let other = rng.random_range(around);
+        (other != place).then(|| decode::read(&self.samples.paths[other], &self.data).ok()).flatten()
     }
 
     fn note(&self, place: usize, reason: String) {

@@ -1,6 +1,9 @@
 //! The list of samples: image files, and the frames taken from videos, in one order.
 
-use std::path::PathBuf;
+use std::{
+    ops::{Range, RangeInclusive},
+    path::PathBuf,
+};
 
 use anyhow::{Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -17,12 +20,26 @@ use super::{
 pub(super) struct Samples {
     /// Image files, those of the cache among them.
     pub paths: Vec<PathBuf>,
+    /// Where in them the frames of each video are, in their order.
+    pub videos: Vec<Range<usize>>,
     /// What was left out, with the reason.
     pub skipped: Vec<String>,
     /// Hash of names, sizes and what was taken from each video, in hexadecimal.
     pub fingerprint: String,
     /// Holds the frames of videos in place.
     pub cache: Option<Cache>,
+}
+
+impl Samples {
+    /// The frames of the same video that are up to `reach` samples away from `place`, itself among them; of an image,
+    /// only itself.
+    pub(super) fn around(&self, place: usize, reach: usize) -> RangeInclusive<usize> {
+        let next = self.videos.partition_point(|video| video.end <= place);
+        match self.videos.get(next).filter(|video| video.contains(&place)) {
+            Some(video) => place.saturating_sub(reach).max(video.start)..=(place + reach).min(video.end - 1),
+            None => place..=place,
+        }
+    }
 }
 
 /// Finds all files and samples the videos.
@@ -34,7 +51,8 @@ pub(super) fn gather(sources: &[PathBuf], config: &DataConfig) -> Result<Samples
     let mut videos_left = files.iter().filter(|file| file.kind == Kind::Video).count() as u64;
     let mut cache = if videos_left > 0 { Some(Cache::open(config)?) } else { None };
     let mut space = config.cache_megabytes * 1_000_000;
-    let mut samples = Samples { paths: Vec::new(), skipped, fingerprint: String::new(), cache: None };
+    let mut samples =
+        Samples { paths: Vec::new(), videos: Vec::new(), skipped, fingerprint: String::new(), cache: None };
     let mut digest = Sha256::new();
     let progress = progress();
     for file in files {
@@ -105,7 +123,9 @@ fn take(
     if let Some(fault) = &listing.fault {
         samples.skipped.push(format!("{name}: {} frames taken, then {fault}", listing.frames.len()));
     }
+    let start = samples.paths.len();
     samples.paths.extend(listing.frames.iter().map(|frame| folder.join(&frame.file)));
+    samples.videos.push(start..samples.paths.len());
     Ok(Some(listing))
 }
 
@@ -113,4 +133,25 @@ fn take(
 fn progress() -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} frames, {eta} left");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_around_a_frame_is_of_its_video() {
+        // An image, a video of three frames, two images, one of two.
+        let mut samples = Samples {
+            paths: Vec::new(),
+            videos: vec![1..4, 6..8],
+            skipped: vec![],
+            fingerprint: String::new(),
+            cache: None,
+        };
+        samples.paths.resize(8, PathBuf::new());
+        let all: Vec<_> = (0..8).map(|place| samples.around(place, 1)).collect();
+        assert_eq!(all, [0..=0, 1..=2, 1..=3, 2..=3, 4..=4, 5..=5, 6..=7, 6..=7]);
+        assert_eq!((samples.around(3, 64), samples.around(2, 0)), (1..=3, 2..=2));
+    }
 }

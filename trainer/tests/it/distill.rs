@@ -30,15 +30,18 @@ const KNOBS: Knobs = Knobs {
     teacher_temperature: 1.0,
 };
 
-fn architecture(family: Family) -> Architecture {
+pub fn architecture(family: Family) -> Architecture {
     Architecture { family, patch: 8, dim: 32, depth: 6, heads: 2, hidden: 64, grid: 4 }
 }
 
-/// A teacher of chance, but of larger values than a network starts from: its blocks must matter.
 fn teacher(family: Family) -> Checkpoint {
-    let architecture = architecture(family);
+    teacher_of(architecture(family))
+}
+
+/// A teacher of chance, but of larger values than a network starts from: its blocks must matter.
+pub fn teacher_of(architecture: Architecture) -> Checkpoint {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let values = init::values(architecture.tensors(), 8, 1, &mut rng).unwrap();
+    let values = init::values(architecture.tensors(), architecture.patch, 1, &mut rng).unwrap();
     let larger = |(name, t): (String, Tensor)| {
         let factor = if t.rank() == 2 { 8.0 } else { 1.0 };
         (name, (t * factor).unwrap())
@@ -109,9 +112,13 @@ fn every_tensor_of_a_student_is_reached_and_it_comes_nearer() {
         // Of the teacher; and from scratch, narrower, of the other family.
         let other = if family == Family::Dino { Family::DinoV2 } else { Family::Dino };
         let narrow = Architecture { dim: 16, hidden: 32, depth: 4, ..architecture(other) };
-        let fresh = start::fresh(&narrow, &teacher.architecture, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
-        let students = [of_teacher(&teacher, &with(family)), distiller(narrow, &fresh, &teacher, &with(other))];
-        for mut student in students {
+        // From scratch, of the same family: as wide, with patches that the teacher has not.
+        let coarse = Architecture { patch: 16, depth: 3, ..architecture(family) };
+        let fresh = |shape: Architecture| {
+            let values = start::fresh(&shape, &teacher.architecture, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
+            distiller(shape, &values, &teacher, &with(shape.family))
+        };
+        for mut student in [of_teacher(&teacher, &with(family)), fresh(narrow), fresh(coarse)] {
             let first = step(&mut student, 0, 32);
             assert_eq!(first.gradient_norms.len(), student.student.0.len());
             for (name, norm) in &first.gradient_norms {
@@ -174,12 +181,13 @@ fn scene() -> Scene {
     scene
 }
 
-fn write(weights: &Checkpoint, path: &Path) {
+pub fn write(weights: &Checkpoint, path: &Path) {
     let about = HashMap::from([("heads".to_owned(), weights.architecture.heads.to_string())]);
     safetensors::serialize_to_file(&weights.tensors, Some(about), path).unwrap();
 }
 
-fn begin(scene: &Scene, name: &str) -> std::process::Command {
+/// `maskd-train distill` by the scene's teacher and configuration.
+pub fn begin(scene: &Scene, name: &str) -> std::process::Command {
     let mut command = program();
     command.args(["distill", "--teacher"]).arg(scene.path("teacher.safetensors")).arg("--out").arg(scene.path(name));
     command.arg("--data").arg(scene.path("data")).arg("--config").arg(scene.path("distill.toml"));

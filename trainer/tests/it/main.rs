@@ -11,4 +11,5 @@ mod presets;
 mod program;
 mod quality;
 mod shared;
+mod students;
 mod video_data;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use maskd::{frame::Size, ingest::Mp4Writer};
-use maskd_trainer::data::{DataConfig, Loader};
+use maskd_trainer::{
+    augment::{CropConfig, STD},
+    data::{CropBatch, DataConfig, Loader},
+};
 
 use crate::{
     data::{crops, picture},
@@ -58,6 +61,35 @@ fn a_video_gives_frames_at_its_rate_and_no_two_alike() {
     let every = open(&source, &DataConfig { video_rate: 5.0, video_difference: 0.0, ..config(&cache) });
     assert_eq!(every.samples(), 30, "without leaving out what is alike");
     assert_ne!(every.fingerprint(), loader.fingerprint());
+}
+
+#[test]
+fn the_second_crop_may_come_from_a_neighbouring_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each frame is of one grey, 2 more than the one before.
+    let source = folder.path().join("a.mp4");
+    let mut writer = Mp4Writer::create(&source, Size::new(160, 120), (10, 1)).unwrap();
+    (0..100).for_each(|number| writer.push(&[20 + 2 * number; 160 * 120 * 3]).unwrap());
+    writer.finish().unwrap();
+    let data = DataConfig { video_rate: 10.0, video_difference: 0.0, ..config(&folder.path().join("cache")) };
+    // How many frames lie between the two crops of each sample.
+    let apart = |neighbours: usize| -> Vec<i32> {
+        let still = CropConfig { jitter: 0.0, grey: 0.0, solarise: 0.0, local_count: 0, ..crops() };
+        let crops = CropConfig { neighbours, ..still };
+        let mut loader = Loader::open(&[source.clone()], &data, &crops, 50, 0, 0).unwrap();
+        let [first, second] = loader.next_batch().unwrap().crops.try_into().ok().unwrap();
+        let plane = first.size * first.size;
+        let red = |crop: &CropBatch| -> Vec<f32> {
+            let samples = crop.pixels.chunks(3 * plane);
+            samples.map(|sample| sample[..plane].iter().sum::<f32>() / plane as f32 * STD[0] * 255.0 / 2.0).collect()
+        };
+        red(&first).iter().zip(red(&second)).map(|(a, b)| (b - a).round() as i32).collect()
+    };
+    assert!(apart(0).iter().all(|frames| frames.abs() <= 1));
+    let apart = apart(8);
+    assert!(apart.iter().all(|frames| frames.abs() <= 9), "{apart:?}");
+    assert!(apart.iter().any(|frames| *frames >= 4) && apart.iter().any(|frames| *frames <= -4), "{apart:?}");
+    assert!(apart.iter().filter(|frames| frames.abs() > 1).count() > 25, "{apart:?}");
 }
 
 #[test]
