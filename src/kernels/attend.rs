@@ -7,7 +7,7 @@ use super::{
     heads::{Head, Heads, MOST},
     pairs::less_of_row,
     simd::{Simd, WithSimd, exp2, load, store},
-    tile::{PAIRED, SHORT, TALL, Tile, multiply, zero},
+    tile::{PAIRED, SHORT, Sides, TALL, Tile, multiply, zero},
 };
 
 /// Some queries of one head.
@@ -72,7 +72,8 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
                     unsafe {
                         let left = q[(rows.start + row) * head_dim..].as_ptr();
                         let less = less[rows.start + row..].as_ptr();
-                        multiply(simd, &mut tile, head_dim, (left, head_dim), right, less, layout.key_panel_len());
+                        let (depth, ahead) = (head_dim, layout.key_panel_len());
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
                         let to = scores[row * block + panel * key_panel..].as_mut_ptr();
                         put::<S, ROWS, VECS>(tile, to, block);
                     }
@@ -101,7 +102,8 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
                         let to = sums[(rows.start + row) * wide + v * value_panel..].as_mut_ptr();
                         let mut tile = get::<S, VALUE_ROWS, VALUE_VECS>(simd, to, wide);
                         let left = scores[row * block..].as_ptr();
-                        multiply(simd, &mut tile, count, (left, block), right, weights_less[row..].as_ptr(), layout.value_panel_len());
+                        let (less, ahead) = (weights_less[row..].as_ptr(), layout.value_panel_len());
+                        multiply(simd, &mut tile, Sides { depth: count, left, stride: block, less, right, ahead });
                         put::<S, VALUE_ROWS, VALUE_VECS>(tile, to, wide);
                     }
                 }

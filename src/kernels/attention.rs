@@ -5,8 +5,8 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use super::{
     Path,
     attend::Piece,
-    buffer::Pooled,
     balance::Balance,
+    buffer::Pooled,
     heads::{Head, Heads},
     share::{Shared, share},
     simd::Isa,

@@ -6,12 +6,7 @@
 //! side by `operand.rs`, and those of the products in the tile's registers (`product.rs`). One level costs less
 //! than a digit of float32; the golden vectors hold as before.
 
-use super::{
-    buffer::Buffer,
-    pairs::pairs,
-    simd::Isa,
-    tile::rows_before,
-};
+use super::{buffer::Buffer, pairs::pairs, simd::Isa, tile::rows_before};
 
 /// How a block is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +50,10 @@ impl Packed {
         let halves = depth.is_multiple_of(2) && width.is_multiple_of(2 * panel);
         let form = if halves && depth >= 128 { Form::Strassen } else { Form::Direct };
         let scale_of = |n: usize| scale.map_or(1.0, |s| s[n]);
-        let squares = weight.chunks(inputs).enumerate().map(|(n, row)| {
-            row.iter().map(|w| f64::from(w * scale_of(n)).powi(2)).sum::<f64>()
-        });
+        let squares = weight
+            .chunks(inputs)
+            .enumerate()
+            .map(|(n, row)| row.iter().map(|w| f64::from(w * scale_of(n)).powi(2)).sum::<f64>());
         let size = (squares.sum::<f64>() / weight.len() as f64).sqrt();
         let factor = if isa.pairs() { balance(1.0, size as f32) } else { 1.0 };
 

@@ -8,7 +8,7 @@
 
 use super::{
     simd::{Simd, load},
-    tile::{PAIRED, Tile, multiply_plainly},
+    tile::{PAIRED, Sides, Tile, multiply_plainly},
 };
 
 /// How far the three of a depth that go together are from each other: neighbours' products are then products of vectors.
@@ -60,12 +60,9 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
     simd: S,
     from: *const Tile<S, ROWS, VECS>,
     to: *mut Tile<S, ROWS, VECS>,
-    depth: usize,
-    (a, stride): (*const f32, usize),
-    b: *const f32,
-    less: *const f32,
-    ahead: usize,
+    sides: Sides,
 ) {
+    let Sides { depth, left: a, stride, less, right: b, .. } = sides;
     let (width, apart) = (VECS * S::F32_LANES, stretch(depth));
     let three = 3 * apart;
     let whole = depth.checked_div(three).unwrap_or(0);
@@ -75,8 +72,8 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
         unsafe {
             let (from, to) = (from.cast(), to.cast());
             match apart {
-                16 => avx512::far_16((from, to), whole, (a, stride), b, less, ahead),
-                _ => avx512::far_21((from, to), whole, (a, stride), b, less, ahead),
+                16 => avx512::far_16((from, to), whole, sides),
+                _ => avx512::far_21((from, to), whole, sides),
             }
         }
         let left = depth - whole * three;
@@ -173,14 +170,38 @@ unsafe fn threes<S: Simd, const ROWS: usize, const VECS: usize>(
 mod avx512 {
     use std::arch::asm;
 
+    use super::Sides;
+
     /// Three products of one row, at address `$at`.
     macro_rules! row {
         ($sum:literal, $t:literal, $u:literal, $at:literal, $far:literal, $further:literal) => {
             concat!(
-                "vaddps zmm", $t, ", zmm17, dword ptr [", $at, "]{{1to16}}\n",
-                "vaddps zmm", $u, ", zmm16, dword ptr [", $at, " + ", $far, "]{{1to16}}\n",
-                "vfmadd231ps zmm", $sum, ", zmm18, dword ptr [", $at, " + ", $further, "]{{1to16}}\n",
-                "vfmadd231ps zmm", $sum, ", zmm", $t, ", zmm", $u, "\n",
+                "vaddps zmm",
+                $t,
+                ", zmm17, dword ptr [",
+                $at,
+                "]{{1to16}}\n",
+                "vaddps zmm",
+                $u,
+                ", zmm16, dword ptr [",
+                $at,
+                " + ",
+                $far,
+                "]{{1to16}}\n",
+                "vfmadd231ps zmm",
+                $sum,
+                ", zmm18, dword ptr [",
+                $at,
+                " + ",
+                $further,
+                "]{{1to16}}\n",
+                "vfmadd231ps zmm",
+                $sum,
+                ", zmm",
+                $t,
+                ", zmm",
+                $u,
+                "\n",
             )
         };
     }
@@ -207,10 +228,7 @@ mod avx512 {
             pub(super) unsafe fn $name(
                 (from, to): (*const f32, *mut f32),
                 stretches: usize,
-                (a, stride): (*const f32, usize),
-                b: *const f32,
-                less: *const f32,
-                ahead: usize,
+                Sides { left, stride, less, right, ahead, .. }: Sides,
             ) {
                 let s = 4 * stride;
                 // SAFETY: it reads what the caller promises, and writes the tile and registers that it names.
@@ -255,13 +273,13 @@ mod avx512 {
                         end!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
                         from = in(reg) from,
                         to = in(reg) to,
-                        p = inout(reg) a => _,
-                        q = inout(reg) a.wrapping_add(8 * stride) => _,
+                        p = inout(reg) left => _,
+                        q = inout(reg) left.wrapping_add(8 * stride) => _,
                         s = in(reg) s,
                         s3 = in(reg) 3 * s,
                         s5 = in(reg) 5 * s,
                         s7 = in(reg) 7 * s,
-                        b = inout(reg) b => _,
+                        b = inout(reg) right => _,
                         less = inout(reg) less => _,
                         ahead = in(reg) 4 * ahead,
                         n = inout(reg) stretches => _,
@@ -279,4 +297,81 @@ mod avx512 {
     }
     kernel!(far_16, 16, 64, 128, 1024, 2048);
     kernel!(far_21, 21, 84, 168, 1344, 2688);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kernels::{
+        Isa,
+        simd::WithSimd,
+        tile::{multiply, zero},
+    };
+
+    /// One tile in pairs: A, (16, stride), times B, (depth, lanes).
+    struct Product<'a> {
+        a: &'a [f32],
+        b: &'a [f32],
+        depth: usize,
+        stride: usize,
+    }
+
+    impl WithSimd for Product<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+            let Self { a, b, depth, stride } = self;
+            let lanes = S::F32_LANES;
+            let column = |n: usize| -pairs(depth).map(|(i, j)| b[i * lanes + n] * b[j * lanes + n]).sum::<f32>();
+            let right: Vec<f32> = (0..lanes).map(column).chain(b[..depth * lanes].iter().copied()).collect();
+            let less: Vec<f32> = (0..16).map(|row| less_of_row(simd, &a[row * stride..][..depth])).collect();
+            let mut tile = zero::<S, { PAIRED.0 }, { PAIRED.1 }>(simd);
+            let (left, less, right) = (a.as_ptr(), less.as_ptr(), right.as_ptr());
+            // SAFETY: sixteen rows, one vector.
+            unsafe { multiply(simd, &mut tile, Sides { depth, left, stride, less, right, ahead: 0 }) };
+            tile.iter().flatten().flat_map(|v| (0..lanes).map(|i| lane::<S>(v, i))).collect()
+        }
+    }
+
+    fn lane<S: Simd>(v: &S::f32s, i: usize) -> f32 {
+        // SAFETY: a vector is plain values.
+        unsafe { *std::ptr::from_ref(v).cast::<f32>().add(i) }
+    }
+
+    fn noise(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| (((i + 977 * seed) as f32 * 12.9898).sin() * 43_758.547).fract()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn pairs_give_the_product_of_any_depth(depth in 0usize..600, more in 0usize..40, power in -60i32..60) {
+            for isa in Isa::available().into_iter().filter(|isa| isa.pairs()) {
+                let (stride, lanes, scale) = (depth + more, isa.lanes(), 2f32.powi(power));
+                let a: Vec<f32> = noise(16 * stride, 1).iter().map(|x| x * scale).collect();
+                let b: Vec<f32> = noise(depth * lanes, 2).iter().map(|x| x * scale).collect();
+                let product = isa.run(Product { a: &a, b: &b, depth, stride });
+                for (i, x) in product.iter().enumerate() {
+                    let (row, n) = (i / lanes, i % lanes);
+                    let of = |k: usize| f64::from(a[row * stride + k]) * f64::from(b[k * lanes + n]);
+                    let (truth, size) = (0..depth).map(of).fold((0.0, 0.0), |(t, s), x| (t + x, s + x.abs()));
+                    let room = 4e-6 * (size + f64::from(scale).powi(2));
+                    prop_assert!((f64::from(*x) - truth).abs() <= room, "{}: {x} at {row}, {n}, not {truth}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_place_is_in_two_pairs() {
+        for depth in 0..700 {
+            let mut places: Vec<usize> = pairs(depth).flat_map(|(a, b)| [a, b]).collect();
+            places.sort_unstable();
+            assert!(places.windows(2).all(|two| two[0] < two[1]) && places.last().is_none_or(|last| *last < depth));
+            // Two of three are, but for the few of a depth that three does not divide.
+            assert!(places.len() + 2 >= 2 * depth / 3, "{depth}: {}", places.len());
+        }
+    }
 }

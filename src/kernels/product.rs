@@ -5,7 +5,7 @@ use super::{
     operand::Operand,
     packed::Form,
     simd::{Simd, gelu, load, store},
-    tile::{Tile, multiply, multiply_apart, rows_before, zero},
+    tile::{Sides, Tile, multiply, multiply_apart, rows_before, zero},
 };
 
 /// Takes finished tiles.
@@ -14,7 +14,13 @@ pub(super) trait Sink<S: Simd> {
     ///
     /// # Safety
     /// Rows and columns are those of the operand and the block that the sink was made for.
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>);
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    );
 }
 
 /// Most tiles, one below the other, that a panel of weights meets at a time.
@@ -44,7 +50,8 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
                     unsafe {
                         let left = a.values.add(row * a.depth);
                         let less = a.less(0).add(row);
-                        multiply(simd, &mut tile, a.depth, (left, a.depth), right.as_ptr(), less, right.len());
+                        let (depth, right, ahead) = (a.depth, right.as_ptr(), right.len());
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
                         sink.take(simd, row, j * panel, &tile);
                     }
                 }
@@ -111,9 +118,10 @@ impl Batch<'_> {
             let row = self.first + n * ROWS;
             // SAFETY: the caller's promise.
             unsafe {
-                let left = (self.a.part(part).add(row * self.depth).cast_const(), self.depth);
+                let left = self.a.part(part).add(row * self.depth);
                 let (right, less) = (self.right.add(i * self.len), self.a.less(part).add(row));
-                multiply_apart(simd, &from[n], &mut to[n], self.depth, left, right, less, self.len);
+                let sides = Sides { depth: self.depth, left, stride: self.depth, less, right, ahead: self.len };
+                multiply_apart(simd, &from[n], &mut to[n], sides);
             }
         }
     }
@@ -169,7 +177,13 @@ pub(super) struct Rows {
 
 impl<S: Simd> Sink<S> for Rows {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
         let lanes = S::F32_LANES;
         let mut bias = [simd.splat_f32s(0.0); VECS];
         if let Some(from) = self.bias {
@@ -212,7 +226,13 @@ pub(super) struct Gelu {
 
 impl<S: Simd> Sink<S> for Gelu {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
         let lanes = S::F32_LANES;
         for (i, values) in tile.iter().enumerate() {
             for (v, value) in values.iter().enumerate() {
@@ -256,7 +276,13 @@ pub(super) struct IntoHeads {
 
 impl<S: Simd> Sink<S> for IntoHeads {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize, const VECS: usize>(&mut self, simd: S, row: usize, column: usize, tile: &Tile<S, ROWS, VECS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
         let mut tile = *tile;
         for v in 0..VECS {
             // SAFETY: the bias goes as far as the last panel.

@@ -38,25 +38,33 @@ pub(super) const fn rows_before(vecs: usize) -> usize {
     if vecs == PAIRED.1 { 1 } else { 0 }
 }
 
-/// tile += A B: A is (ROWS, depth) with `stride` between its rows, B is (depth, VECS vectors) packed. In pairs: what the
-/// columns subtract stands before B, and what the rows subtract in `less`; `ahead` of B
-/// is what will be B next.
+/// Both sides of a tile's product: A is (ROWS, depth) with `stride` between its rows, B is (depth, VECS vectors) packed.
+#[derive(Clone, Copy)]
+pub(super) struct Sides {
+    pub(super) depth: usize,
+    pub(super) left: *const f32,
+    pub(super) stride: usize,
+    /// In pairs: what each row subtracts.
+    pub(super) less: *const f32,
+    /// In pairs, what the columns subtract stands before B, and this points there.
+    pub(super) right: *const f32,
+    /// How far from it that is which is wanted next.
+    pub(super) ahead: usize,
+}
+
+/// tile += A B.
 ///
 /// # Safety
-/// A and B hold that many values; in pairs, `less` has one for each row.
+/// A and B hold that many values, and in pairs those that go with them.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
     tile: &mut Tile<S, ROWS, VECS>,
-    depth: usize,
-    (a, stride): (*const f32, usize),
-    b: *const f32,
-    less: *const f32,
-    ahead: usize,
+    sides: Sides,
 ) {
     let tile = &raw mut *tile;
     // SAFETY: the caller's promise.
-    unsafe { multiply_onto(simd, tile, tile, depth, (a, stride), b, less, ahead) }
+    unsafe { multiply_onto(simd, tile, tile, sides) }
 }
 
 /// [`multiply`] from one tile to another, which may be the same.
@@ -68,19 +76,15 @@ unsafe fn multiply_onto<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
     from: *const Tile<S, ROWS, VECS>,
     to: *mut Tile<S, ROWS, VECS>,
-    depth: usize,
-    a: (*const f32, usize),
-    b: *const f32,
-    less: *const f32,
-    ahead: usize,
+    sides: Sides,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         if rows_before(VECS) == 1 {
-            multiply_in_pairs(simd, from, to, depth, a, b, less, ahead);
+            multiply_in_pairs(simd, from, to, sides);
         } else {
             let mut tile = *from;
-            multiply_plainly(simd, &mut tile, depth, a, b);
+            multiply_plainly(simd, &mut tile, sides.depth, (sides.left, sides.stride), sides.right);
             *to = tile;
         }
     }
@@ -117,8 +121,8 @@ pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: us
     *tile = acc;
 }
 
-/// `to` = `from` + A B, [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep several in registers,
-/// run out of them, and spill inside the loop; here they wait in memory.
+/// `to` = `from` + A B, [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep
+/// several in registers, run out of them, and spill inside the loop; here they wait in memory.
 ///
 /// # Safety
 /// As for [`multiply`].
@@ -127,20 +131,12 @@ pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usiz
     simd: S,
     from: &Tile<S, ROWS, VECS>,
     to: &mut Tile<S, ROWS, VECS>,
-    depth: usize,
-    a: (*const f32, usize),
-    b: *const f32,
-    less: *const f32,
-    ahead: usize,
+    sides: Sides,
 ) {
     struct Multiply<'a, S: Simd, const ROWS: usize, const VECS: usize> {
         from: &'a Tile<S, ROWS, VECS>,
         to: &'a mut Tile<S, ROWS, VECS>,
-        depth: usize,
-        a: (*const f32, usize),
-        b: *const f32,
-        less: *const f32,
-        ahead: usize,
+        sides: Sides,
         simd: S,
     }
     impl<S: Simd, const ROWS: usize, const VECS: usize> WithSimd for Multiply<'_, S, ROWS, VECS> {
@@ -148,8 +144,8 @@ pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usiz
         #[inline(always)]
         fn with_simd<Same: Simd>(self, _: Same) {
             // SAFETY: the promise of multiply_apart's caller.
-            unsafe { multiply_onto(self.simd, self.from, self.to, self.depth, self.a, self.b, self.less, self.ahead) }
+            unsafe { multiply_onto(self.simd, self.from, self.to, self.sides) }
         }
     }
-    simd.vectorize(Multiply { from, to, depth, a, b, less, ahead, simd });
+    simd.vectorize(Multiply { from, to, sides, simd });
 }
