@@ -48,7 +48,7 @@ cycles: setup ## Cameras break a thousand times, and a thousand come and go (COU
 
 faults: setup ## Break things on purpose and measure how maskd recovers; one table in benches/results (FAULTS="cut stall", REPEATS=20)
 	@MASKD_FAULTS="$(FAULTS)" MASKD_REPEATS="$(REPEATS)" MASKD_FAULTS_TABLE="benches/results/faults-$$(date +%F).md" \
-	    cargo test --release --test faults -- --ignored --exact bench::the_table --nocapture
+	    cargo test --release --workspace --test faults -- --ignored --exact bench::the_table --nocapture
 
 demo: build ## The main job on a sample clip: live table, summary, demo.mp4 (SOURCE=, WEIGHTS=, SECONDS_MAX=40)
 	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo

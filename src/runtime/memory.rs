@@ -1,9 +1,9 @@
-//! Memory that is free, given back to the system.
+//! Memory that is free, and kept all the same.
 //!
-//! Each camera's threads allocate in arenas of their own, and what a pipeline leaves there when it is torn down is free
-//! but stays with the process, in pieces that the next one does not quite fit. Over a thousand cameras that came and went
-//! these were tens of MB; given back they are none. It costs a few milliseconds, so it is done only after pipelines were
-//! torn down, and not often.
+//! Left to itself, glibc's allocator gives new threads arenas of their own, up to eight times as many as there are cores.
+//! What a pipeline leaves there when it is torn down is free but stays with the process, in pieces that the next one does
+//! not quite fit: with cameras that come and go, the process grows for hours. So there are as many arenas as threads can
+//! run at once, and after pipelines were torn down what is free is given back to the system.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,18 @@ impl Leftovers {
             *self = Self { some: false, last: Some(now) };
         }
         due
+    }
+}
+
+/// No more arenas than threads can run at once. For the start of the process: arenas that exist stay.
+pub(super) fn few_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        // SAFETY: it sets one number of the allocator's. Refused, everything goes on as before.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, i32::try_from(cores.max(2)).unwrap_or(i32::MAX));
+        }
     }
 }
 

@@ -89,6 +89,7 @@ const WAITING_RESULTS: usize = 16;
 /// # Errors
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
 pub fn run(config: Config, origin: Origin) -> Result<Summary, RunError> {
+    memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
         .worker_threads(4)
