@@ -126,16 +126,32 @@ fn steady(weights: &Path, frames: usize) -> Result<Steady> {
     const WARM_UP: usize = 100;
     let mut engine = Engine::new(load(weights, Some(112))?, TrackerConfig::default());
     let mut seen: Vec<(f64, f64)> = Vec::new();
+    let mut live: Vec<(f64, f64)> = Vec::new();
     for at in 0..WARM_UP + frames {
         for result in engine.step(vec![picture(Size::new(192, 112), at as u64)?], &mut |_| {}) {
             result.map_err(|failure| anyhow!("{:#}", failure.cause))?;
         }
         if at >= WARM_UP && at % EVERY == 0 {
             seen.push((at as f64, resident_mb("self", "VmRSS")?));
+            live.extend(live_mb().map(|mb| (at as f64, mb)));
         }
     }
     let (first_mb, last_mb) = (seen.first().map_or(0.0, |s| s.1), seen.last().map_or(0.0, |s| s.1));
-    Ok(Steady { frames, first_mb, last_mb, slope_kb: 1e6 * slope(&seen) })
+    let live_slope_kb = (!live.is_empty()).then(|| 1e6 * slope(&live));
+    let late_slope_kb = 1e6 * slope(&seen[seen.len() / 2..]);
+    Ok(Steady { frames, first_mb, last_mb, slope_kb: 1e6 * slope(&seen), live_slope_kb, late_slope_kb })
+}
+
+/// What is allocated and not yet freed, MB of 10^6 bytes, where the allocator tells.
+fn live_mb() -> Option<f64> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: it reads the allocator's books under its own locks.
+        let books = unsafe { libc::mallinfo2() };
+        Some((books.uordblks + books.hblkhd) as f64 / 1e6)
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    None
 }
 
 /// Of the line nearest to all points.

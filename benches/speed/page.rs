@@ -78,12 +78,20 @@ pub fn operators(report: &Report) -> String {
 pub fn memory(report: &Report) -> String {
     let Some(part) = &report.memory else { return String::new() };
     let (peak, steady) = (&part.peak, &part.steady);
+    let live = steady.live_slope_kb.map_or_else(String::new, |kb| format!("; of what is allocated, {kb:+.0} kB"));
     format!(
         "\n## Memory\n\n\
          ViT-S/8 at 480x832 ({} tokens), weights included: at most {:.0} MB resident ({:.0} MB until they were loaded).\n\
          The whole engine (ViT-Ti/16, 112x192) over {} frames: {:.1} MB at first, {:.1} MB at last, \
-         {:+.0} kB in 1,000 frames by the nearest line.\n",
-        peak.tokens, peak.peak_mb, peak.loaded_mb, steady.frames, steady.first_mb, steady.last_mb, steady.slope_kb
+         {:+.0} kB in 1,000 frames by the nearest line ({:+.0} kB by that of the second half{live}).\n",
+        peak.tokens,
+        peak.peak_mb,
+        peak.loaded_mb,
+        steady.frames,
+        steady.first_mb,
+        steady.last_mb,
+        steady.slope_kb,
+        steady.late_slope_kb
     )
 }
 

@@ -125,6 +125,13 @@ pub struct Steady {
     pub last_mb: f64,
     /// Slope of a line through all, kB in 1,000 frames.
     pub slope_kb: f64,
+    /// The same of what is allocated and not freed, where the allocator tells (glibc): the rest of what is resident is
+    /// the allocator's own, or pages that were touched for the first time.
+    #[serde(default)]
+    pub live_slope_kb: Option<f64>,
+    /// The slope of what is resident in the second half alone.
+    #[serde(default)]
+    pub late_slope_kb: f64,
 }
 
 #[derive(Serialize, Deserialize)]

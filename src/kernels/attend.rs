@@ -4,19 +4,17 @@ use std::ops::Range;
 
 use super::{
     buffer::Scratch,
-    heads::{GROUP, Heads},
+    heads::{Head, Heads, MOST},
+    pairs::less_of_row,
     simd::{Simd, WithSimd, exp2, load, store},
-    tile::{SHORT, TALL, Tile, VECTORS, multiply, zero},
+    tile::{PAIRED, SHORT, Sides, TALL, Tile, multiply, zero},
 };
-
-/// Rows of a tile of values.
-const VALUE_ROWS: usize = 6;
 
 /// Some queries of one head.
 pub(super) struct Piece<'a> {
     /// One head's packed queries, keys and values.
-    pub(super) head: &'a [f32],
-    /// Starts at a multiple of [`GROUP`].
+    pub(super) head: &'a Head<'a>,
+    /// Starts at a multiple of [`Heads::group`].
     pub(super) queries: Range<usize>,
     /// Where this head's output for the image's first token goes; the next token's is `dim` further.
     pub(super) out: *mut f32,
@@ -29,28 +27,35 @@ impl WithSimd for Piece<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 {
-            attend::<S, TALL, 4>(simd, self);
+        if S::REGISTER_COUNT < 32 {
+            attend::<S, { SHORT.0 }, { SHORT.1 }, 6, 2>(simd, self);
+        } else if self.layout.pairs {
+            attend::<S, { PAIRED.0 }, { PAIRED.1 }, { PAIRED.0 }, { PAIRED.1 }>(simd, self);
         } else {
-            attend::<S, SHORT, 2>(simd, self);
+            attend::<S, { TALL.0 }, { TALL.1 }, 6, 4>(simd, self);
         }
     }
 }
 
 /// softmax(q k^T / sqrt d) v, block of keys by block of keys: what is summed so far is rescaled whenever a block brings
-/// a higher score (Milakov and Gimelshein 2018), so that no more than GROUP x KEYS scores exist at a time.
+/// a higher score (Milakov and Gimelshein 2018), so that no more scores than those of a group with a block exist at a
+/// time. Tiles of scores are ROWS x VECS, those of values VALUE_ROWS x VALUE_VECS.
 #[inline(always)]
-fn attend<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: Piece) {
+fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize, const VALUE_VECS: usize>(
+    simd: S,
+    piece: Piece,
+) {
     let Piece { head, queries, out, dim, layout } = piece;
-    let Heads { tokens, head_dim, key_panel, value_panel, .. } = layout;
-    let (q, keys, values) = layout.split(head);
-    let q = &q[queries.start * head_dim..];
+    let Heads { tokens, head_dim, group: size, key_panel, value_panel, .. } = layout;
+    let (q, less) = (&head.queries[queries.start * head_dim..], &head.less[queries.start..]);
     let (block, wide) = (layout.key_block(), layout.padded_head());
-    let groups = queries.len().div_ceil(GROUP);
-    let mut scratch = Scratch::of(groups * GROUP * (wide + 2) + GROUP * block);
-    let (sums, scratch) = scratch.split_at_mut(groups * GROUP * wide);
-    let (highest, scratch) = scratch.split_at_mut(groups * GROUP);
-    let (totals, scores) = scratch.split_at_mut(groups * GROUP);
+    let groups = queries.len().div_ceil(size);
+    // What the pairs of each row of weights subtract.
+    let mut weights_less = [0.0; MOST];
+    let mut scratch = Scratch::of(groups * size * (wide + 2) + size * block);
+    let (sums, scratch) = scratch.split_at_mut(groups * size * wide);
+    let (highest, scratch) = scratch.split_at_mut(groups * size);
+    let (totals, scores) = scratch.split_at_mut(groups * size);
     sums.fill(0.0);
     totals.fill(0.0);
     highest.fill(f32::NEG_INFINITY);
@@ -58,21 +63,23 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: Piece) 
     for first in (0..tokens).step_by(block) {
         let count = block.min(tokens - first);
         for group in 0..groups {
-            let rows = group * GROUP..(group + 1) * GROUP;
+            let rows = group * size..(group + 1) * size;
             for panel in 0..count.div_ceil(key_panel) {
-                let right = keys[(first + panel * key_panel) * head_dim..].as_ptr();
-                for row in (0..GROUP).step_by(ROWS) {
-                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                let right = head.keys[(first / key_panel + panel) * layout.key_panel_len()..].as_ptr();
+                for row in (0..size).step_by(ROWS) {
+                    let mut tile = zero::<S, ROWS, VECS>(simd);
                     // SAFETY: ROWS queries from there on, one panel of keys, and room for their scores.
                     unsafe {
                         let left = q[(rows.start + row) * head_dim..].as_ptr();
-                        multiply(simd, &mut tile, head_dim, left, head_dim, right);
+                        let less = less[rows.start + row..].as_ptr();
+                        let (depth, ahead) = (head_dim, layout.key_panel_len());
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
                         let to = scores[row * block + panel * key_panel..].as_mut_ptr();
-                        put::<S, ROWS, VECTORS>(tile, to, block);
+                        put::<S, ROWS, VECS>(tile, to, block);
                     }
                 }
             }
-            for (row, scores) in rows.clone().zip(scores.chunks_mut(block)) {
+            for ((row, scores), less) in rows.clone().zip(scores.chunks_mut(block)).zip(&mut weights_less) {
                 let scores = &mut scores[..count];
                 let high = highest[row].max(highest_of(simd, scores));
                 if high > highest[row] {
@@ -82,23 +89,29 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: Piece) 
                     sums[row * wide..(row + 1) * wide].iter_mut().for_each(|x| *x *= fade);
                 }
                 totals[row] += weigh(simd, scores, high);
+                if layout.pairs {
+                    *less = less_of_row(simd, scores);
+                }
             }
-            for (v, right) in values.chunks_exact(tokens * value_panel).take(wide / value_panel).enumerate() {
-                for row in (0..GROUP).step_by(VALUE_ROWS) {
+            let panels = head.values.chunks_exact(layout.value_panel_len()).take(wide / value_panel);
+            for (v, panel) in panels.enumerate() {
+                let right = panel[first / block * layout.value_block_len()..].as_ptr();
+                for row in (0..size).step_by(VALUE_ROWS) {
                     // SAFETY: VALUE_ROWS rows of sums and of `count` scores, and as many values.
                     unsafe {
                         let to = sums[(rows.start + row) * wide + v * value_panel..].as_mut_ptr();
-                        let mut tile = get::<S, VALUE_ROWS, VECS>(simd, to, wide);
+                        let mut tile = get::<S, VALUE_ROWS, VALUE_VECS>(simd, to, wide);
                         let left = scores[row * block..].as_ptr();
-                        multiply(simd, &mut tile, count, left, block, right[first * value_panel..].as_ptr());
-                        put::<S, VALUE_ROWS, VECS>(tile, to, wide);
+                        let (less, ahead) = (weights_less[row..].as_ptr(), layout.value_panel_len());
+                        multiply(simd, &mut tile, Sides { depth: count, left, stride: block, less, right, ahead });
+                        put::<S, VALUE_ROWS, VALUE_VECS>(tile, to, wide);
                     }
                 }
             }
         }
     }
     for (i, token) in queries.enumerate() {
-        let inverse = 1.0 / totals[i];
+        let inverse = if layout.pairs { head.header[0] / totals[i] } else { 1.0 / totals[i] };
         // SAFETY: this query's row of this head.
         let row = unsafe { std::slice::from_raw_parts_mut(out.add(token * dim), head_dim) };
         row.iter_mut().zip(&sums[i * wide..]).for_each(|(y, x)| *y = x * inverse);

@@ -5,16 +5,17 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use super::{
     Path,
     attend::Piece,
+    balance::Balance,
     buffer::Pooled,
-    heads::{GROUP, Heads},
+    heads::{Head, Heads},
     share::{Shared, share},
     simd::Isa,
 };
 
 /// Queries of a piece of work: as many as share a block of keys and values in the second-level cache, or half as many
 /// where there would be too few pieces for all threads to end together.
-fn queries_of_a_piece(queries: usize) -> usize {
-    if queries > 4096 { 4 * GROUP } else { 2 * GROUP }
+fn queries_of_a_piece(group: usize, queries: usize) -> usize {
+    if queries > 4096 { 4 * group } else { 2 * group }
 }
 
 struct Attention {
@@ -46,25 +47,35 @@ impl CustomOp1 for Attention {
                     unsafe { heads.put(to.at(0), heads.channel(channel), heads.token(row), &[*value]) }
                 }
             });
-            all_heads(self.isa, &packed, batch, heads, &mut out);
+            all_heads(self.isa, &mut packed, batch, heads, &mut out);
         }
         Ok((CpuStorage::F32(out), Shape::from((batch, tokens, width / 3))))
     }
 }
 
 /// Attention of all heads of `batch` images, to `out` (B, N, C).
-pub(super) fn all_heads(isa: Isa, packed: &[f32], batch: usize, layout: Heads, out: &mut [f32]) {
+pub(super) fn all_heads(isa: Isa, packed: &mut [f32], batch: usize, layout: Heads, out: &mut [f32]) {
     let Heads { tokens, heads, head_dim, .. } = layout;
     let dim = heads * head_dim;
-    let queries = queries_of_a_piece(batch * heads * tokens);
+    let queries = queries_of_a_piece(layout.group, batch * heads * tokens);
     let pieces = tokens.div_ceil(queries);
     assert!(packed.len() >= batch * layout.image_len() && out.len() >= batch * tokens * dim);
+    let heads_of_all = Shared::new(packed);
+    // SAFETY: each head is one thread's own, as long as it is written.
+    let head = |which: usize| unsafe {
+        std::slice::from_raw_parts_mut(heads_of_all.at(which * layout.head_len()), layout.head_len())
+    };
+    if layout.pairs {
+        share(batch * heads, |which| isa.run(Balance { head: head(which), layout }));
+    }
+    let packed: Vec<Head> =
+        packed.chunks_exact_mut(layout.head_len()).take(batch * heads).map(|head| layout.split(head)).collect();
     let to = Shared::new(out);
     share(batch * heads * pieces, |i| {
         let (which, piece) = (i / pieces, i % pieces);
         let (image, head) = (which / heads, which % heads);
         isa.run(Piece {
-            head: &packed[which * layout.head_len()..(which + 1) * layout.head_len()],
+            head: &packed[which],
             queries: piece * queries..tokens.min((piece + 1) * queries),
             out: to.at(image * tokens * dim + head * head_dim),
             dim,

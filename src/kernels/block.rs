@@ -30,7 +30,7 @@ struct Qkv<'a>(&'a Block);
 
 /// Rows of a piece: what fits the second-level cache with the weights of a panel.
 fn most_rows(dim: usize) -> usize {
-    (96 * 384 / dim).clamp(UNIT, 192) / UNIT * UNIT
+    (96 * 384 / dim).clamp(UNIT, 192).next_multiple_of(UNIT)
 }
 
 impl BlockWeights {
@@ -139,7 +139,7 @@ impl InplaceOp1 for Block {
         self.project(x, |first| Place::Heads(to.at(0), layout, first));
 
         let mut attended = Pooled::of(batch * tokens * dim);
-        all_heads(isa, &heads, batch, layout, &mut attended);
+        all_heads(isa, &mut heads, batch, layout, &mut attended);
 
         let pieces = pieces(batch * tokens, most_rows(dim), UNIT);
         let x = Shared::new(x);

@@ -12,7 +12,7 @@ use super::{
     pieces::onto_rows,
     share::{Shared, pieces, share},
     simd::{Simd, WithSimd},
-    tile::with_rows,
+    tile::with_tile,
 };
 
 /// Patches of a piece of work.
@@ -106,12 +106,12 @@ impl WithSimd for Piece<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        with_rows!(S, embed(simd, self))
+        with_tile!(S, self.op.weight.isa, embed(simd, self))
     }
 }
 
 #[inline(always)]
-fn embed<S: Simd, const ROWS: usize>(simd: S, piece: Piece) {
+fn embed<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: Piece) {
     let Piece { op: Embed { weight, patch }, pixels, size: (height, width), first, count, out } = piece;
     let (patch, cols) = (*patch, width / patch);
     let mut gathered = Pooled::of(count * weight.inputs);
@@ -123,12 +123,12 @@ fn embed<S: Simd, const ROWS: usize>(simd: S, piece: Piece) {
         line.copy_from_slice(&pixels[from..from + patch]);
     }
     let padded = count.next_multiple_of(UNIT);
-    let mut scratch = Scratch::of(Operand::len(weight.form, padded, weight.depth));
-    let a = Operand { form: weight.form, rows: padded, depth: weight.depth, values: scratch.as_mut_ptr() };
+    let mut scratch = Scratch::of(Operand::len(weight, padded));
+    let a = Operand::of(weight, padded, &mut scratch);
     // SAFETY: the operand lies in scratch; the sink adds to `count` tokens of this piece's own.
     unsafe {
         fill(simd, &a, gathered, None);
-        onto_rows::<S, ROWS>(simd, &a, weight, out, count, true);
+        onto_rows::<S, ROWS, VECS>(simd, &a, weight, out, count, true);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attend;
 mod attention;
+mod balance;
 #[cfg(target_arch = "x86_64")]
 pub mod bf16;
 #[cfg(not(target_arch = "x86_64"))]
@@ -18,6 +19,7 @@ pub mod grad;
 mod heads;
 mod operand;
 mod packed;
+mod pairs;
 mod pieces;
 mod product;
 mod share;

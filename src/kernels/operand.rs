@@ -1,12 +1,14 @@
 //! The left side of a product: rows of activations, through a layer norm if need be, laid out as the tiles read them.
 
 use super::{
-    packed::Form,
+    packed::{Form, Packed},
+    pairs::less_of_row,
     simd::{Simd, load, store},
+    tile::PAIRED,
 };
 
 /// Rows of an operand come in this multiple: two halves of the tallest tile.
-pub(super) const UNIT: usize = 16;
+pub(super) const UNIT: usize = 2 * PAIRED.0;
 
 /// Weight and bias of a layer norm.
 #[derive(Clone)]
@@ -20,22 +22,32 @@ pub struct Norm {
 }
 
 /// `rows` x `depth` values, as `form` wants it. Strassen: the quarters A11, A12, A21, A22 and the
-/// sums S1 to S4, each (rows / 2, depth / 2); direct: as it is.
+/// sums S1 to S4, each (rows / 2, depth / 2); direct: as it is. For products in pairs all of it is multiplied by
+/// `factor`, and what the pairs of each row subtract stands behind it, part by part.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
     pub(super) form: Form,
+    pub(super) pairs: bool,
+    pub(super) factor: f32,
     pub(super) rows: usize,
     pub(super) depth: usize,
     pub(super) values: *mut f32,
 }
 
 impl Operand {
-    /// How many values it takes.
-    pub(super) fn len(form: Form, rows: usize, depth: usize) -> usize {
-        match form {
-            Form::Direct => rows * depth,
-            Form::Strassen => 2 * rows * depth,
+    /// How many values the left side of a product with `weight` takes.
+    pub(super) fn len(weight: &Packed, rows: usize) -> usize {
+        match weight.form {
+            Form::Direct => rows * (weight.depth + 1).next_multiple_of(16),
+            Form::Strassen => 2 * rows * (weight.depth + 2).next_multiple_of(16),
         }
+    }
+
+    /// The left side of a product with `weight`, in `values`.
+    pub(super) fn of(weight: &Packed, rows: usize, values: &mut [f32]) -> Self {
+        assert!(values.len() >= Self::len(weight, rows));
+        let Packed { form, isa, factor, depth, .. } = *weight;
+        Self { form, pairs: isa.pairs(), factor, rows, depth, values: values.as_mut_ptr() }
     }
 
     /// Where (row, column) stands, and the number of columns that follow without a gap.
@@ -58,12 +70,47 @@ impl Operand {
         self.values.wrapping_add(i * (self.rows / 2) * (self.depth / 2))
     }
 
-    /// Makes S1 to S4 of the quarters.
+    /// What the pairs of each row of part `i` subtract.
+    #[inline(always)]
+    pub(super) fn less(&self, i: usize) -> *mut f32 {
+        match self.form {
+            Form::Direct => self.values.wrapping_add(self.rows * self.depth),
+            Form::Strassen => self.values.wrapping_add(2 * self.rows * self.depth + i * (self.rows / 2)),
+        }
+    }
+
+    /// Makes all that is made of the values once they are there.
     ///
     /// # Safety
     /// `values` has room for [`Self::len`] values.
     #[inline(always)]
-    pub(super) unsafe fn sum<S: Simd>(&self, simd: S) {
+    pub(super) unsafe fn complete<S: Simd>(&self, simd: S) {
+        // SAFETY: the caller's promise.
+        unsafe { self.sum(simd) }
+        if !self.pairs {
+            return;
+        }
+        let (parts, rows, depth) = match self.form {
+            Form::Direct => (1, self.rows, self.depth),
+            Form::Strassen => (8, self.rows / 2, self.depth / 2),
+        };
+        for part in 0..parts {
+            for row in 0..rows {
+                // SAFETY: a row of a part, and its place behind all parts.
+                unsafe {
+                    let values = std::slice::from_raw_parts(self.values.add((part * rows + row) * depth), depth);
+                    *self.less(part).add(row) = less_of_row(simd, values);
+                }
+            }
+        }
+    }
+
+    /// Makes S1 to S4 of the quarters.
+    ///
+    /// # Safety
+    /// As for [`Self::complete`].
+    #[inline(always)]
+    unsafe fn sum<S: Simd>(&self, simd: S) {
         if self.form == Form::Direct {
             return;
         }
@@ -96,13 +143,14 @@ impl Operand {
     }
 }
 
-/// Fills an operand with rows of x, through the norm if there is one, and makes its sums.
+/// Fills an operand with rows of x, through the norm if there is one, and completes it.
 ///
 /// # Safety
 /// The operand has room, and `depth` channels as x has.
 #[inline(always)]
 pub(super) unsafe fn fill<S: Simd>(simd: S, a: &Operand, x: &[f32], norm: Option<&Norm>) {
     let (dim, lanes) = (a.depth, S::F32_LANES);
+    let factor = simd.splat_f32s(a.factor);
     for row in 0..a.rows {
         let values = x.get(row * dim..(row + 1) * dim);
         // y = x * scale - mean * scale.
@@ -124,6 +172,7 @@ pub(super) unsafe fn fill<S: Simd>(simd: S, a: &Operand, x: &[f32], norm: Option
                         y = simd.mul_f32s(simd.sub_f32s(y, simd.splat_f32s(mean)), simd.splat_f32s(scale));
                         y = simd.mul_add_e_f32s(y, simd.partial_load_f32s(weight), simd.partial_load_f32s(bias));
                     }
+                    y = simd.mul_f32s(y, factor);
                 }
                 // SAFETY: `place` gives `run` values from `to` on.
                 unsafe {
@@ -138,7 +187,7 @@ pub(super) unsafe fn fill<S: Simd>(simd: S, a: &Operand, x: &[f32], norm: Option
         }
     }
     // SAFETY: the operand is the caller's promise.
-    unsafe { a.sum(simd) }
+    unsafe { a.complete(simd) }
 }
 
 /// Mean, and 1 / sqrt(variance + eps), in two passes.

@@ -6,7 +6,7 @@
 //! side by `operand.rs`, and those of the products in the tile's registers (`product.rs`). One level costs less
 //! than a digit of float32; the golden vectors hold as before.
 
-use super::{buffer::Buffer, simd::Isa, tile::VECTORS};
+use super::{buffer::Buffer, pairs::pairs, simd::Isa, tile::rows_before};
 
 /// How a block is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct Packed {
     pub(super) depth: usize,
     /// Outputs of a block, a divisor of `outputs`.
     pub(super) width: usize,
+    /// A power of two that left sides are multiplied by, and the weights were divided by: in pairs both are to be about
+    /// equally large. Left sides are taken to be about 1, as norms leave them. Without pairs it is 1.
+    pub(super) factor: f32,
     panels: Buffer,
     /// One for each output, and zeros for what the last panel has beyond.
     pub(super) bias: Buffer,
@@ -43,10 +46,16 @@ impl Packed {
         assert_eq!(inputs * outputs, weight.len(), "packing: the weight has no (outputs, inputs)");
         let divisor = |side: usize, block: usize| if side.is_multiple_of(block) { block } else { side };
         let (depth, width) = (divisor(inputs, depth), divisor(outputs, width));
-        let panel = VECTORS * isa.lanes();
+        let panel = isa.vectors() * isa.lanes();
         let halves = depth.is_multiple_of(2) && width.is_multiple_of(2 * panel);
         let form = if halves && depth >= 128 { Form::Strassen } else { Form::Direct };
         let scale_of = |n: usize| scale.map_or(1.0, |s| s[n]);
+        let squares = weight
+            .chunks(inputs)
+            .enumerate()
+            .map(|(n, row)| row.iter().map(|w| f64::from(w * scale_of(n)).powi(2)).sum::<f64>());
+        let size = (squares.sum::<f64>() / weight.len() as f64).sqrt();
+        let factor = if isa.pairs() { balance(1.0, size as f32) } else { 1.0 };
 
         let mut packed = Self {
             isa,
@@ -55,6 +64,7 @@ impl Packed {
             outputs,
             depth,
             width,
+            factor,
             panels: Buffer::zeros(0),
             bias: Buffer::zeros(outputs.next_multiple_of(panel)),
         };
@@ -62,22 +72,24 @@ impl Packed {
             packed.bias[n] = b * scale_of(n);
         }
         packed.panels = Buffer::zeros(packed.block_len() * (inputs / depth) * (outputs / width));
-        let block_len = packed.block_len();
+        let (block_len, before) = (packed.block_len(), rows_before(isa.vectors()));
         for (i, block) in packed.panels.chunks_mut(block_len).take((inputs / depth) * (outputs / width)).enumerate() {
             let (first_k, first_n) = (i % (inputs / depth) * depth, i / (inputs / depth) * width);
             // W^T at (k, n) of this block, zero beyond its width.
             let at = |k: usize, n: usize| {
                 let (k, n) = (first_k + k, first_n + n);
-                weight[n * inputs + k] * scale_of(n)
+                weight[n * inputs + k] * scale_of(n) / factor
             };
             match form {
-                Form::Direct => pack_panels(block, depth, panel, |_, k, n| if n < width { at(k, n) } else { 0.0 }, 1),
+                Form::Direct => {
+                    pack_panels(block, depth, (panel, before), |_, k, n| if n < width { at(k, n) } else { 0.0 }, 1);
+                }
                 Form::Strassen => {
                     let (dk, dn) = (depth / 2, width / 2);
                     pack_panels(
                         block,
                         dk,
-                        panel,
+                        (panel, before),
                         |which, k, n| {
                             let (b11, b12, b21, b22) = (at(k, n), at(k, dn + n), at(dk + k, n), at(dk + k, dn + n));
                             // In the order in which product.rs takes them.
@@ -101,10 +113,10 @@ impl Packed {
 
     /// Values of a packed block.
     fn block_len(&self) -> usize {
-        let panel = VECTORS * self.isa.lanes();
+        let (panel, before) = (self.isa.vectors() * self.isa.lanes(), rows_before(self.isa.vectors()));
         match self.form {
-            Form::Direct => self.depth * self.width.next_multiple_of(panel),
-            Form::Strassen => 7 * (self.depth / 2) * (self.width / 2),
+            Form::Direct => (before + self.depth) * self.width.next_multiple_of(panel),
+            Form::Strassen => 7 * (before + self.depth / 2) * (self.width / 2),
         }
     }
 
@@ -116,18 +128,35 @@ impl Packed {
     }
 }
 
-/// Fills `block` with panels of `panel` outputs; in each, `count` matrices of `depth` rows one after the other.
+/// Fills `block` with panels of `panel` outputs; in each, `count` matrices of `depth` rows one after the other, each with
+/// `before` rows before it: what the pairs of its columns subtract.
 fn pack_panels(
     block: &mut [f32],
     depth: usize,
-    panel: usize,
+    (panel, before): (usize, usize),
     value: impl Fn(usize, usize, usize) -> f32,
     count: usize,
 ) {
-    for (j, values) in block.chunks_mut(count * depth * panel).enumerate() {
-        for (i, v) in values.iter_mut().enumerate() {
-            let (row, n) = (i / panel, i % panel);
-            *v = value(row / depth, row % depth, j * panel + n);
+    let len = (before + depth) * panel;
+    for (j, values) in block.chunks_mut(count * len).enumerate() {
+        for (which, values) in values.chunks_mut(len).enumerate() {
+            let (less, values) = values.split_at_mut(before * panel);
+            for (i, v) in values.iter_mut().enumerate() {
+                *v = value(which, i / panel, j * panel + i % panel);
+            }
+            for (n, less) in less.iter_mut().enumerate() {
+                *less = -pairs(depth).map(|(a, b)| values[a * panel + n] * values[b * panel + n]).sum::<f32>();
+            }
         }
     }
+}
+
+/// The power of two that brings `left`, multiplied by it, and `right`, divided by it, nearest to each other.
+pub(super) fn balance(left: f32, right: f32) -> f32 {
+    nearest_power((right / left).sqrt())
+}
+
+/// The power of two nearest to `x`; 1 for what is no usual positive number.
+pub(super) fn nearest_power(x: f32) -> f32 {
+    if x.is_normal() { x.log2().round().clamp(-40.0, 40.0).exp2() } else { 1.0 }
 }

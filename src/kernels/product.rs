@@ -5,7 +5,7 @@ use super::{
     operand::Operand,
     packed::Form,
     simd::{Simd, gelu, load, store},
-    tile::{Tile, VECTORS, multiply, multiply_apart, zero},
+    tile::{Sides, Tile, multiply, multiply_apart, rows_before, zero},
 };
 
 /// Takes finished tiles.
@@ -14,62 +14,74 @@ pub(super) trait Sink<S: Simd> {
     ///
     /// # Safety
     /// Rows and columns are those of the operand and the block that the sink was made for.
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>);
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    );
 }
+
+/// Most tiles, one below the other, that a panel of weights meets at a time.
+const BATCH: usize = 3;
+
+type Tiles<S, const ROWS: usize, const VECS: usize> = [Tile<S, ROWS, VECS>; BATCH];
 
 /// All of A (rows, depth) times one packed block (depth, `width`), into `sink`.
 ///
 /// # Safety
 /// `a` is filled (and summed), its rows are a multiple of 2 ROWS, and `block` was packed for its form and depth.
 #[inline(always)]
-pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
+pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
     a: &Operand,
     block: &[f32],
     width: usize,
     sink: &mut impl Sink<S>,
 ) {
-    let panel = VECTORS * S::F32_LANES;
+    let (panel, before) = (VECS * S::F32_LANES, rows_before(VECS));
     match a.form {
         Form::Direct => {
-            for (j, right) in block.chunks_exact(a.depth * panel).take(width.div_ceil(panel)).enumerate() {
+            for (j, right) in block.chunks_exact((before + a.depth) * panel).take(width.div_ceil(panel)).enumerate() {
                 for row in (0..a.rows).step_by(ROWS) {
-                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
+                    let mut tile = zero::<S, ROWS, VECS>(simd);
                     // SAFETY: row + ROWS <= rows, and the panel has depth x panel values.
                     unsafe {
                         let left = a.values.add(row * a.depth);
-                        multiply(simd, &mut tile, a.depth, left, a.depth, right.as_ptr());
-                        sink.take(simd, row, j * panel, tile);
+                        let less = a.less(0).add(row);
+                        let (depth, right, ahead) = (a.depth, right.as_ptr(), right.len());
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
+                        sink.take(simd, row, j * panel, &tile);
                     }
                 }
             }
         }
         Form::Strassen => {
             let (half_rows, depth, half) = (a.rows / 2, a.depth / 2, width / 2);
-            for (j, seven) in block.chunks_exact(7 * depth * panel).take(half / panel).enumerate() {
-                for row in (0..half_rows).step_by(ROWS) {
-                    let left = |part: usize| a.part(part).wrapping_add(row * depth).cast_const();
-                    let right = |i: usize| seven[i * depth * panel..].as_ptr();
-                    let mut tile = zero::<S, ROWS, VECTORS>(simd);
-                    // SAFETY: row + ROWS <= half_rows in each part, and there are seven panels.
+            let zero = zero::<S, ROWS, VECS>(simd);
+            let batch = if rows_before(VECS) == 1 { BATCH } else { 1 };
+            for (j, seven) in block.chunks_exact(7 * (before + depth) * panel).take(half / panel).enumerate() {
+                for first in (0..half_rows).step_by(batch * ROWS) {
+                    let count = batch.min((half_rows - first) / ROWS);
+                    let batch = Batch { a, first, count, depth, right: seven.as_ptr(), len: (before + depth) * panel };
+                    let zero = [zero; BATCH];
+                    let [mut p1, mut u2, mut u3, mut p5, mut sum] = [zero; 5];
+                    // SAFETY: the rows are in each part, the seven panels in the block, the tiles in its result.
                     unsafe {
-                        multiply_apart(simd, &mut tile, depth, left(0), depth, right(0)); // P1
-                        let p1 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(1), depth, right(1)); // + P2
-                        sink.take(simd, row, j * panel, tile); // C11
-                        let mut tile = p1;
-                        multiply_apart(simd, &mut tile, depth, left(5), depth, right(2)); // P1 + P6 = U2
-                        let u2 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(6), depth, right(3)); // + P7 = U3
-                        let u3 = tile;
-                        multiply_apart(simd, &mut tile, depth, left(3), depth, right(4)); // - P4
-                        sink.take(simd, half_rows + row, j * panel, tile); // C21
-                        let mut tile = zero::<S, ROWS, VECTORS>(simd);
-                        multiply_apart(simd, &mut tile, depth, left(4), depth, right(5)); // P5
-                        sink.take(simd, half_rows + row, half + j * panel, add(simd, &u3, &tile)); // C22
-                        let mut tile = add(simd, &u2, &tile);
-                        multiply_apart(simd, &mut tile, depth, left(7), depth, right(6)); // + P3
-                        sink.take(simd, row, half + j * panel, tile); // C12
+                        batch.multiply(simd, &zero, &mut p1, 0, 0); // P1
+                        batch.multiply(simd, &p1, &mut sum, 1, 1); // + P2
+                        batch.take(simd, sink, &sum, 0, j * panel); // C11
+                        batch.multiply(simd, &p1, &mut u2, 5, 2); // P1 + P6 = U2
+                        batch.multiply(simd, &u2, &mut u3, 6, 3); // + P7 = U3
+                        batch.multiply(simd, &u3, &mut sum, 3, 4); // - P4
+                        batch.take(simd, sink, &sum, half_rows, j * panel); // C21
+                        batch.multiply(simd, &zero, &mut p5, 4, 5); // P5
+                        add(simd, &mut u3, &p5, count);
+                        batch.take(simd, sink, &u3, half_rows, half + j * panel); // C22
+                        add(simd, &mut u2, &p5, count);
+                        batch.multiply(simd, &u2, &mut sum, 7, 6); // + P3
+                        batch.take(simd, sink, &sum, 0, half + j * panel); // C12
                     }
                 }
             }
@@ -77,19 +89,76 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize>(
     }
 }
 
-#[inline(always)]
-fn add<S: Simd, const ROWS: usize>(
-    simd: S,
-    a: &Tile<S, ROWS, VECTORS>,
-    b: &Tile<S, ROWS, VECTORS>,
-) -> Tile<S, ROWS, VECTORS> {
-    let mut sum = *a;
-    for (sum, b) in sum.iter_mut().zip(b) {
-        for (s, b) in sum.iter_mut().zip(b) {
-            *s = simd.add_f32s(*s, *b);
+/// Some tiles, one below the other. Each panel of weights meets all of them before the next panel does.
+struct Batch<'a> {
+    a: &'a Operand,
+    first: usize,
+    count: usize,
+    depth: usize,
+    /// Seven panels of `len` values.
+    right: *const f32,
+    len: usize,
+}
+
+impl Batch<'_> {
+    /// `to` = `from` + part `part` of A times panel `i`.
+    ///
+    /// # Safety
+    /// The rows are in each part, and the seven panels are there.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
+        &self,
+        simd: S,
+        from: &Tiles<S, ROWS, VECS>,
+        to: &mut Tiles<S, ROWS, VECS>,
+        part: usize,
+        i: usize,
+    ) {
+        for n in 0..self.count {
+            let row = self.first + n * ROWS;
+            // SAFETY: the caller's promise.
+            unsafe {
+                let left = self.a.part(part).add(row * self.depth);
+                let (right, less) = (self.right.add(i * self.len), self.a.less(part).add(row));
+                let sides = Sides { depth: self.depth, left, stride: self.depth, less, right, ahead: self.len };
+                multiply_apart(simd, &from[n], &mut to[n], sides);
+            }
         }
     }
-    sum
+
+    /// Hands tiles to the sink, those of the quarter that starts at (row, column).
+    ///
+    /// # Safety
+    /// As for [`Sink::take`].
+    #[inline(always)]
+    unsafe fn take<S: Simd, const ROWS: usize, const VECS: usize>(
+        &self,
+        simd: S,
+        sink: &mut impl Sink<S>,
+        tiles: &Tiles<S, ROWS, VECS>,
+        row: usize,
+        column: usize,
+    ) {
+        for (n, tile) in tiles.iter().enumerate().take(self.count) {
+            // SAFETY: the caller's promise.
+            unsafe { sink.take(simd, row + self.first + n * ROWS, column, tile) }
+        }
+    }
+}
+
+/// `a` += `b`, the first `count` tiles.
+#[inline(always)]
+fn add<S: Simd, const ROWS: usize, const VECS: usize>(
+    simd: S,
+    a: &mut Tiles<S, ROWS, VECS>,
+    b: &Tiles<S, ROWS, VECS>,
+    count: usize,
+) {
+    for (a, b) in a.iter_mut().zip(b).take(count) {
+        for (a, b) in a.as_flattened_mut().iter_mut().zip(b.as_flattened()) {
+            *a = simd.add_f32s(*a, *b);
+        }
+    }
 }
 
 /// Writes `tile + bias`, or adds it, to rows of memory; what is beyond the result's own rows and columns is dropped.
@@ -108,9 +177,15 @@ pub(super) struct Rows {
 
 impl<S: Simd> Sink<S> for Rows {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
         let lanes = S::F32_LANES;
-        let mut bias = [simd.splat_f32s(0.0); VECTORS];
+        let mut bias = [simd.splat_f32s(0.0); VECS];
         if let Some(from) = self.bias {
             for (v, b) in bias.iter_mut().enumerate() {
                 // SAFETY: the bias goes as far as the last panel.
@@ -142,7 +217,7 @@ impl<S: Simd> Sink<S> for Rows {
     }
 }
 
-/// Writes gelu(tile + bias) where the next product reads it.
+/// Writes gelu(tile + bias), times the factor, where the next product reads it.
 pub(super) struct Gelu {
     pub(super) into: Operand,
     /// For the block's columns, with zeros as far as the last panel goes.
@@ -151,7 +226,13 @@ pub(super) struct Gelu {
 
 impl<S: Simd> Sink<S> for Gelu {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
         let lanes = S::F32_LANES;
         for (i, values) in tile.iter().enumerate() {
             for (v, value) in values.iter().enumerate() {
@@ -162,6 +243,7 @@ impl<S: Simd> Sink<S> for Gelu {
                 // SAFETY: the bias goes as far as the last panel; `place` says how many values may be written.
                 unsafe {
                     let value = gelu(simd, simd.add_f32s(*value, load::<S>(self.bias.add(column))));
+                    let value = simd.mul_f32s(value, simd.splat_f32s(self.into.factor));
                     let (to, room) = self.into.place(row + i, column);
                     if room >= lanes {
                         store::<S>(to, value);
@@ -194,9 +276,15 @@ pub(super) struct IntoHeads {
 
 impl<S: Simd> Sink<S> for IntoHeads {
     #[inline(always)]
-    unsafe fn take<const ROWS: usize>(&mut self, simd: S, row: usize, column: usize, tile: Tile<S, ROWS, VECTORS>) {
-        let mut tile = tile;
-        for v in 0..VECTORS {
+    unsafe fn take<const ROWS: usize, const VECS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        column: usize,
+        tile: &Tile<S, ROWS, VECS>,
+    ) {
+        let mut tile = *tile;
+        for v in 0..VECS {
             // SAFETY: the bias goes as far as the last panel.
             let bias = unsafe { load::<S>(self.bias.add(column + v * S::F32_LANES)) };
             for values in &mut tile {
@@ -204,7 +292,7 @@ impl<S: Simd> Sink<S> for IntoHeads {
             }
         }
         let lanes = S::F32_LANES;
-        let count = self.columns.saturating_sub(column).min(VECTORS * lanes);
+        let count = self.columns.saturating_sub(column).min(VECS * lanes);
         let rows = self.rows.saturating_sub(row).min(ROWS);
         // A head's channels are as a rule whole vectors; where not, they go one by one.
         let step = if self.heads.head_dim.is_multiple_of(lanes) { lanes } else { 1 };

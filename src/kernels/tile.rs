@@ -1,22 +1,28 @@
 //! The innermost product: a tile of rows x vectors that stays in registers.
+//!
+//! Two ways: plainly, one multiply-add for each product, or in pairs (`pairs.rs`).
 
-use super::simd::{Simd, WithSimd, load};
+use super::{
+    pairs::multiply_in_pairs,
+    simd::{Simd, WithSimd, load},
+};
 
-/// Vectors side by side in a tile. With [`TALL`] rows a tile fills 24 of 32 registers, with [`SHORT`] rows 12 of 16.
-pub(super) const VECTORS: usize = 3;
-/// Rows of a tile where there are 32 registers.
-pub(super) const TALL: usize = 8;
-/// Rows of a tile where there are 16 registers.
-pub(super) const SHORT: usize = 4;
-
-/// Runs `$run::<S, ROWS>($args)` with as many rows as `S` has registers for.
-macro_rules! with_rows {
-    ($s:ident, $run:ident($($arg:expr),* $(,)?)) => {
-        if $s::REGISTER_COUNT >= 32 { $run::<$s, { $crate::kernels::tile::TALL }>($($arg),*) }
-        else { $run::<$s, { $crate::kernels::tile::SHORT }>($($arg),*) }
-    };
+/// Rows x vectors of a plain tile where there are 32 registers: 24 of them.
+pub(super) const TALL: (usize, usize) = (8, 3);
+/// Rows x vectors of a plain tile where there are 16 registers: 12 of them.
+pub(super) const SHORT: (usize, usize) = (4, 3);
+/// Rows x vectors of a tile that is multiplied in pairs, and of no other: each left value is used once, straight from memory.
+pub(super) const PAIRED: (usize, usize) = (16, 1);
+/// Runs `$run::<S, ROWS, VECS>($args)` with the tile that suits `S` and `$isa`.
+macro_rules! with_tile {
+    ($s:ident, $isa:expr, $run:ident($($arg:expr),* $(,)?)) => {{
+        use $crate::kernels::tile::{PAIRED, SHORT, TALL};
+        if $s::REGISTER_COUNT < 32 { $run::<$s, { SHORT.0 }, { SHORT.1 }>($($arg),*) }
+        else if $isa.pairs() { $run::<$s, { PAIRED.0 }, { PAIRED.1 }>($($arg),*) }
+        else { $run::<$s, { TALL.0 }, { TALL.1 }>($($arg),*) }
+    }};
 }
-pub(super) use with_rows;
+pub(super) use with_tile;
 
 /// A tile's values.
 pub(super) type Tile<S, const ROWS: usize, const VECS: usize> = [[<S as Simd>::f32s; VECS]; ROWS];
@@ -27,17 +33,71 @@ pub(super) fn zero<S: Simd, const ROWS: usize, const VECS: usize>(simd: S) -> Ti
     [[simd.splat_f32s(0.0); VECS]; ROWS]
 }
 
-/// tile += A B: A is (ROWS, depth) with `stride` between its rows, B is (depth, VECS vectors) packed.
+/// Vectors that stand before the first row of a right side so many vectors wide: what its pairs subtract.
+pub(super) const fn rows_before(vecs: usize) -> usize {
+    if vecs == PAIRED.1 { 1 } else { 0 }
+}
+
+/// Both sides of a tile's product: A is (ROWS, depth) with `stride` between its rows, B is (depth, VECS vectors) packed.
+#[derive(Clone, Copy)]
+pub(super) struct Sides {
+    pub(super) depth: usize,
+    pub(super) left: *const f32,
+    pub(super) stride: usize,
+    /// In pairs: what each row subtracts.
+    pub(super) less: *const f32,
+    /// In pairs, what the columns subtract stands before B, and this points there.
+    pub(super) right: *const f32,
+    /// How far from it that is which is wanted next.
+    pub(super) ahead: usize,
+}
+
+/// tile += A B.
 ///
 /// # Safety
-/// A and B hold that many values.
+/// A and B hold that many values, and in pairs those that go with them.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
     tile: &mut Tile<S, ROWS, VECS>,
+    sides: Sides,
+) {
+    let tile = &raw mut *tile;
+    // SAFETY: the caller's promise.
+    unsafe { multiply_onto(simd, tile, tile, sides) }
+}
+
+/// [`multiply`] from one tile to another, which may be the same.
+///
+/// # Safety
+/// As for [`multiply`]; both tiles are there.
+#[inline(always)]
+unsafe fn multiply_onto<S: Simd, const ROWS: usize, const VECS: usize>(
+    simd: S,
+    from: *const Tile<S, ROWS, VECS>,
+    to: *mut Tile<S, ROWS, VECS>,
+    sides: Sides,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if rows_before(VECS) == 1 {
+            multiply_in_pairs(simd, from, to, sides);
+        } else {
+            let mut tile = *from;
+            multiply_plainly(simd, &mut tile, sides.depth, (sides.left, sides.stride), sides.right);
+            *to = tile;
+        }
+    }
+}
+
+/// # Safety
+/// As for [`multiply`].
+#[inline(always)]
+pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: usize>(
+    simd: S,
+    tile: &mut Tile<S, ROWS, VECS>,
     depth: usize,
-    a: *const f32,
-    stride: usize,
+    (a, stride): (*const f32, usize),
     b: *const f32,
 ) {
     let mut acc = *tile;
@@ -61,26 +121,22 @@ pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
     *tile = acc;
 }
 
-/// [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep several in registers,
-/// run out of them, and spill inside the loop; here they wait in memory.
+/// `to` = `from` + A B, [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep
+/// several in registers, run out of them, and spill inside the loop; here they wait in memory.
 ///
 /// # Safety
 /// As for [`multiply`].
 #[inline(never)]
 pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    tile: &mut Tile<S, ROWS, VECS>,
-    depth: usize,
-    a: *const f32,
-    stride: usize,
-    b: *const f32,
+    from: &Tile<S, ROWS, VECS>,
+    to: &mut Tile<S, ROWS, VECS>,
+    sides: Sides,
 ) {
     struct Multiply<'a, S: Simd, const ROWS: usize, const VECS: usize> {
-        tile: &'a mut Tile<S, ROWS, VECS>,
-        depth: usize,
-        a: *const f32,
-        stride: usize,
-        b: *const f32,
+        from: &'a Tile<S, ROWS, VECS>,
+        to: &'a mut Tile<S, ROWS, VECS>,
+        sides: Sides,
         simd: S,
     }
     impl<S: Simd, const ROWS: usize, const VECS: usize> WithSimd for Multiply<'_, S, ROWS, VECS> {
@@ -88,8 +144,8 @@ pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usiz
         #[inline(always)]
         fn with_simd<Same: Simd>(self, _: Same) {
             // SAFETY: the promise of multiply_apart's caller.
-            unsafe { multiply(self.simd, self.tile, self.depth, self.a, self.stride, self.b) }
+            unsafe { multiply_onto(self.simd, self.from, self.to, self.sides) }
         }
     }
-    simd.vectorize(Multiply { tile, depth, a, stride, b, simd });
+    simd.vectorize(Multiply { from, to, sides, simd });
 }
