@@ -213,7 +213,6 @@ fn until_restarts(yard: &Yard, count: u64) {
 }
 
 #[test]
-#[ignore = "49 threads where 26 were, and 4 MB, since calls into GStreamer have threads of their own: to be understood"]
 fn a_few_mishaps_leave_nothing_behind() {
     let yard = Yard::new();
     let mut names = 0;
@@ -226,11 +225,12 @@ fn a_few_mishaps_leave_nothing_behind() {
         yard.come_and_go(round, &mut names);
     }
     restarts(&yard, 0, 30, 30, &mut Vec::new());
-    let after = yard.held();
-    let grown = grown_mb(before.heap_bytes, after.heap_bytes);
-    assert!(grown < FEW_MOST_MB, "{grown} MB more are allocated: {before:?}, {after:?}");
-    // Threads that wait for work a while before they end come and go; one left behind by each mishap is ten times more.
-    assert!(after.files <= before.files + 6 && after.threads <= before.threads + 6, "{before:?}, {after:?}");
+    // Threads that wait for more work keep what they hold a while; one left behind by each mishap is ten times more.
+    until(&format!("as little to be held as before: {before:?}"), || {
+        let after = yard.held();
+        let grown = grown_mb(before.heap_bytes, after.heap_bytes);
+        (grown < FEW_MOST_MB && after.files <= before.files + 6 && after.threads <= before.threads + 6).then_some(())
+    });
     yard.published("steady", 1);
     yard.stop();
 }
