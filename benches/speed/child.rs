@@ -125,7 +125,8 @@ fn steady(weights: &Path, frames: usize) -> Result<Steady> {
     // What the first frames allocate is kept for the next.
     const WARM_UP: usize = 100;
     let mut engine = Engine::new(load(weights, Some(112))?, TrackerConfig::default());
-    let (mut seen, mut live): (Vec<(f64, f64)>, Vec<(f64, f64)>) = (Vec::new(), Vec::new());
+    let mut seen: Vec<(f64, f64)> = Vec::new();
+    let mut live: Vec<(f64, f64)> = Vec::new();
     for at in 0..WARM_UP + frames {
         for result in engine.step(vec![picture(Size::new(192, 112), at as u64)?], &mut |_| {}) {
             result.map_err(|failure| anyhow!("{:#}", failure.cause))?;

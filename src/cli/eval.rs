@@ -120,7 +120,6 @@ fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Sum
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.preset.block(),
-        ..BackboneConfig::default()
     })
     .or_exit(Exit::Config)?;
     let device = backbone.device();

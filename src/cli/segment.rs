@@ -102,7 +102,6 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         short_side: args.short_side,
         heads: args.heads,
         propagation_block: args.propagation_block.unwrap_or(args.preset.block()),
-        ..BackboneConfig::default()
     })
     .or_exit(Exit::Config)?;
     prepare_out(&args.out, args.overwrite).or_exit(Exit::Config)?;

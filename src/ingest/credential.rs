@@ -27,7 +27,7 @@ fn password_in(path: &Path, directory: Option<&OsStr>) -> Result<String, String>
         (Ok(name), None) => {
             let name = name.display();
             let why = format!(
-                "{shown}: the service manager gave no credentials; LoadCredential={name}:FILE does, in the unit"
+                "{shown}: the service manager gave no credentials; LoadCredential in the unit, {name}:FILE, does"
             );
             return Err(why);
         }
@@ -35,7 +35,7 @@ fn password_in(path: &Path, directory: Option<&OsStr>) -> Result<String, String>
     let text = fs::read_to_string(file).map_err(|error| match credential {
         Some(name) if error.kind() == io::ErrorKind::NotFound => {
             format!(
-                "{shown}: there is no credential {name}; LoadCredential={name}:FILE gives one, in the unit: {error}"
+                "{shown}: there is no credential {name}; LoadCredential in the unit, {name}:FILE, gives one: {error}"
             )
         }
         _ => format!("{shown}: {error}"),
@@ -57,8 +57,8 @@ mod tests {
         let plain = folder.path().join("gate");
         assert_eq!(read(plain.to_str().unwrap(), None).as_deref(), Ok("hunter2"));
         let missing = read("$CREDENTIALS_DIRECTORY/yard", directory).unwrap_err();
-        assert!(missing.contains("no credential yard; LoadCredential=yard:FILE"), "{missing}");
+        assert!(missing.contains("no credential yard; LoadCredential in the unit, yard:FILE"), "{missing}");
         let unset = read("$CREDENTIALS_DIRECTORY/gate", None).unwrap_err();
-        assert!(unset.contains("LoadCredential=gate:FILE"), "{unset}");
+        assert!(unset.contains("LoadCredential in the unit, gate:FILE"), "{unset}");
     }
 }

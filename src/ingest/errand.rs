@@ -123,7 +123,11 @@ mod tests {
     fn a_call_that_hangs_is_counted_until_it_returns() {
         let (errands, stop) = (errands(), Stop::new());
         let (open, gate) = bounded::<()>(0);
-        let hang = |gate: crossbeam_channel::Receiver<()>| move || drop(gate.recv());
+        let hang = |gate: crossbeam_channel::Receiver<()>| {
+            move || {
+                let _ = gate.recv();
+            }
+        };
         assert!(matches!(errands.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
         stop.set();
         assert!(matches!(errands.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));

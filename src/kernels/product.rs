@@ -139,9 +139,9 @@ impl Batch<'_> {
         row: usize,
         column: usize,
     ) {
-        for n in 0..self.count {
+        for (n, tile) in tiles.iter().enumerate().take(self.count) {
             // SAFETY: the caller's promise.
-            unsafe { sink.take(simd, row + self.first + n * ROWS, column, &tiles[n]) }
+            unsafe { sink.take(simd, row + self.first + n * ROWS, column, tile) }
         }
     }
 }

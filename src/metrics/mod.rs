@@ -245,10 +245,14 @@ impl Metrics {
         families.level.remove(&of(stream));
         families.rate_limit.remove(&of(stream));
         let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
-        for labels in seen.extract_if(.., |labels| labels.stream == stream.as_str()) {
-            families.reconnects.remove(&labels);
-            families.prompts.remove(&labels);
-        }
+        seen.retain(|labels| {
+            let gone = labels.stream == stream.as_str();
+            if gone {
+                families.reconnects.remove(labels);
+                families.prompts.remove(labels);
+            }
+            !gone
+        });
     }
 
     /// A frame spent `time` in `stage`.

@@ -52,15 +52,18 @@ pub(super) enum Order {
     Exchange(Box<Backbone>),
 }
 
-/// Where orders are put. There are as many as configurations ask for, so nothing bounds them.
-pub(super) type Orders = mpsc::UnboundedSender<Order>;
+/// Orders that may wait: more than a configuration has streams. The engine looks for them several times a second.
+pub(super) const WAITING_ORDERS: usize = 4096;
+
+/// Where orders are put.
+pub(super) type Orders = mpsc::Sender<Order>;
 
 /// What the thread works with once everything is open.
 pub(super) struct Work {
     pub(super) inbox: Inbox,
     pub(super) max_batch: usize,
     pub(super) overload: OverloadConfig,
-    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) orders: mpsc::Receiver<Order>,
     /// Where a first mask that does not fit is reported.
     pub(super) tell: mpsc::Sender<News>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,

@@ -71,7 +71,7 @@ pub(super) fn start(
             .unwrap_or_else(|_| Err(anyhow!("This is a bug: loading panicked")));
         // A runtime that no longer listens is about to end.
         match tried {
-            Ok(backbone) => drop(orders.send(Order::Exchange(Box::new(backbone)))),
+            Ok(backbone) => drop(orders.blocking_send(Order::Exchange(Box::new(backbone)))),
             Err(error) => drop(tell.blocking_send(Outcome::Refused(error))),
         }
     };
@@ -84,7 +84,7 @@ fn load(model: &BackboneConfig, tracker: TrackerConfig, orders: &Orders) -> Resu
     let backbone = Backbone::load(model)?;
     backbone.warm_up().context("warming up the network")?;
     let (lend, lent) = bounded(1);
-    let _ = orders.send(Order::Lend(lend));
+    let _ = orders.blocking_send(Order::Lend(lend));
     let frames = lent.recv_timeout(FRAMES_WITHIN).unwrap_or_default();
     let seen = frames.len();
     let mut engine = Engine::new(backbone, tracker);

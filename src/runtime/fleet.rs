@@ -149,7 +149,9 @@ impl Fleet {
 
     fn order(&self, order: Order) {
         // An engine that no longer listens is about to end the daemon.
-        let _ = self.wiring.orders.send(order);
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.wiring.orders.try_send(order) {
+            error!("This is a bug: the engine has not looked at its orders, and one is lost");
+        }
     }
 
     fn end(&mut self, name: &StreamId, then: Then) {

@@ -150,7 +150,7 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     health.publisher_open(true);
 
     let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
-    let (orders, ordered) = mpsc::unbounded_channel();
+    let (orders, ordered) = mpsc::channel(engine_thread::WAITING_ORDERS);
     let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
     let reload = Reload::new(config.clone(), origin, orders.clone(), tell_outcome.clone());
     let wiring = Wiring {

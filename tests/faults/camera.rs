@@ -155,7 +155,7 @@ fn configure(media: &RTSPMedia, manner: &Arc<Mutex<Manner>>, clock: &Clock) {
             Some(gst::PadProbeData::Buffer(packet)) => spoil(packet.make_mut(), manner, &mut *fill),
             Some(gst::PadProbeData::BufferList(packets)) => {
                 let packets = packets.make_mut();
-                (0..packets.len()).filter_map(|i| i.try_into().ok()).for_each(|i: usize| {
+                (0..packets.len()).for_each(|i| {
                     if let Some(packet) = packets.get_mut(i) {
                         spoil(packet, manner, &mut *fill);
                     }

@@ -30,8 +30,8 @@ fn a_credential_reaches_its_camera_and_nobody_else() {
 
     // What is not there is named, before anything starts.
     for (env, said) in [
-        (&env[..], "there is no credential yard; LoadCredential=yard:FILE"),
-        (&env[1..], "the service manager gave no credentials; LoadCredential=yard:FILE"),
+        (&env[..], "there is no credential yard; LoadCredential in the unit, yard:FILE"),
+        (&env[1..], "the service manager gave no credentials; LoadCredential in the unit, yard:FILE"),
     ] {
         let mut daemon = Daemon::start(home.path(), &weights, &stream("yard"), env);
         assert_eq!(daemon.wait().code(), Some(64), "{}", daemon.log());

@@ -30,6 +30,7 @@ mod secrets;
 mod segment;
 mod service;
 mod shared;
+#[allow(dead_code, reason = "shared with the fault bench, which uses the rest")]
 mod support;
 mod tls;
 mod tracking;

@@ -100,8 +100,8 @@ impl Layout {
                     let values = head.add(self.queries_len() + self.keys_len());
                     let to = values.add((panel * self.padded_tokens() / 2 + token / 2) * PANEL);
                     for (i, two) in tile.as_chunks::<2>().0.iter().enumerate() {
-                        for v in 0..VECTORS {
-                            let pairs = round_across(two[0][v], two[1][v]);
+                        for (v, (first, second)) in two[0].iter().zip(&two[1]).enumerate() {
+                            let pairs = round_across(*first, *second);
                             _mm512_storeu_si512(to.add(i * PANEL + v * LANES).cast(), pairs);
                         }
                     }

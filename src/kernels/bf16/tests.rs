@@ -188,7 +188,10 @@ proptest! {
             };
             // SAFETY: as above.
             let (beside, across): ([u16; 32], [[u16; 2]; 16]) =
-                unsafe { (std::mem::transmute(beside), std::mem::transmute(across)) };
+                unsafe { (
+                        std::mem::transmute::<std::arch::x86_64::__m512i, [u16; 32]>(beside),
+                        std::mem::transmute::<std::arch::x86_64::__m512i, [[u16; 2]; 16]>(across),
+                    ) };
             prop_assert_eq!(beside, truth);
             prop_assert!(across.iter().enumerate().all(|(i, pair)| *pair == [truth[i], truth[16 + i]]));
         }

@@ -61,13 +61,14 @@ impl Manager {
 
 /// Stops every thread called `name` of the child process `pid`, and nothing else of it, as a deadlock would: the kernel's
 /// tracing can. They run again when the calling thread ends. False where this machine does not let us.
-pub fn freeze_threads(pid: u32, name: &str) -> bool {
+pub fn freeze_threads(pid: u32, name: &str) -> Option<Frozen> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let named = |task: &Path| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
     let tasks: Vec<PathBuf> = tasks.map(|task| task.unwrap().path()).filter(|task| named(task)).collect();
     assert!(!tasks.is_empty(), "no thread {name}");
-    tasks.iter().all(|task| {
-        let tid: libc::pid_t = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    let tids = tasks.iter().map(|task| task.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect();
+    let frozen = Frozen { pid: pid.try_into().unwrap(), tids };
+    let all = frozen.tids.iter().all(|&tid| {
         let ask = |request| {
             // SAFETY: these requests take no pointer; a thread that is not ours is refused.
             unsafe {
@@ -75,7 +76,27 @@ pub fn freeze_threads(pid: u32, name: &str) -> bool {
             }
         };
         ask(libc::PTRACE_SEIZE) == 0 && ask(libc::PTRACE_INTERRUPT) == 0
-    })
+    });
+    all.then_some(frozen)
+}
+
+/// Threads that are held. Dropped, their process is killed, and they are let go: nobody could wait for its end before.
+pub struct Frozen {
+    pid: libc::pid_t,
+    tids: Vec<libc::pid_t>,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // SAFETY: a signal to a child of ours, and its threads' ends; no pointers but to a number of our own.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            for &tid in &self.tids {
+                let mut status = 0;
+                while libc::waitpid(tid, &mut status, libc::__WALL) > 0 && libc::WIFSTOPPED(status) {}
+            }
+        }
+    }
 }
 
 /// A named pipe: opening it to read waits for somebody who writes.

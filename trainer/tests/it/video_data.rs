@@ -76,7 +76,7 @@ fn the_second_crop_may_come_from_a_neighbouring_frame() {
     let apart = |neighbours: usize| -> Vec<i32> {
         let still = CropConfig { jitter: 0.0, grey: 0.0, solarise: 0.0, local_count: 0, ..crops() };
         let crops = CropConfig { neighbours, ..still };
-        let mut loader = Loader::open(&[source.clone()], &data, &crops, 50, 0, 0).unwrap();
+        let mut loader = Loader::open(std::slice::from_ref(&source), &data, &crops, 50, 0, 0).unwrap();
         let [first, second] = loader.next_batch().unwrap().crops.try_into().ok().unwrap();
         let plane = first.size * first.size;
         let red = |crop: &CropBatch| -> Vec<f32> {
