@@ -272,15 +272,22 @@ pub async fn asker(at: &[String]) -> zenoh::Session {
     zenoh::open(config).await.unwrap()
 }
 
-/// The first reply: its payload, or the error's text.
+/// The first reply: its payload, or the error's text. A session that was opened a moment ago may not yet know who answers,
+/// and then has no reply at all: it asks again.
 pub async fn get(asker: &zenoh::Session, selector: &str, payload: Option<&[u8]>) -> Result<Vec<u8>, String> {
-    let mut get = asker.get(selector).timeout(WITHIN);
-    if let Some(payload) = payload {
-        get = get.payload(payload).encoding(Encoding::ZENOH_BYTES);
-    }
-    let replies = get.await.unwrap();
-    let reply = timeout(WITHIN, replies.recv_async()).await.expect("no reply in time").expect("no reply at all");
-    match reply.into_result() {
+    let first = async {
+        loop {
+            let mut get = asker.get(selector).timeout(WITHIN);
+            if let Some(payload) = payload {
+                get = get.payload(payload).encoding(Encoding::ZENOH_BYTES);
+            }
+            if let Ok(reply) = get.await.unwrap().recv_async().await {
+                break reply;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    match timeout(WITHIN, first).await.expect("no reply in time").into_result() {
         Ok(sample) => Ok(sample.payload().to_bytes().into_owned()),
         Err(error) => Err(error.payload().try_to_string().unwrap().into_owned()),
     }
