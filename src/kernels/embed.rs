@@ -32,10 +32,13 @@ impl PatchEmbed {
     /// `weight` takes flattened patches (3, p, p) to C channels.
     ///
     /// # Errors
-    /// A weight for patches of another size.
+    /// A weight for patches of another size; one that is multiplied in pairs, which pictures are too uneven for.
     pub fn new(weight: Packed, patch: usize) -> Result<Self> {
         if weight.inputs != 3 * patch * patch || weight.depth != weight.inputs {
             bail!("a patch embedding of {} inputs for patches of {patch}", weight.inputs)
+        }
+        if weight.isa.pairs() {
+            bail!("a patch embedding is not multiplied in pairs")
         }
         Ok(Self(Arc::new(Embed { weight, patch })))
     }
@@ -161,7 +164,7 @@ mod tests {
             let cls = Tensor::zeros((batch, 1, dim), patches.dtype(), &Device::Cpu).unwrap();
             let plain = Tensor::cat(&[&cls, &patches.contiguous().unwrap()], 1).unwrap().broadcast_add(&positions).unwrap();
             let weight = kernel.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            for isa in Isa::available() {
+            for isa in Isa::available().into_iter().map(Isa::without_pairs) {
                 let packed = Packed::new(isa, &weight, &bias.to_vec1().unwrap(), None, (3 * patch * patch, dim));
                 let tokens = PatchEmbed::new(packed, patch).unwrap().forward(&images, &positions).unwrap();
                 let off: f32 = (&tokens - &plain).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn positions_of_another_grid_are_refused() {
-        let packed = Packed::new(Isa::best(), &[0.0; 12 * 4], &[0.0; 4], None, (12, 4));
+        let packed = Packed::new(Isa::best().without_pairs(), &[0.0; 12 * 4], &[0.0; 4], None, (12, 4));
         let error = PatchEmbed::new(packed, 2).unwrap().forward(&noise(&[1, 3, 4, 6], 1), &noise(&[6, 4], 2));
         assert!(error.unwrap_err().to_string().contains("patches of 2"));
     }

@@ -54,6 +54,11 @@ impl Isa {
         })
     }
 
+    /// The same without products in pairs, for left sides that are not about 1.
+    pub fn without_pairs(self) -> Self {
+        Self { pairs: false, ..self }
+    }
+
     /// Its name, for people to read.
     pub fn name(self) -> &'static str {
         match self.set {

@@ -43,11 +43,11 @@ impl Linear {
         self.product(x)?.broadcast_add(&self.bias)
     }
 
-    /// Packed for this machine in blocks of (inputs, outputs), with LayerScale in it.
-    pub(super) fn packed(&self, scale: Option<&Tensor>, block: (usize, usize)) -> Result<Packed> {
+    /// Packed for `isa` in blocks of (inputs, outputs), with LayerScale in it.
+    pub(super) fn packed(&self, isa: Isa, scale: Option<&Tensor>, block: (usize, usize)) -> Result<Packed> {
         let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
         let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
-        Ok(Packed::new(Isa::best(), &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
+        Ok(Packed::new(isa, &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
     }
 
     /// Rounded to bfloat16, with LayerScale in it; panels begin anew with each `group` of outputs.
@@ -206,11 +206,11 @@ impl Plain {
         let dim = self.norm1.weight.elem_count();
         let block = (dim, dim);
         BlockWeights::new(
-            (self.norm1.packed()?, self.qkv.packed(None, block)?),
+            (self.norm1.packed()?, self.qkv.packed(Isa::best(), None, block)?),
             heads,
-            self.proj.packed(ls1, block)?,
+            self.proj.packed(Isa::best(), ls1, block)?,
             self.norm2.packed()?,
-            (self.fc1.packed(None, block)?, self.fc2.packed(ls2, block)?),
+            (self.fc1.packed(Isa::best(), None, block)?, self.fc2.packed(Isa::best(), ls2, block)?),
         )
     }
 }

@@ -12,7 +12,7 @@ use super::{
     layers::{Block, LayerNorm, Linear, Source},
     resize_pos_embed,
 };
-use crate::kernels::{self, PatchEmbed, Path};
+use crate::kernels::{self, Isa, PatchEmbed, Path};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,8 @@ impl Vit {
         let patch_embed = Linear { weight, bias: patch_embed.bias };
         let packed_embed = match path.fuses(&patch_embed.weight) {
             true => {
-                Some(PatchEmbed::new(patch_embed.packed(None, (3 * arch.patch * arch.patch, arch.dim))?, arch.patch)?)
+                let block = (3 * arch.patch * arch.patch, arch.dim);
+                Some(PatchEmbed::new(patch_embed.packed(Isa::best().without_pairs(), None, block)?, arch.patch)?)
             }
             false => None,
         };

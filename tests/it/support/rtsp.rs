@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
+        Once,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -109,6 +110,12 @@ impl RtspServer {
     /// Serves `mounts` on `port`.
     pub fn start_at(port: u16, mounts: &[Mount]) -> Self {
         gst::init().unwrap();
+        static QUIET: Once = Once::new();
+        // The server of GStreamer goes on reading from a client that was cut off with much on its way, and GLib says so
+        // a hundred thousand times a second until the server ends: a log of gigabytes.
+        QUIET.call_once(|| {
+            glib::log_set_handler(Some("GLib-GIO"), glib::LogLevels::LEVEL_CRITICAL, false, false, |_, _, _| {});
+        });
         Self::serve(port, mounts.iter().map(|mount| (mount.path, mount.factory())).collect())
     }
 
