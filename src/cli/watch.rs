@@ -123,7 +123,9 @@ async fn follow(
     let mut tick = interval(view.period());
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut since = Some(Instant::now());
+    // Made once: a signal between two turns of the loop is kept for the next.
     let mut terminate = signal(SignalKind::terminate()).context("waiting for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for Ctrl-C")?;
     loop {
         tokio::select! {
             received = reader.next() => {
@@ -146,7 +148,7 @@ async fn follow(
                     since = None;
                 }
             }
-            interrupt = tokio::signal::ctrl_c() => return interrupt.context("waiting for Ctrl-C"),
+            _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
         }
     }
