@@ -92,7 +92,9 @@ async fn read(endpoint: &str, pause: Duration) {
     let masks = session.declare_subscriber("maskd/v1/**/masks").await.unwrap();
     println!("ready");
     while let Ok(sample) = masks.recv_async().await {
-        let message: maskd::publish::wire::MasksMessage = serde_json::from_slice(&sample.payload().to_bytes()).unwrap();
+        let payload = sample.payload().to_bytes();
+        let message: maskd::publish::wire::MasksMessage =
+            serde_json::from_slice(&payload).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&payload)));
         println!("{}", message.captured_unix_ns);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
