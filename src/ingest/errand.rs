@@ -58,15 +58,26 @@ impl Errands {
         stop: Option<&Stop>,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, GaveUp> {
+        self.run_nudged((within, 1), stop, call, || {})
+    }
+
+    /// The same for so many times so long, with `nudge`, which may hang itself, between them.
+    pub(super) fn run_nudged<T: Send + 'static>(
+        &self,
+        (within, times): (Duration, u32),
+        stop: Option<&Stop>,
+        call: impl FnOnce() -> T + Send + 'static,
+        nudge: impl FnOnce() + Clone + Send + 'static,
+    ) -> Result<T, GaveUp> {
         // Without room: an answer is either taken, or known not to be.
         let (tell, told) = bounded(0);
-        let left = self.0.clone();
+        let hanging = self.0.clone();
         let errand = move || {
             let answer = catch_unwind(AssertUnwindSafe(call));
             if let Err(unwanted) = tell.send(answer) {
                 drop(unwanted);
-                left.count.fetch_sub(1, Relaxed);
-                left.metrics.call_hangs(&left.stream, false);
+                hanging.count.fetch_sub(1, Relaxed);
+                hanging.metrics.call_hangs(&hanging.stream, false);
             }
         };
         match threads().map(|threads| threads.push(errand)) {
@@ -74,13 +85,23 @@ impl Errands {
             Some(Err(_)) | None => return Err(GaveUp::NoThread),
         }
         let never = never();
-        let gave_up = select! {
-            recv(told) -> answer => match answer {
-                Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
-                Err(_) => return Err(GaveUp::NoThread),
-            },
-            recv(stop.map_or(&never, Stop::closed)) -> _ => GaveUp::Stopped,
-            default(within) => GaveUp::Late,
+        let mut left = times;
+        let gave_up = loop {
+            select! {
+                recv(told) -> answer => match answer {
+                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
+                    Err(_) => return Err(GaveUp::NoThread),
+                },
+                recv(stop.map_or(&never, Stop::closed)) -> _ => break GaveUp::Stopped,
+                default(within) => {
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        break GaveUp::Late;
+                    }
+                    // Without a thread for it there is no help, and the call is given up in time.
+                    let _ = threads().map(|threads| threads.push(nudge.clone()));
+                }
+            }
         };
         self.0.count.fetch_add(1, Relaxed);
         self.0.metrics.call_hangs(&self.0.stream, true);
@@ -116,6 +137,15 @@ mod tests {
         assert!(matches!(errands.run(LONG, None, || 7), Ok(7)));
         let told = errands.run(LONG, None, || -> u8 { panic!("on purpose") });
         assert!(matches!(told, Err(GaveUp::Panicked(said)) if said == "on purpose"));
+        assert_eq!(errands.hanging(), 0);
+    }
+
+    #[test]
+    fn a_nudge_sets_a_call_free() {
+        let (errands, (open, gate)) = (errands(), bounded::<()>(1));
+        let nudge = move || open.try_send(()).unwrap_or_default();
+        let answer = errands.run_nudged((Duration::from_millis(1), u32::MAX), None, move || gate.recv().is_ok(), nudge);
+        assert!(matches!(answer, Ok(true)));
         assert_eq!(errands.hanging(), 0);
     }
 

@@ -20,6 +20,7 @@ mod pipeline;
 mod properties;
 mod source;
 mod stop;
+mod teardown;
 mod timeline;
 mod writer;
 

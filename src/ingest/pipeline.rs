@@ -19,14 +19,12 @@ use super::{
     properties::set_if_there,
     source::Pace,
     stop::Stop,
+    teardown,
 };
 use crate::{
     frame::{Resolution, Size},
     mask::MAX_AREA,
 };
-
-/// How long a pipeline may take to stop before it is left behind: a driver or a server may hang for ever.
-const TEARDOWN: Duration = Duration::from_secs(5);
 
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.
 const MAX_ASPECT: u32 = 8;
@@ -228,11 +226,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.over.set();
-        // Null joins the streaming threads and closes files, devices and connections. Where that hangs, the camera's own
-        // thread must live on to try again, or to end with the daemon.
-        let pipeline = self.pipeline.clone();
-        if self.errands.run(TEARDOWN, None, move || pipeline.set_state(gst::State::Null)).is_err() {
-            tracing::error!("a pipeline does not stop within {} s: it is left behind", TEARDOWN.as_secs());
+        if !teardown::stop(&self.pipeline, &self.errands) {
             return;
         }
         self.frames.set_callbacks(AppSinkCallbacks::builder().build());
