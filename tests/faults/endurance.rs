@@ -97,15 +97,12 @@ impl Yard {
         until("the configuration to be read", || (read() > before).then_some(()));
     }
 
-    /// Adds so many streams of all kinds, sees them deliver, and takes them away again.
-    fn come_and_go(&self, round: usize, names: &mut usize) {
+    /// Adds streams of all kinds, sees them deliver, and takes them away again.
+    fn come_and_go(&self, round: usize) {
         let streams: Vec<(String, Kind)> = [Kind::Test, Kind::Film, Kind::Rtsp(round % 4), Kind::Refused]
             .into_iter()
-            .map(|kind| {
-                *names += 1;
-                // A name of its own each, as the cameras of a site have that is rebuilt again and again.
-                (format!("guest-{names}"), kind)
-            })
+            .enumerate()
+            .map(|(i, kind)| (format!("guest-{}", 4 * (round % 4) + i), kind))
             .collect();
         self.run(&streams);
         for (name, kind) in &streams {
@@ -218,10 +215,9 @@ fn until_restarts(yard: &Yard, count: u64) {
 #[test]
 fn a_few_mishaps_leave_nothing_behind() {
     let yard = Yard::new();
-    let mut names = 0;
-    let mut mishaps = || {
+    let mishaps = || {
         for round in 0..8 {
-            yard.come_and_go(round, &mut names);
+            yard.come_and_go(round);
         }
         restarts(&yard, 30, 30, &mut Vec::new());
     };
@@ -255,16 +251,15 @@ struct Report {
 fn a_thousand_mishaps_leave_nothing_behind() {
     let count = std::env::var("MASKD_CYCLES").ok().and_then(|count| count.parse().ok()).unwrap_or(1000_u64);
     let yard = Yard::new();
-    let mut names = 0;
     // What is kept for the next time is kept once: after a tenth of it all is there.
-    (0..count.div_ceil(40)).for_each(|round| yard.come_and_go(round as usize, &mut names));
+    (0..count.div_ceil(40)).for_each(|round| yard.come_and_go(round as usize));
     restarts(&yard, count / 10, count, &mut Vec::new());
     let before = yard.settled(Held { files: u64::MAX, threads: u64::MAX, ..yard.held() });
     let mut report = Report { before, restarts: vec![], add_remove: vec![], after: yard.held() };
     restarts(&yard, count, 50, &mut report.restarts);
     report.add_remove.push(Point { mishaps: 0, held: yard.held() });
     for round in 0..count.div_ceil(4) {
-        yard.come_and_go(round as usize, &mut names);
+        yard.come_and_go(round as usize);
         if round % 12 == 11 {
             report.add_remove.push(Point { mishaps: 4 * (round + 1), held: yard.held() });
         }
