@@ -204,13 +204,13 @@ impl Plain {
             None => (None, None),
         };
         let dim = self.norm1.weight.elem_count();
-        let block = (dim, dim);
+        let (isa, block) = (Isa::best(), (dim, dim));
         BlockWeights::new(
-            (self.norm1.packed()?, self.qkv.packed(Isa::best(), None, block)?),
+            (self.norm1.packed()?, self.qkv.packed(isa, None, block)?),
             heads,
-            self.proj.packed(Isa::best(), ls1, block)?,
+            self.proj.packed(isa, ls1, block)?,
             self.norm2.packed()?,
-            (self.fc1.packed(Isa::best(), None, block)?, self.fc2.packed(Isa::best(), ls2, block)?),
+            (self.fc1.packed(isa, None, block)?, self.fc2.packed(isa, ls2, block)?),
         )
     }
 }

@@ -122,13 +122,8 @@ impl Yard {
     /// used no more is kept a while.
     fn settled(&self, before: Held) -> Held {
         let start = Instant::now();
-        let mut last = before;
         until(&format!("as few handles and threads as before: {before:?}"), || {
             let now = self.held();
-            if now.files != last.files || now.threads != last.threads {
-                println!("{:.0} s after: {now:?}", start.elapsed().as_secs_f32());
-            }
-            last = now;
             let few = now.files <= before.files && now.threads <= before.threads;
             (few && start.elapsed() > GIVEN_BACK).then_some(now)
         })

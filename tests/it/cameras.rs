@@ -16,6 +16,7 @@ use maskd::{
 
 use crate::support::{
     PATIENCE,
+    process::free_port,
     rtsp::{Mount, RtspServer},
     scene::Scene,
     site::{NETWORK_SIZE, Site},
@@ -95,8 +96,7 @@ fn a_silent_camera_is_found_out_and_rebuilt() {
 
 #[test]
 fn a_refused_address_is_tried_again_and_again_and_stops_at_once() {
-    // A port that was free a moment ago refuses.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let site = Site::new();
     let url = format!("rtsp://me:hunter2@127.0.0.1:{port}/live?token=hunter2");
     let camera = site.start("a", SourceConfig::rtsp(url));

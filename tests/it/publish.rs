@@ -377,22 +377,6 @@ async fn masks_may_be_dropped_and_events_may_not() {
     publisher.close().await;
 }
 
-#[derive(clap::Parser)]
-struct WatchCommand {
-    #[command(flatten)]
-    args: maskd::cli::watch::WatchArgs,
-}
-
-#[test]
-fn watching_nobody_says_what_to_check() {
-    // A port that was free a moment ago: nobody is there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let at = format!("tcp/127.0.0.1:{port}");
-    let args = <WatchCommand as clap::Parser>::parse_from(["maskd", "--connect", &at, "--timeout", "0.5"]).args;
-    let error = maskd::cli::watch::run(args).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("nobody is publishing at {at}: check that maskd runs there")), "{error}");
-}
-
 /// Polls until `condition` holds.
 pub async fn eventually(condition: impl Fn() -> bool) {
     let mut tick = tokio::time::interval(Duration::from_millis(5));

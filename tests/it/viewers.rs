@@ -14,7 +14,7 @@ use zenoh::bytes::Encoding;
 use crate::{
     publish::{WITHIN, asker, config, eventually, open, stream},
     support::{
-        process::{Daemon, maskd, signal, spawn},
+        process::{Daemon, free_port, maskd, signal, spawn},
         until,
         weights::TinyVit,
     },
@@ -112,4 +112,18 @@ fn a_recording_outlives_the_reader_of_its_summary_and_a_signal() {
     }
     daemon.signal("TERM");
     assert!(daemon.wait().success(), "{}", daemon.log());
+}
+
+#[derive(clap::Parser)]
+struct WatchCommand {
+    #[command(flatten)]
+    args: maskd::cli::watch::WatchArgs,
+}
+
+#[test]
+fn watching_nobody_says_what_to_check() {
+    let at = format!("tcp/127.0.0.1:{}", free_port());
+    let args = <WatchCommand as clap::Parser>::parse_from(["maskd", "--connect", &at, "--timeout", "0.5"]).args;
+    let error = maskd::cli::watch::run(args).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("nobody is publishing at {at}: check that maskd runs there")), "{error}");
 }

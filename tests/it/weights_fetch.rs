@@ -240,8 +240,7 @@ fn a_bad_download_leaves_nothing_behind() {
 
 #[test]
 fn offline_one_line_says_what_to_do() {
-    // A port that was free a moment ago and that nobody listens on.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = crate::support::process::free_port();
     let error = refused(&["fetch", "dino_vits16", "--endpoint", &format!("http://127.0.0.1:{port}")]).to_string();
     let file = "dino_deitsmall16_pretrain";
     assert!(error.starts_with(&format!("cannot reach 127.0.0.1:{port}: ")), "{error}");
