@@ -142,6 +142,9 @@ fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), Source
     }
     if config.kind == Some(Kind::Rtsp) {
         set("latency_ms", "latency", config.latency_ms.to_string())?;
+        // In the middle of a message nothing else wakes it, not even its end; no frame for so long is a stall anyway.
+        let patience = config.stall_timeout().as_micros();
+        set("stall_timeout_s", "tcp-timeout", patience.to_string())?;
         if let Some(user) = &config.user {
             set("user", "user-id", user.clone())?;
         }

@@ -87,7 +87,7 @@ impl Running {
         if let Some(scaling) = scaling {
             running.watch_size(scaling, resolution, tell.clone());
         }
-        running.watch_decoder();
+        running.watch_elements();
         running.watch_bus(tell.clone());
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             // The element that refused has said why on the bus; this is for one that has not.
@@ -178,10 +178,15 @@ impl Running {
         });
     }
 
-    fn watch_decoder(&self) {
+    /// Notes the decoder. And no pictures after a loss until they can be whole again: a gap is known to be one, but of what a
+    /// decoder makes up nobody can say what it shows.
+    fn watch_elements(&self) {
         let flow = self.flow.clone();
         self.pipeline.connect_deep_element_added(move |_, _, element| {
             let Some(factory) = element.factory() else { return };
+            set_if_there(element, "wait-for-keyframe", "true");
+            set_if_there(element, "discard-corrupted-frames", "true");
+            set_if_there(element, "output-corrupt", "false");
             let class = factory.metadata("klass").unwrap_or("");
             let has = |part| class.split('/').any(|p| p == part);
             if has("Decoder") && (has("Video") || has("Image")) && !has("Bin") {

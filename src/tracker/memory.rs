@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// A remembered frame: its labels by patches and, where its pixels were seen, by cells.
+#[derive(Clone)]
 pub struct Remembered {
     pub memory: Memory,
     pub detail: Option<(Arc<Colours>, Cells)>,
@@ -26,7 +27,7 @@ impl Remembered {
 }
 
 /// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Memories {
     /// The frame in which the first of the instances appeared; it stays while any of them lives.
     anchor: Option<Remembered>,

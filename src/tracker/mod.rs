@@ -1,9 +1,10 @@
 //! One stream's memory and identities: when to discover, when to propagate, when an instance ends.
 //!
 //! ```text
-//! features -> scene cut? -> propagate labels -> who is who? -> in sight? -> prompts -> discover, match -> end the lost -> masks
+//! features -> scene back, or cut? -> propagate labels -> who is who? -> in sight? -> prompts -> discover, match -> end the lost -> masks
 //! ```
 
+mod aside;
 mod channels;
 mod config;
 mod look;
@@ -33,6 +34,7 @@ use crate::{
     metrics::Stage,
     refine::Colours,
 };
+use aside::Aside;
 use memory::Memories;
 use step::Step;
 use track::Track;
@@ -68,6 +70,8 @@ pub struct Tracker {
     ground: Vec<f32>,
     /// The frame before, to see what is replaced.
     previous: Option<Arc<Features>>,
+    /// The scene before a cut or an outage, while it may come back.
+    aside: Option<Aside>,
     /// The network was exchanged after a frame on this grid: nothing that is remembered can be compared with what comes.
     exchanged: Option<Grid>,
     /// Patches that had changed in the frame before and their neighbours: noise does not stay.
@@ -101,6 +105,7 @@ impl Tracker {
             background: Background::new(),
             ground: Vec::new(),
             previous: None,
+            aside: None,
             exchanged: None,
             previous_changed: Vec::new(),
             waiting: VecDeque::new(),
@@ -164,6 +169,7 @@ impl Tracker {
     /// [`Self::new`].
     pub fn exchange_network(&mut self, config: TrackerConfig, patch: usize) {
         (self.config, self.patch) = (config, patch.max(1));
+        self.aside = None;
         self.exchanged = self.previous.take().map(|previous| previous.grid).or(self.exchanged);
     }
 
@@ -209,6 +215,7 @@ impl Tracker {
         let reconnected = self.epoch.replace(epoch).is_some_and(|last| last != epoch);
         self.source = Some(source);
         if reconnected {
+            self.doubt();
             self.lose_touch();
         }
         let search = self.due && self.config.discovery;
@@ -216,6 +223,7 @@ impl Tracker {
         let mut step = Step::new(features.clone(), colours.filter(|_| self.config.refine.enabled), source);
         self.tracks.iter_mut().for_each(|track| track.age += 1);
 
+        let returned = self.take_back(&mut step);
         self.carry_over_exchange(&mut step);
         self.carry_over_cut(&mut step);
         self.carry(&mut step);
@@ -230,7 +238,7 @@ impl Tracker {
         self.end_lost(&mut step);
         self.portray(&step);
         self.remember(&mut step);
-        self.decide(&step, reconnected);
+        self.decide(&step, reconnected || returned);
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
@@ -268,8 +276,8 @@ impl Tracker {
         self.config.max_instances.clamp(1, 255)
     }
 
-    /// Whether the next frame is searched, from what this one showed.
-    fn decide(&mut self, step: &Step, reconnected: bool) {
+    /// Whether the next frame is searched, from what this one showed; `missed` says that pictures were missed before it.
+    fn decide(&mut self, step: &Step, missed: bool) {
         if !self.config.discovery {
             return;
         }
@@ -280,7 +288,7 @@ impl Tracker {
         // Where people said what matters, only what moves later, or a later search, adds to it.
         let asked = self.tracks.iter().any(|track| track.origin != Origin::Discovered);
         let revisit = REVISITS.contains(&self.since_start) && !asked;
-        self.due |= step.cut || reconnected || again || lost || revisit;
+        self.due |= step.cut || missed || again || lost || revisit;
         if self.due {
             self.lost_something = false;
         }

@@ -3,10 +3,7 @@
 use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track::Track};
 use crate::{
     backbone::Grid,
-    discover::{
-        motion::{Background, cosine},
-        region,
-    },
+    discover::{motion::Background, region},
     instance::{EndCause, InstanceId, Origin, Prompt, TrackEvent},
 };
 
@@ -28,29 +25,25 @@ fn resample(patches: &[bool], from: Grid, to: Grid) -> Vec<bool> {
 
 impl Tracker {
     /// After a scene cut, or when the picture has another size, labels cannot be carried: given instances are looked for by
-    /// what they look like, all others end. After a change of size or an outage, every instance is looked for.
+    /// what they look like, for a while, and all others end. After a change of size or an outage, every instance is looked
+    /// for.
     pub(super) fn carry_over_cut(&mut self, step: &mut Step) {
         let Some(previous) = self.previous.clone() else { return };
         let features = step.features.clone();
         let same = (previous.grid, previous.dim) == (features.grid, features.dim);
         if same {
-            let replaced = previous
-                .tokens
-                .chunks_exact(features.dim)
-                .zip(features.tokens.chunks_exact(features.dim))
-                .filter(|(a, b)| cosine(a, b) < self.config.scene_cut_similarity)
-                .count();
-            let cut = replaced as f32 > self.config.scene_cut_fraction * features.grid.len() as f32;
-            if !cut || !self.config.gating {
+            if !self.config.gating || !self.is_cut(&previous, &features) {
                 return;
             }
+            self.leave_scene();
         }
         self.forget_scene(step);
         let mut taken = vec![false; features.grid.len()];
         let mut k = 0;
         while k < self.tracks.len() {
             let track = &self.tracks[k];
-            let wanted = !same || track.origin != Origin::Discovered || track.adrift;
+            let wait = track.origin != Origin::Discovered || track.adrift;
+            let wanted = !same || wait;
             let similarity = self.config.match_similarity;
             match self.tracks[k].search(&features, &taken, similarity).filter(|_| wanted) {
                 Some(patches) => {
@@ -58,8 +51,12 @@ impl Tracker {
                     step.found.push((self.tracks[k].id, patches));
                     k += 1;
                 }
-                // The first pictures after an outage are often spoiled: it is looked for in the next ones, too.
-                None if self.tracks[k].adrift && self.config.gating => k += 1,
+                // The first pictures after an outage, and pictures that look like a cut, are often spoiled: it is looked for
+                // in the next ones, too.
+                None if wait && self.config.gating => {
+                    self.tracks[k].adrift = true;
+                    k += 1;
+                }
                 None => self.end(k, EndCause::SceneCut, step),
             }
         }
@@ -132,6 +129,8 @@ impl Tracker {
     /// What people asked for since the last frame.
     pub(super) fn apply_prompts(&mut self, step: &mut Step) {
         while let Some(prompt) = self.waiting.pop_front() {
+            // Somebody saw this picture and says what is what.
+            self.aside = None;
             if let Err(error) = prompt::check(&prompt, Some(step.source)) {
                 tracing::warn!(%error, "a prompt came before the stream's first frame and does not fit it: dropped");
                 continue;
@@ -245,6 +244,7 @@ impl Tracker {
     }
 
     fn end_all(&mut self, step: &mut Step) {
+        self.aside = None;
         while !self.tracks.is_empty() {
             self.end(0, EndCause::Replaced, step);
         }

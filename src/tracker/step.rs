@@ -185,6 +185,9 @@ impl Tracker {
         let track = self.tracks.remove(k);
         step.remove_channel(k + 1);
         self.memories.remove_channel(k + 1);
+        if let Some(aside) = &mut self.aside {
+            aside.end(track.id);
+        }
         step.new.retain(|&id| id != track.id);
         step.events.push(TrackEvent::Ended { id: track.id, cause });
     }

@@ -73,7 +73,7 @@ fn run(scale: Scale) -> Vec<Outcome> {
             let put_by = told.captured as i64 - told.received as i64 - offset;
             assert!(put_by.abs() < HOUR_NS / 2, "the clock was not put: {told:?}");
             // ...and nothing else has changed: no message is missing, no pipeline was built anew, nobody was lost.
-            assert!(seen.len() > 5 && seen.iter().all(|s| s.correct && s.epoch == last.epoch && s.ids == last.ids));
+            assert!(seen.len() > 5 && seen.iter().all(|s| s.correct() && s.epoch == last.epoch && s.ids == last.ids));
             assert_eq!(get(post.admin, "/healthz").0, 200);
         }
         let now = get(post.admin, "/metrics").1;

@@ -20,8 +20,8 @@ const FRAMES: u64 = 150;
 pub const SIZE: Size = Size::new(160, 120);
 /// Least intersection over union of each shape with what was drawn, for a mask to be correct.
 const LEAST_IOU: f64 = 0.5;
-/// How far back the drawing may lie that a mask fits: encoder, network and jitter buffer take their time.
-const FRESH_NS: u64 = 1_200_000_000;
+/// How many pictures back the drawing may lie that a mask fits: encoder, network and jitter buffer take their time.
+const FRESH: u64 = 12;
 
 /// The film at one size: pictures and truth.
 pub struct Film {
@@ -85,18 +85,34 @@ impl Clock {
     }
 }
 
-/// How well masks fit what was drawn in the last second or so before their frame was captured: of the picture that fits
-/// best, the least intersection over union of the shapes with the instances of their numbers.
-pub fn fit(message: &MasksMessage, clock: &Clock) -> f64 {
+/// The drawing that masks fit best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// The least intersection over union of the shapes with the instances of their numbers.
+    pub iou: f64,
+    /// Pictures of the film from that drawing to the one that was shown when the frame was captured.
+    pub behind: u64,
+}
+
+impl Fit {
+    /// Whether masks that fit so are correct.
+    pub fn is_correct(self) -> bool {
+        self.iou >= LEAST_IOU && self.behind <= FRESH
+    }
+}
+
+/// How masks fit what was drawn before their frame was captured: in the last second or so, or, where nothing fits in
+/// that, since the whole film was last shown. (For whoever must find out what happened.)
+pub fn fit(message: &MasksMessage, clock: &Clock) -> Fit {
     let film = Film::at(message.frame);
     let mask = |label: u8| {
         let found = message.instances.iter().find(|instance| instance.id == u32::from(label));
         found.and_then(|Instance { mask, .. }| mask.decode(Some(message.frame)).ok())
     };
-    let Some(masks) = (1..=SHAPES).map(mask).collect::<Option<Vec<_>>>() else { return 0.0 };
-    let (from, to) = (message.captured_unix_ns.saturating_sub(FRESH_NS), message.captured_unix_ns);
-    let worst = |index: u64| {
-        let truth = film.truth(index);
+    let Some(masks) = (1..=SHAPES).map(mask).collect::<Option<Vec<_>>>() else { return Fit { iou: 0.0, behind: 0 } };
+    let shown = clock.index(message.captured_unix_ns);
+    let worst = |behind: u64| {
+        let truth = film.truth(shown - behind);
         let iou = |(mask, label): (&Vec<bool>, u8)| {
             let (mut both, mut either) = (0_u32, 0_u32);
             for (&on, &drawn) in mask.iter().zip(&truth.labels) {
@@ -105,12 +121,9 @@ pub fn fit(message: &MasksMessage, clock: &Clock) -> f64 {
             }
             f64::from(both) / f64::from(either.max(1))
         };
-        masks.iter().zip(1..=SHAPES).map(iou).fold(1.0, f64::min)
+        Fit { iou: masks.iter().zip(1..=SHAPES).map(iou).fold(1.0, f64::min), behind }
     };
-    (clock.index(from)..=clock.index(to)).map(worst).fold(0.0, f64::max)
-}
-
-/// Whether masks are correct.
-pub fn correct(message: &MasksMessage, clock: &Clock) -> bool {
-    fit(message, clock) >= LEAST_IOU
+    let best = |last: u64| (0..=last.min(shown)).map(worst).max_by(|a, b| a.iou.total_cmp(&b.iou)).unwrap();
+    let fresh = best(FRESH);
+    if fresh.is_correct() { fresh } else { best(FRAMES - 1) }
 }

@@ -129,7 +129,7 @@ impl Post {
     /// Whether the newest masks since a time are correct, several in a row.
     pub fn is_well(&self, since: u64) -> bool {
         let seen = self.watch.all_since(JUDGED, since);
-        seen.len() >= STEADY && seen[seen.len() - STEADY..].iter().all(|seen| seen.correct)
+        seen.len() >= STEADY && seen[seen.len() - STEADY..].iter().all(|seen| seen.correct())
     }
 
     /// Waits for correct masks, forgets what was before them, and returns the newest message.
@@ -142,7 +142,7 @@ impl Post {
 
     /// Waits for a correct mask of a frame that was captured after a time, and for masks that stay correct.
     pub fn recovered(&self, since: u64) -> Seen {
-        let first = || self.watch.all_since(JUDGED, since).into_iter().find(|s| s.correct && s.captured > since);
+        let first = || self.watch.all_since(JUDGED, since).into_iter().find(|s| s.correct() && s.captured > since);
         self.until("a correct mask after the fault", |_| first().is_some());
         let first = first().unwrap();
         self.until("masks that stay correct", |it| it.is_well(first.received));

@@ -127,13 +127,14 @@ impl Rig {
     /// Whether the newest masks since a time are correct, several in a row.
     fn is_well(&self, since: u64) -> bool {
         let seen = self.watch.since(BAD, since);
-        seen.len() >= STEADY && seen[seen.len() - STEADY..].iter().all(|seen| seen.correct)
+        seen.len() >= STEADY && seen[seen.len() - STEADY..].iter().all(|seen| seen.correct())
     }
 
     /// The first of the correct masks since a time that have not been interrupted since then, once they have lasted.
     fn recovered(&self, since: u64, newer_than: Option<u32>) -> Option<Seen> {
         let size = self.camera.size();
-        let good = |seen: &Seen| seen.correct && seen.size == size && newer_than.is_none_or(|epoch| seen.epoch > epoch);
+        let good =
+            |seen: &Seen| seen.correct() && seen.size == size && newer_than.is_none_or(|epoch| seen.epoch > epoch);
         let mut later = unix_ns();
         let mut first = None;
         for seen in self.watch.since(BAD, since).into_iter().rev() {
@@ -146,15 +147,17 @@ impl Rig {
         first.filter(|first| unix_ns().saturating_sub(first.received) > LASTING_NS)
     }
 
+    /// What somebody must know who wonders what went wrong: the first masks since the calm before the fault, the newest,
+    /// and what the daemon says.
     fn about(&self) -> String {
         let now = unix_ns();
         let line = |seen: &Seen| {
             let ago = now.saturating_sub(seen.received) / 1_000_000;
-            format!("{ago} ms ago #{} epoch {} ids {:?} correct {}", seen.sequence, seen.epoch, seen.ids, seen.correct)
+            format!("{ago} ms ago #{} epoch {} ids {:?} {:?}", seen.sequence, seen.epoch, seen.ids, seen.fit)
         };
-        let mut last: Vec<String> = self.watch.since(BAD, 0).iter().rev().take(12).map(line).collect();
-        last.reverse();
-        last.join("\n")
+        let seen: Vec<String> = self.watch.since(BAD, 0).iter().map(line).collect();
+        let newest = &seen[seen.len().saturating_sub(3)..];
+        format!("{}\n...\n{}\n{}", seen[..seen.len().min(40)].join("\n"), newest.join("\n"), self.daemon.log())
     }
 
     /// Breaks the camera `repeats` times and says what came of each.

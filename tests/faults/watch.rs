@@ -16,7 +16,7 @@ use maskd::{
 use tokio::time::{Duration, timeout};
 
 use super::{
-    film::{Clock, correct},
+    film::{Clock, Fit, fit},
     support::PATIENCE,
 };
 
@@ -32,14 +32,19 @@ pub struct Seen {
     /// Of the camera's picture.
     pub size: Size,
     pub ids: Vec<u32>,
-    /// The masks cover what was drawn. Judged for the camera that is broken only.
-    pub correct: bool,
+    /// How the masks fit what was drawn. Judged for the camera that is broken only.
+    pub fit: Option<Fit>,
 }
 
 impl Seen {
     /// From the decoder to the subscriber.
     pub fn latency_ms(&self) -> f64 {
         self.received.saturating_sub(self.captured) as f64 / 1e6
+    }
+
+    /// Whether the masks cover what was drawn.
+    pub fn correct(&self) -> bool {
+        self.fit.is_some_and(Fit::is_correct)
     }
 }
 
@@ -78,7 +83,7 @@ impl Watch {
                             number: message.number,
                             size: message.frame,
                             ids: message.instances.iter().map(|instance| instance.id).collect(),
-                            correct: stream == judged && correct(&message, &clock),
+                            fit: (stream == judged).then(|| fit(&message, &clock)),
                         };
                         notes.lock().unwrap().masks.entry(stream).or_default().push(seen);
                     }

@@ -1,5 +1,6 @@
 //! The tracker over synthetic scenes with exact truth.
 
+mod aside;
 mod books;
 mod exchange;
 mod hidden;
