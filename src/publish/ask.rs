@@ -4,7 +4,12 @@
 use std::{path::Path, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
-use zenoh::{Session, bytes::Encoding, handlers::RingChannel};
+use zenoh::{
+    Session,
+    bytes::Encoding,
+    handlers::RingChannel,
+    sample::{Sample, SampleKind},
+};
 
 use super::{
     PublishError, cause,
@@ -72,21 +77,32 @@ pub async fn ask(
 /// The sites that have a stream of this name, as soon as there is one.
 async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Result<Vec<Site>, PublishError> {
     let tokens = keys::stream_selector(site, Some(stream), Topic::Alive);
-    let first = session
+    let seen = session
         .liveliness()
         .declare_subscriber(&tokens)
         .history(true)
         .with(RingChannel::new(1))
         .await
         .map_err(refused("liveliness"))?;
-    first.recv_async().await.map_err(refused("liveliness"))?;
-    let all = session.liveliness().get(&tokens).await.map_err(refused("liveliness"))?;
     let mut sites = Vec::new();
-    while let Ok(reply) = all.recv_async().await {
-        if let Some((site, ..)) = reply.result().ok().and_then(|sample| keys::parse(sample.key_expr().as_str()))
+    let note = |sites: &mut Vec<Site>, sample: &Sample| {
+        if let Some((site, ..)) = keys::parse(sample.key_expr().as_str())
             && !sites.contains(&site)
         {
             sites.push(site);
+        }
+    };
+    // What was seen counts: a router that is new to the asker may know of a token before it answers for it.
+    while sites.is_empty() {
+        let sample = seen.recv_async().await.map_err(refused("liveliness"))?;
+        if sample.kind() == SampleKind::Put {
+            note(&mut sites, &sample);
+        }
+    }
+    let all = session.liveliness().get(&tokens).await.map_err(refused("liveliness"))?;
+    while let Ok(reply) = all.recv_async().await {
+        if let Ok(sample) = reply.result() {
+            note(&mut sites, sample);
         }
     }
     Ok(sites)
