@@ -211,6 +211,40 @@ fn a_change_of_size_in_mid_stream_is_followed_and_a_jump_in_time_opens_an_epoch(
 }
 
 #[test]
+fn after_a_loss_no_picture_comes_that_is_not_whole() {
+    const FRAMES: usize = 120;
+    let folder = tempfile::tempdir().unwrap();
+    // Small packets, some of which are lost; a key frame every ten frames.
+    let shown = |loss: f64| {
+        let text = format!(
+            "videotestsrc name=source num-buffers={FRAMES} pattern=ball \
+             ! video/x-raw,format=I420,width=160,height=120,framerate=30/1 \
+             ! x264enc tune=zerolatency threads=1 key-int-max=10 quantizer=20 pass=quant \
+             ! rtph264pay mtu=120 ! identity drop-probability={loss} ! decodebin ! videoconvert ! appsink name=frames"
+        );
+        let kind = Some(Kind::File);
+        let site = Site::new();
+        let camera = site.start("lossy", SourceConfig { kind, pace: Pace::Fast, ..custom(folder.path(), &text) });
+        camera.up();
+        let mut shown = Vec::new();
+        loop {
+            let over = camera.events.try_recv() == Ok(CameraEvent::Ended);
+            while site.inbox.wait(&Stop::new(), Duration::from_millis(20)) {
+                shown.extend(site.inbox.take_batch(8).into_iter().map(|frame| frame.rgb));
+            }
+            if over {
+                return shown;
+            }
+        }
+    };
+    let (whole, lossy) = (shown(0.0), shown(0.01));
+    assert_eq!(whole.len(), FRAMES);
+    assert!((10..FRAMES).contains(&lossy.len()), "{} came", lossy.len());
+    let wrong = lossy.iter().filter(|picture| !whole.contains(picture)).count();
+    assert_eq!(wrong, 0, "of {} pictures", lossy.len());
+}
+
+#[test]
 fn pictures_that_cannot_become_rgb_are_wrong_caps() {
     let folder = tempfile::tempdir().unwrap();
     let site = Site::new();
