@@ -90,24 +90,13 @@ fn split_user(url: &str) -> Option<(&str, &str)> {
 /// What follows `://`, without its user part and secret values.
 fn hide_in_url(url: &str) -> String {
     let Some((user, rest)) = split_user(url) else { return hide_values(url, true) };
-    // `...?password=a@b`: the last `@` stood in a value, which goes on behind it.
-    let rest = match ends_in_secret(&format!("{user}@")) {
+    // `...?password=a@b`: the last `@` stood in a value, somewhere behind the host, which goes on behind it.
+    let behind_host = user.find(['/', '?', '#', '&']).map_or("", |end| &user[end..]);
+    let rest = match hide_values(&format!("{behind_host}@"), true).ends_with(HIDDEN) {
         true => format!("{HIDDEN}{}", &rest[rest.find(['&', '#']).unwrap_or(rest.len())..]),
         false => rest.to_owned(),
     };
     format!("{HIDDEN}@{}", hide_values(&rest, true))
-}
-
-/// Whether the end of a part of a URL is that of a secret value, somewhere behind its host.
-fn ends_in_secret(part: &str) -> bool {
-    let mut rest = part.find(['/', '?', '#', '&']).map_or("", |host| &part[host..]);
-    while let Some(value) = secret_value(rest, true) {
-        rest = &rest[value.end..];
-        if rest.is_empty() {
-            return true;
-        }
-    }
-    false
 }
 
 /// `name=value` -> `name=***` where the name looks secret.

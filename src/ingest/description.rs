@@ -144,7 +144,7 @@ fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), Source
         set("latency_ms", "latency", config.latency_ms.to_string())?;
         // In the middle of a message nothing else wakes it, not even its end; no frame for so long is a stall anyway.
         let patience = config.stall_timeout().as_micros();
-        set("stall_timeout_s", "tcp-timeout", patience.to_string())?;
+        properties::set_if_there(source, "tcp-timeout", &patience.to_string());
         if let Some(user) = &config.user {
             set("user", "user-id", user.clone())?;
         }

@@ -63,7 +63,7 @@ impl Tracker {
     /// Before a cut. Of several in a row the scene before the first is kept.
     pub(super) fn leave_scene(&mut self) {
         match &mut self.aside {
-            Some(aside) => (aside.away, aside.frames) = (true, aside.frames.max(AWAY)),
+            Some(aside) => (aside.away, aside.frames) = (true, AWAY),
             None => self.put_aside(true, AWAY),
         }
     }
