@@ -7,6 +7,7 @@
 //!
 //! The modules stand in the order of that flow. Imports point down only: see `tests/it/imports.rs`.
 
+pub mod files;
 pub mod frame;
 pub mod instance;
 pub mod mask;

@@ -17,6 +17,7 @@ pub use stream::StreamConfig;
 use crate::{
     admin::AdminConfig,
     backbone::BackboneConfig,
+    files,
     frame::StreamId,
     overload::OverloadConfig,
     publish::{PublishConfig, PublishError},
@@ -144,7 +145,7 @@ impl Config {
     /// names the file, the line where one is to blame, and the key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+        let text = files::read_text(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
         let config = Self::parse(&text, &name)?;
         config.validate().map_err(|(key, message)| ConfigError::invalid(&text, &name, &key, message))?;
         Ok(config)

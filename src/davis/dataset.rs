@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
-use crate::{frame::Size, mask::LabelMap};
+use crate::{files, frame::Size, mask::LabelMap};
 
 /// Which of DAVIS's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -86,7 +86,7 @@ impl Dataset {
     /// or the reverse.
     pub fn open(root: &Path, set: &str, task: Task) -> Result<Self> {
         let (list, named_2017) = find_list(root, set)?;
-        let text = std::fs::read_to_string(&list).with_context(|| list.display().to_string())?;
+        let text = files::read_text(&list).with_context(|| list.display().to_string())?;
         let mut names: Vec<&str> = Vec::new();
         let mut files = false;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

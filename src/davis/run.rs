@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::{Dataset, Sequence, Task, proposals::Collection};
 use crate::{
     engine::{Engine, FrameResult},
+    files,
     frame::{Frame, Size, StreamId},
     ingest::Clip,
     mask::LabelMap,
@@ -235,7 +236,7 @@ fn remove_masks(folder: &Path) -> Result<()> {
 }
 
 fn read_marker(path: &Path) -> Result<Marker> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = files::read_text(path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).map_err(|error| {
         anyhow!("{}: not what maskd eval writes ({error}): give another --out, or --again", path.display())
     })

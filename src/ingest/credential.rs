@@ -2,11 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
-use crate::redact::redact_value;
+use crate::{files, redact::redact_value};
 
 /// How a path begins that is a credential's name.
 const DIRECTORY: &str = "$CREDENTIALS_DIRECTORY";
@@ -32,7 +32,7 @@ fn password_in(path: &Path, directory: Option<&OsStr>) -> Result<String, String>
             return Err(why);
         }
     };
-    let text = fs::read_to_string(file).map_err(|error| match credential {
+    let text = files::read_text(&file).map_err(|error| match credential {
         Some(name) if error.kind() == io::ErrorKind::NotFound => {
             format!(
                 "{shown}: there is no credential {name}; LoadCredential in the unit, {name}:FILE, gives one: {error}"
@@ -45,6 +45,8 @@ fn password_in(path: &Path, directory: Option<&OsStr>) -> Result<String, String>
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,8 +4,6 @@
 //! `capsfilter name=size` behind a scaler, frames come out at the network's size; without, at their own.
 //! Configuration reaches the elements through properties only; the text is never edited.
 
-use std::fs;
-
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
@@ -14,7 +12,10 @@ use super::{
     credential, properties,
     source::{Kind, SourceConfig, SourceError, key},
 };
-use crate::redact::{Secrets, redact_value};
+use crate::{
+    files,
+    redact::{Secrets, redact_value},
+};
 
 /// A description's text without its comments.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Description {
     pub fn of(config: &SourceConfig) -> Result<Self, SourceError> {
         if let Some(path) = &config.pipeline {
             let name = redact_value(&path.to_string_lossy()).into_owned();
-            let text = fs::read_to_string(path).map_err(|e| key("pipeline", format!("{name}: {e}")))?;
+            let text = files::read_text(path).map_err(|e| key("pipeline", format!("{name}: {e}")))?;
             return Ok(Self::parse(name, &text));
         }
         let kind = config.kind.ok_or_else(|| key("kind", "neither `kind` nor `pipeline` is given"))?;

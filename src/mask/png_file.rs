@@ -1,7 +1,7 @@
 //! Label maps as PNG files with a palette, the form that DAVIS and its tools use.
 
 use std::{
-    fs::{File, Permissions},
+    fs::Permissions,
     io::{BufRead, BufReader, BufWriter, Seek, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -10,7 +10,10 @@ use std::{
 use png::{BitDepth, ColorType, Limits, Transformations};
 
 use super::{LabelMap, MAX_AREA, MaskError, palette};
-use crate::frame::Size;
+use crate::{files, frame::Size};
+
+/// Most bytes of a mask's file: more than the largest one takes uncompressed.
+const MAX_FILE: u64 = 4 * MAX_AREA as u64;
 
 impl LabelMap {
     /// Reads an indexed PNG (its indices, whatever its palette) or an 8-bit grey one (its values).
@@ -41,7 +44,7 @@ impl LabelMap {
     }
 
     fn decode_png(path: &Path, grey: bool) -> Result<Self, MaskError> {
-        let file = File::open(path).map_err(|source| MaskError::Io { path: path.into(), source })?;
+        let file = files::open(path, MAX_FILE).map_err(|source| MaskError::Io { path: path.into(), source })?;
         Self::parse_png(BufReader::new(file), grey).map_err(|reason| MaskError::BadPng { path: path.into(), reason })
     }
 
@@ -118,6 +121,8 @@ fn unpack(packed: &[u8], line: usize, size: Size, bits: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::fs::File;
 
     use super::*;
 

@@ -1,10 +1,12 @@
 //! Where published weights are, what is known of them, and where they are kept on this machine.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
+
+use crate::files;
 
 /// The host of the official files.
 const OFFICIAL: &str = "https://dl.fbaipublicfiles.com";
@@ -198,7 +200,7 @@ pub fn record_path(weights: &Path) -> PathBuf {
 /// # Errors
 /// Where the record is there but cannot be read, or is no SHA-256.
 pub fn recorded(weights: &Path) -> io::Result<Option<String>> {
-    let text = match fs::read_to_string(record_path(weights)) {
+    let text = match files::read_text(&record_path(weights)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

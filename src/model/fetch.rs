@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use ureq::http::Uri;
 
+use crate::files;
+
 /// No file larger than this is fetched, whatever a server says.
 pub const MAX_BYTES: u64 = 2 << 30;
 
@@ -293,7 +295,7 @@ pub fn verify(what: &str, found: &str, expected: Option<&str>) -> Result<(), Fet
 /// [`FetchError::Io`].
 pub fn sha256_of(path: &Path) -> Result<String, FetchError> {
     let io = |source| FetchError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = files::open(path, u64::MAX).map_err(io)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -3,8 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use sha2::{Digest, Sha256};
 
 use super::{Architecture, names, pth};
+use crate::files;
 
 /// No backbone that we read is larger: ViT-g in float32 is 4.5 GB, ViT-B 0.35 GB.
 const MAX_FILE: u64 = 8 << 30;
@@ -169,17 +168,7 @@ impl Checkpoint {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
-    let file = File::open(path).map_err(Fault::Io)?;
-    let meta = file.metadata().map_err(Fault::Io)?;
-    if !meta.is_file() {
-        return Err(Fault::Format("it is not a file".to_owned()));
-    }
-    if meta.len() > MAX_FILE {
-        return Err(Fault::Format(format!("{} bytes are more than any backbone has", meta.len())));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(Fault::Io)?;
-    Ok(bytes)
+    files::read(path, MAX_FILE).map_err(Fault::Io)
 }
 
 fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {

@@ -13,7 +13,7 @@ use super::{
     keys::Site,
     wire::{self, Format},
 };
-use crate::redact::redact_value;
+use crate::{files, redact::redact_value};
 
 /// How the daemon takes part in the zenoh network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,7 +219,7 @@ fn read_base(path: &Path) -> Result<Config, PublishError> {
     let bad = |cause: &dyn std::fmt::Display| {
         PublishError::Config(format!("zenoh_config {}: {}", path.display(), wire::one_line(cause)))
     };
-    let text = fs::read_to_string(path).map_err(|source| PublishError::File { path: path.to_owned(), source })?;
+    let text = files::read_text(path).map_err(|source| PublishError::File { path: path.to_owned(), source })?;
     Config::from_json5(&text).map_err(|e| bad(&cause(&e)))
 }
 

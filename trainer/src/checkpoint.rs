@@ -4,12 +4,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::{DType, Device, Tensor};
+use maskd::files;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -149,13 +149,7 @@ pub fn save(path: &Path, learner: &dyn Method, mut progress: Progress) -> Result
 /// One line that names the file: it cannot be read, is none of ours, or is damaged.
 pub fn read(path: &Path) -> Result<Saved> {
     let inner = || -> Result<Saved> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        if length > MAX_FILE {
-            bail!("{length} bytes are more than any checkpoint has");
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut bytes)?;
+        let bytes = files::read(path, MAX_FILE)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).context("not a checkpoint, or cut off")?;
         let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).context("no checkpoint of maskd-train")?;
         let progress: Progress = toml::from_str(text).map_err(|e| {

@@ -7,6 +7,7 @@ use std::path::Path;
 use maskd::{
     backbone::DeviceChoice,
     config::ConfigError,
+    files,
     model::{Architecture, Family},
 };
 use serde::{Deserialize, Serialize};
@@ -205,7 +206,7 @@ impl Config {
     /// The file cannot be read; a key is unknown, of the wrong type or out of range. Each names file, line and key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
+        let text = files::read_text(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
         Self::parse(&text, &name)
     }
 
