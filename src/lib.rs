@@ -12,6 +12,7 @@ pub mod frame;
 pub mod instance;
 pub mod mask;
 pub mod metrics;
+pub mod picture;
 pub mod pulse;
 pub mod redact;
 

@@ -16,11 +16,6 @@ const VARIABLE: &str = "MASKD_LOG";
 
 const KEY: &str = "log.level";
 
-/// Whether the configured level or filter can be read.
-pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
-    filter(KEY, &config.level).map(drop)
-}
-
 fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     let wrong =
         |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");

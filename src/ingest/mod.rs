@@ -7,6 +7,7 @@
 //! overlays           -> Mp4Writer
 //! ```
 
+mod address;
 mod backoff;
 mod camera;
 mod clip;
@@ -14,14 +15,17 @@ mod credential;
 mod description;
 mod errand;
 mod fault;
+mod guard;
 mod intake;
 mod mailbox;
 mod pipeline;
 mod properties;
+mod redirect;
 mod source;
 mod stop;
 mod teardown;
 mod timeline;
+mod upright;
 mod writer;
 
 pub use backoff::Backoff;
@@ -33,4 +37,4 @@ pub use mailbox::{Arrived, Inbox, Outlet};
 pub use source::{Kind, Pace, SourceConfig, SourceError};
 pub use stop::Stop;
 pub use timeline::{Stamp, Timeline};
-pub use writer::Mp4Writer;
+pub use writer::{Mp4Writer, is_own_mp4};

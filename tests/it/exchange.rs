@@ -132,14 +132,14 @@ fn bad_weights_are_refused_and_the_old_ones_go_on() {
     };
     it.name_weights(&bad);
     std::fs::write(&bad, &std::fs::read(it.weights()).unwrap()[..20_000]).unwrap();
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     edited("blocks.1.mlp.fc1.bias", |_, values| values[3] = f32::NAN);
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     edited("blocks.0.attn.proj.weight", |shape, values| {
         shape[1] /= 2;
         values.truncate(values.len() / 2);
     });
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     // Each number is one, and what comes out is none: only trying tells.
     edited("blocks.0.mlp.fc2.weight", |_, values| values.fill(3e38));
     it.hang_up(REFUSED);

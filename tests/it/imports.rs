@@ -14,7 +14,7 @@ mod code;
 
 /// Rooms by floor. A room may use those on lower floors, and on its own as long as nothing goes round in circles.
 const FLOORS: [&[&str]; 9] = [
-    &["files", "frame", "instance", "mask", "metrics", "pulse", "redact", "model", "kernels"],
+    &["files", "frame", "instance", "mask", "metrics", "picture", "pulse", "redact", "model", "kernels"],
     &["preprocess", "backbone", "overload", "ingest", "publish", "admin"],
     &["discover", "propagate", "refine", "attention"],
     &["tracker"],

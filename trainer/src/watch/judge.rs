@@ -10,6 +10,7 @@ use maskd::{
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, PROPAGATION_BLOCK},
     davis::{self, Dataset, Plan, Task},
     engine::Engine,
+    files,
     frame::StreamId,
     ingest::Clip,
     preset::{Preset, Start},
@@ -17,7 +18,6 @@ use maskd::{
 
 use super::neighbours::Labelled;
 use crate::{
-    checkpoint::write_whole,
     method::{Method, Product},
     quality::QualityConfig,
     report::{Observer, Quality},
@@ -159,5 +159,5 @@ fn write_product(product: Product, path: &Path) -> Result<()> {
     let Product { architecture, tensors, propagation_block } = product;
     let block = propagation_block.map(|block| (PROPAGATION_BLOCK.to_owned(), block.to_string()));
     let about = [("heads".to_owned(), architecture.heads.to_string())].into_iter().chain(block).collect();
-    write_whole(path, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
+    files::write_durably(path, &|_| Ok(false), |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
 }
