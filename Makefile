@@ -22,7 +22,7 @@ test: setup ## Run the tests; the last line is their sum (release profile: one b
 lint: setup ## Formatting, clippy without warnings, the direction of imports, licences and sources
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	cargo test --release --workspace --test it --quiet imports::
+	cargo test --release --workspace --test it --quiet structure::
 	@bash .ci/deny
 
 check-cuda: setup ## Compile-check the cuda feature, with a compiler from PyPI where there is none (about 15 minutes)

@@ -14,8 +14,8 @@ use candle_core::{DType, Device, Tensor};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use maskd::{
-    backbone::{Features, Grid},
     davis::{Dataset, Sequence, Task, contour, region},
+    features::{Features, Grid},
     frame::Resolution,
     ingest::Clip,
     kernels,

@@ -23,10 +23,8 @@ use serde_json::json;
 
 pub use http::serve;
 
-use crate::{
-    frame::StreamId,
-    pulse::{Pulses, Stuck},
-};
+use maskd_observability::pulse::{Pulses, Stuck};
+use maskd_types::frame::StreamId;
 
 /// `[admin]`: the HTTP address for health checks and metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

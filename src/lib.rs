@@ -5,39 +5,28 @@
 //!     -> discover / propagate (per-stream tracker) -> mask (RLE) -> publish (zenoh)
 //! ```
 //!
-//! The modules stand in the order of that flow. Imports point down only: see `tests/it/imports.rs`.
+//! This package is the daemon and the command line: configuration, threads, HTTP. The rest is in crates of its own, which
+//! are found here under their short names.
 
-pub mod files;
-pub mod frame;
-pub mod instance;
-pub mod mask;
-pub mod metrics;
-pub mod picture;
-pub mod pulse;
-pub mod redact;
+pub use maskd_eval as davis;
+pub use maskd_ingest as ingest;
+pub use maskd_kernels as kernels;
+pub use maskd_model as model;
+pub use maskd_model::{attention, backbone, preprocess};
+pub use maskd_observability::{metrics, pulse, redact};
+pub use maskd_scheduling as scheduling;
+pub use maskd_scheduling::overload;
+pub use maskd_tracking::{discover, engine, preset, propagate, refine, tracker};
+pub use maskd_types::{features, files, frame, instance, mask, picture, stop};
 
-pub mod kernels;
-pub mod model;
-
-pub mod ingest;
-pub mod overload;
-pub mod preprocess;
-
-pub mod attention;
-pub mod backbone;
-pub mod discover;
-pub mod propagate;
-pub mod refine;
-pub mod tracker;
-
-pub mod engine;
-pub mod preset;
+/// Messages and their transport.
+pub mod publish {
+    pub use maskd_protocol::{coarsen, keys, wire};
+    pub use maskd_transport::*;
+}
 
 pub mod admin;
-pub mod publish;
-
 pub mod config;
-pub mod davis;
 pub mod runtime;
 
 pub mod cli;

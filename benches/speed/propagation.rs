@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration, time::Instant};
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use maskd::{
-    backbone::{Features, Grid},
+    features::{Features, Grid},
     mask::SoftLabels,
     propagate::{Memory, PropagateConfig, propagate_answers},
 };

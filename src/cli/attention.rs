@@ -12,12 +12,14 @@ use super::{
     inputs::{self, FrameNames},
     segment::{parse_device, pictures},
 };
-use crate::{
+use maskd_ingest::{Clip, ClipFrame, Mp4Writer, is_own_mp4};
+use maskd_model::{
     attention,
     backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
+};
+use maskd_types::{
     files::{self, Inputs},
     frame::{Size, StreamId},
-    ingest::{Clip, ClipFrame, Mp4Writer, is_own_mp4},
     mask::is_own_png,
 };
 

@@ -7,13 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, OrExit as _, inputs::add_weights, segment::parse_device};
-use crate::{
-    backbone::{Backbone, BackboneConfig, DeviceChoice, Precision},
-    davis::{self, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task},
+use maskd_eval as davis;
+use maskd_eval::{Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task};
+use maskd_model::backbone::{Backbone, BackboneConfig, DeviceChoice, Precision};
+use maskd_tracking::{
     engine::Engine,
-    files::Inputs,
     preset::{Preset, Start},
 };
+use maskd_types::files::Inputs;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

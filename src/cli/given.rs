@@ -9,10 +9,9 @@ use super::{Exit, Failure, OrExit as _};
 use crate::{
     admin::Listen,
     config::{Config, Draft, StreamConfig},
-    files,
-    frame::StreamId,
-    redact::redact_value,
 };
+use maskd_observability::redact::redact_value;
+use maskd_types::{files, frame::StreamId};
 
 /// Where a configuration comes from, and what was said beside it.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{files::Inputs, ingest::Clip, model::Choice};
+use maskd_ingest::Clip;
+use maskd_model::Choice;
+use maskd_types::files::Inputs;
 
 /// The input of a command, its frames, and the network's weights as they were given.
 pub(super) fn of_clip(input: &Path, clip: &Clip, weights: Option<&Path>) -> Inputs {

@@ -7,9 +7,9 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure, OrExit as _};
 use crate::{
     config::{LogConfig, LogFormat},
-    redact::redact,
     runtime::Scribe,
 };
+use maskd_observability::redact::redact;
 
 /// The variable that overrides `[log] level`.
 const VARIABLE: &str = "MASKD_LOG";

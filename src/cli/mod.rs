@@ -3,7 +3,6 @@
 mod attention;
 mod check;
 mod eval;
-mod exit;
 mod given;
 mod inputs;
 mod interrupt;
@@ -17,7 +16,7 @@ pub mod weights;
 
 use clap::{Parser, Subcommand};
 
-pub use exit::{Exit, Failure, OrExit};
+pub use maskd_cli::{Exit, Failure, OrExit};
 
 /// `maskd --help`.
 #[derive(Parser, Debug)]

@@ -6,11 +6,12 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::{Exit, Failure, OrExit as _};
-use crate::{
+use maskd_protocol::keys::Site;
+use maskd_transport::{Answer, DEFAULT_ENDPOINT, ask};
+use maskd_types::{
     frame::StreamId,
     instance::{BBox, Prompt},
     mask::{FirstMask, Rle},
-    publish::{Answer, DEFAULT_ENDPOINT, ask, keys::Site},
 };
 
 /// Ask a running daemon to follow something in a stream, in pixels of the camera's picture.
@@ -143,7 +144,7 @@ mod tests {
             [([0, 255, 255, 0], [false, true, true, false]), ([0, 3, 255, 9], [false, true, false, true])]
         {
             image::GrayImage::from_raw(4, 1, values.to_vec()).unwrap().save(&path).unwrap();
-            let mask = Rle::from_mask(crate::frame::Size::new(4, 1), &marked);
+            let mask = Rle::from_mask(maskd_types::frame::Size::new(4, 1), &marked);
             assert_eq!(parse(&line), Ok(Prompt::Mask { mask }), "{values:?}");
         }
         image::GrayImage::new(4, 1).save(&path).unwrap();

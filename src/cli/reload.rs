@@ -6,7 +6,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::{Exit, Failure, OrExit as _};
-use crate::publish::{DEFAULT_ENDPOINT, Reloading, keys::Site, reload};
+use maskd_protocol::keys::Site;
+use maskd_transport::{DEFAULT_ENDPOINT, Reloading, reload};
 
 /// Have a running daemon read its configuration again, where its [publish] control allows it.
 #[derive(Args, Debug)]

@@ -15,15 +15,17 @@ use super::{
     inputs::{self, FrameNames},
     interrupt::Interrupt,
 };
-use crate::{
-    backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
+use maskd_ingest::{Clip, Mp4Writer, is_own_mp4};
+use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
+use maskd_tracking::{
     engine::{Engine, FrameResult},
+    preset::{Preset, Start},
+};
+use maskd_types::{
     files::{self, Inputs},
     frame::{Size, StreamId},
-    ingest::{Clip, Mp4Writer, is_own_mp4},
     instance::InstanceId,
     mask::{FirstMask, is_own_png, overlay},
-    preset::{Preset, Start},
 };
 
 /// Segment a video file or a folder of frames: one indexed PNG a frame

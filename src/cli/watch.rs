@@ -19,11 +19,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout_at},
 };
 
-use crate::{
+use maskd_ingest::is_own_mp4;
+use maskd_protocol::{keys::Site, wire};
+use maskd_transport::{DEFAULT_ENDPOINT, Reader, Received};
+use maskd_types::{
     files::{self, Inputs},
     frame::StreamId,
-    ingest::is_own_mp4,
-    publish::{DEFAULT_ENDPOINT, Reader, Received, keys::Site, wire},
 };
 
 /// How long output that is not a table may stay silent before it says why.

@@ -12,14 +12,12 @@ use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    files,
-    model::{
-        Choice, Family, SHIPPED,
-        catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
-        fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
-    },
+use maskd_model::{
+    Choice, Family, SHIPPED,
+    catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
+    fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
+use maskd_types::files;
 
 /// List, fetch and look into weights
 #[derive(clap::Args, Debug)]
@@ -80,7 +78,7 @@ fn sha256(text: &str) -> Result<String, String> {
 /// Runs the subcommand and prints what it has to say.
 ///
 /// # Errors
-/// One line that names the file or the address; [`FetchError`] and [`crate::model::WeightsError`] can be
+/// One line that names the file or the address; [`FetchError`] and [`maskd_model::WeightsError`] can be
 /// downcast from it.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let text = answer(args)?;

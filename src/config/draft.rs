@@ -8,8 +8,9 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
-use super::{Config, ConfigError, Document, Fault, Ready, document::DUPLICATE, error::Faults, preflight};
-use crate::files;
+use super::{Config, Ready, preflight};
+use maskd_cli::{ConfigError, DUPLICATE, Document, Fault, Faults};
+use maskd_types::files;
 
 /// A configuration that was read but not judged.
 pub struct Draft {
@@ -40,7 +41,7 @@ impl Draft {
 
     /// Reads `text`, which faults call `name`.
     pub(super) fn parse(text: String, name: String) -> Self {
-        let (config, faults) = super::read(&text);
+        let (config, faults) = maskd_cli::read(&text);
         let hopeless = config.is_none();
         Self { config: config.unwrap_or_default(), name: Some(name), text, faults, hopeless, options: Vec::new() }
     }

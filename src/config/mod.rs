@@ -3,29 +3,27 @@
 //! `configs/maskd.toml` documents every key, and `tests/it/config.rs` keeps it complete. A key that nobody reads is
 //! an error with its file and line, never ignored: a typing mistake in a setting must not look like a setting.
 
-mod document;
 mod draft;
-mod error;
 mod preflight;
 mod redact;
 mod stream;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-use document::DUPLICATE;
-pub use document::Document;
 pub use draft::Draft;
-pub use error::{ConfigError, Fault, Faults};
+pub use maskd_cli::{ConfigError, Document, Fault, Faults};
 pub use preflight::{Ready, Start};
 pub use stream::StreamConfig;
 
-use crate::{
-    admin::AdminConfig, backbone::BackboneConfig, frame::StreamId, overload::OverloadConfig, publish::PublishConfig,
-    tracker::TrackerConfig,
-};
+use crate::admin::AdminConfig;
+use maskd_model::backbone::BackboneConfig;
+use maskd_scheduling::overload::OverloadConfig;
+use maskd_tracking::tracker::TrackerConfig;
+use maskd_transport::PublishConfig;
+use maskd_types::frame::StreamId;
 
 /// Everything the daemon can be told.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -195,17 +193,4 @@ impl Config {
     pub fn redacted(&self) -> String {
         redact::document(self)
     }
-}
-
-/// Reads as much of `text` as can be read; what cannot is a fault, and counts as not given. Nothing is read of a text
-/// that leaves open what is meant.
-pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<Fault>) {
-    let (document, mut faults) = Document::parse(text);
-    // What is given twice is known once.
-    if faults.iter().any(|fault| !fault.cause.to_string().contains(DUPLICATE)) {
-        return (None, faults);
-    }
-    let (read, unread) = document.read();
-    faults.extend(unread);
-    (read, faults)
 }

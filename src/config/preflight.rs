@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::anyhow;
 
 use super::{Config, StreamConfig, draft::Findings};
-use crate::{
+use maskd_ingest::{Description, Kind, SourceError};
+use maskd_model::{Checkpoint, Choice};
+use maskd_observability::redact::redact_value;
+use maskd_transport::{PublishConfig, PublishError};
+use maskd_types::{
     files::{self, Stamp},
     frame::StreamId,
-    ingest::{Description, Kind, SourceError},
     mask::FirstMask,
-    model::{Checkpoint, Choice},
-    publish::{PublishConfig, PublishError},
-    redact::redact_value,
 };
 
 /// A configuration that can run, and what it names, read: nothing of it needs to be looked at again.

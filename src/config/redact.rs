@@ -3,7 +3,7 @@
 use serde::Serialize;
 use toml::Value;
 
-use crate::redact::redact_value;
+use maskd_observability::redact::redact_value;
 
 /// `config` as TOML; what stands for a user in any address is replaced by `***`. Streams hide their passwords when they
 /// are serialised; this covers every other string.

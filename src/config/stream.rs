@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::ingest::SourceConfig;
+use maskd_ingest::SourceConfig;
 
 /// One camera.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +18,7 @@ pub struct StreamConfig {
     /// Where the frames come from.
     #[serde(flatten)]
     pub source: SourceConfig,
-    /// The instances of the stream's first frame, as a PNG: see [`crate::mask::FirstMask`]; without one, instances are
+    /// The instances of the stream's first frame, as a PNG: see [`maskd_types::mask::FirstMask`]; without one, instances are
     /// discovered or prompted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_mask: Option<PathBuf>,

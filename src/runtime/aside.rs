@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::files::Place;
+use maskd_types::files::Place;
 
 /// Work of one kind.
 pub(super) struct Aside<T> {
@@ -93,7 +93,7 @@ mod tests {
     use std::{path::Path, sync::mpsc};
 
     use super::*;
-    use crate::files;
+    use maskd_types::files;
 
     #[tokio::test]
     async fn hanging_work_is_left_alone_and_keeps_more_from_being_begun() {

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::{backbone::BackboneConfig, config::Config, frame::StreamId};
+use crate::config::Config;
+use maskd_model::backbone::BackboneConfig;
+use maskd_types::frame::StreamId;
 
 /// The difference, by what has to be done about it.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -19,12 +19,10 @@ use super::{
     signals::{Hangups, Signals},
     watchdog,
 };
-use crate::{
-    admin::Health,
-    ingest::Stop,
-    publish::{Publisher, ReloadRequest},
-    pulse::Pulse,
-};
+use crate::admin::Health;
+use maskd_observability::pulse::Pulse;
+use maskd_transport::{Publisher, ReloadRequest};
+use maskd_types::stop::Stop;
 
 /// What the running daemon holds.
 pub(super) struct Daemon {

@@ -13,23 +13,29 @@ use tracing::{error, info, warn};
 use super::{
     exchange::Trial,
     news::News,
-    pace::Pace,
     rate::OncePerSecond,
     starts::{Given, Starts},
-    turns::Turns,
 };
-use crate::{
+use maskd_model::{
+    Checkpoint,
     backbone::{Backbone, BackboneConfig},
-    engine::{Engine, Failure, FrameResult},
-    frame::{Frame, Resolution, StreamId},
-    ingest::{Inbox, Stop},
-    mask::FirstMask,
+};
+use maskd_observability::{
     metrics::{DropCause, Metrics, Stage},
-    model::Checkpoint,
-    overload::OverloadConfig,
-    publish::PromptRequest,
     pulse::{Caller, Pulse},
+};
+use maskd_scheduling::mailbox::Inbox;
+use maskd_scheduling::overload::OverloadConfig;
+use maskd_scheduling::{pace::Pace, turns::Turns};
+use maskd_tracking::{
+    engine::{Engine, Failure, FrameResult},
     tracker::TrackerConfig,
+};
+use maskd_transport::PromptRequest;
+use maskd_types::stop::Stop;
+use maskd_types::{
+    frame::{Frame, Resolution, StreamId},
+    mask::FirstMask,
 };
 
 /// How long the thread waits for a frame before it shows that it is alive and looks for prompts.

@@ -1,11 +1,10 @@
 //! A stream as it is configured, and as it runs.
 
-use crate::{
-    config::{Start, StreamConfig},
-    ingest::{Description, Numbers, Stop},
-    mask::FirstMask,
-    publish::wire::State,
-};
+use crate::config::{Start, StreamConfig};
+use maskd_ingest::{Description, Numbers};
+use maskd_protocol::wire::State;
+use maskd_types::mask::FirstMask;
+use maskd_types::stop::Stop;
 
 /// A stream as configured, its pipeline, and the mask it is to start from: what was read when it was checked.
 pub(super) struct Entry {

@@ -12,13 +12,15 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use super::engine_thread::{Order, Orders};
-use crate::{
+use maskd_model::{
+    Checkpoint,
     backbone::{Backbone, BackboneConfig},
+};
+use maskd_tracking::{
     engine::{Engine, Failure, FrameResult},
-    frame::{Frame, Resolution},
-    model::Checkpoint,
     tracker::TrackerConfig,
 };
+use maskd_types::frame::{Frame, Resolution};
 
 /// How long real frames are waited for; with no camera up, a grey picture must do.
 const FRAMES_WITHIN: Duration = Duration::from_secs(5);

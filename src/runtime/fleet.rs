@@ -17,14 +17,14 @@ use super::{
 use crate::{
     admin::{Health, StreamHealth},
     config::StreamConfig,
-    frame::{Resolution, StreamId},
-    ingest::{Camera, CameraEvent, Inbox, Kind, Numbers, Stop},
-    metrics::{Book, Metrics},
-    publish::{
-        PublishError,
-        wire::{Account, Event, State, Status},
-    },
 };
+use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
+use maskd_observability::metrics::{Book, Metrics};
+use maskd_protocol::wire::{Account, Event, State, Status};
+use maskd_scheduling::mailbox::Inbox;
+use maskd_transport::PublishError;
+use maskd_types::frame::{Resolution, StreamId};
+use maskd_types::stop::Stop;
 
 /// News that may wait for the runtime; a camera thread waits above that, which harms nobody.
 const WAITING_NEWS: usize = 64;

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use tracing::{error, info};
 
-use crate::{
-    frame::StreamId,
-    metrics::{Book, Metrics},
-};
+use maskd_observability::metrics::{Book, Metrics};
+use maskd_types::frame::StreamId;
 
 /// What happened, once the daemon has ended.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +36,7 @@ pub(super) fn tell(stream: &StreamId, book: &Book) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{DropCause::Superseded, Stage::Ingest};
+    use maskd_observability::metrics::{DropCause::Superseded, Stage::Ingest};
 
     #[test]
     fn frames_on_their_way_are_dropped_only_where_the_end_was_not_orderly() {

@@ -5,7 +5,7 @@
 //!         \-> news -> this task: events, status, health            ^-- prompts (bounded) <-- zenoh
 //! ```
 //!
-//! A frame is lost in one of few places, each counted ([`crate::metrics::DROPS`]): `captured = published + dropped{stage,
+//! A frame is lost in one of few places, each counted ([`maskd_observability::metrics::DROPS`]): `captured = published + dropped{stage,
 //! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
 //! mailbox is emptied, then the outbox, then zenoh is closed; all within the grace time.
 
@@ -20,7 +20,6 @@ pub mod ledger;
 mod memory;
 mod news;
 mod outbox;
-mod pace;
 mod preview;
 mod rate;
 mod reload;
@@ -28,7 +27,6 @@ mod scribe;
 mod service;
 mod signals;
 mod starts;
-mod turns;
 mod watchdog;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
@@ -48,17 +46,17 @@ pub use scribe::Scribe;
 use crate::{
     admin::{self, Health, Listen},
     config::{Config, Ready},
-    ingest::{Inbox, Stop},
-    metrics::Metrics,
-    model::WeightsError,
-    publish::{PublishError, Publisher},
-    pulse::Pulses,
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
 use entry::Entry;
 use exchange::Trial;
 use fleet::{Fleet, Wiring};
+use maskd_model::WeightsError;
+use maskd_observability::{metrics::Metrics, pulse::Pulses};
+use maskd_scheduling::mailbox::Inbox;
+use maskd_transport::{PublishError, Publisher};
+use maskd_types::stop::Stop;
 use outbox::{Desk, Desks};
 use reload::Reload;
 use signals::{Hangups, Signals};

@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use crate::{frame::StreamId, ingest::CameraEvent};
+use maskd_ingest::CameraEvent;
+use maskd_types::frame::StreamId;
 
 /// News of a stream.
 pub(super) enum News {

@@ -13,13 +13,13 @@ use super::{
     preview::{self, Easel},
     rate::{OncePerSecond, Rate},
 };
-use crate::{
-    engine::FrameResult,
-    frame::{Quality, StreamId},
+use maskd_observability::{
     metrics::{DropCause, Metrics, Stage},
-    publish::StreamPublisher,
     pulse::Pulse,
 };
+use maskd_tracking::engine::FrameResult;
+use maskd_transport::StreamPublisher;
+use maskd_types::frame::{Quality, StreamId};
 
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
 pub(super) struct Desk {

@@ -10,7 +10,7 @@ use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use tracing::debug;
 
 use super::outbox::{Desk, Desks};
-use crate::{
+use maskd_types::{
     frame::Frame,
     mask::{LabelMap, overlay},
 };

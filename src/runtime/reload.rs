@@ -24,14 +24,14 @@ use super::{
     fleet::Fleet,
     outbox::Desk,
 };
-use crate::{
-    backbone::BackboneConfig,
-    config::{Config, Ready, Start, StreamConfig},
+use crate::config::{Config, Ready, Start, StreamConfig};
+use maskd_ingest::Kind;
+use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
+use maskd_protocol::wire::Reloaded;
+use maskd_transport::Publisher;
+use maskd_types::{
     files::{self, Stamp},
     frame::{Resolution, StreamId},
-    ingest::Kind,
-    model::{Checkpoint, Choice},
-    publish::{Publisher, wire::Reloaded},
 };
 
 /// How long reading may take: that of the largest weights from a slow disk.

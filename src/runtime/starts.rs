@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{frame::StreamId, mask::FirstMask};
+use maskd_types::{frame::StreamId, mask::FirstMask};
 
 /// What is known of each stream's first mask.
 #[derive(Default)]
@@ -53,7 +53,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::{frame::Size, mask::LabelMap};
+    use maskd_types::{frame::Size, mask::LabelMap};
 
     fn mask(label: u8) -> FirstMask {
         FirstMask::of(Path::new("m.png"), LabelMap { size: Size::new(2, 1), labels: vec![0, label] }).unwrap()

@@ -9,10 +9,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::service;
-use crate::{
-    ingest::Stop,
-    pulse::{Pulse, Pulses, Stuck},
-};
+use maskd_observability::pulse::{Pulse, Pulses, Stuck};
+use maskd_types::stop::Stop;
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_secs(1);

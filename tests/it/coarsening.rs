@@ -13,6 +13,7 @@ use maskd::{
     metrics::Metrics,
     publish::{
         PublishConfig, PublishError, Publisher, Reader,
+        coarsen::FitError,
         wire::{self, Format},
     },
     pulse::Pulses,
@@ -84,7 +85,7 @@ async fn a_message_that_cannot_be_made_small_is_an_error() {
         Publisher::open(&config, "", &"m".repeat(2000), Metrics::new(), &Pulses::default()).await.unwrap();
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let error = gate.publish_masks(&frame(0, Size::new(20, 10)), true, two_boxes()).await.unwrap_err();
-    assert!(matches!(error, PublishError::TooLarge { limit: 1024, .. }), "{error}");
+    assert!(matches!(error, PublishError::Fit(FitError::TooLarge { limit: 1024, .. })), "{error}");
     publisher.close().await;
 }
 

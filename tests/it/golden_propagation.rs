@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use maskd::{
-    backbone::{Features, Grid},
+    features::{Features, Grid},
     frame::Size,
     mask::{LabelMap, ReadoutConfig, SoftLabels, readout, readout_plain},
     propagate::{Memory, PropagateConfig, propagate, propagate_plain},

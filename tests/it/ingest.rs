@@ -8,7 +8,8 @@ use std::{
 
 use maskd::{
     frame::{Size, StreamId},
-    ingest::{Camera, CameraEvent, Cause, Kind, Pace, SourceConfig, Stop},
+    ingest::{Camera, CameraEvent, Cause, Kind, Pace, SourceConfig},
+    stop::Stop,
 };
 
 use crate::support::{

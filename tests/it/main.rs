@@ -21,7 +21,6 @@ mod golden_model;
 mod golden_propagation;
 mod hostile;
 mod identity;
-mod imports;
 mod ingest;
 mod lists;
 mod manual;
@@ -39,6 +38,7 @@ mod segment;
 mod service;
 mod shared;
 mod skip;
+mod structure;
 #[allow(dead_code, reason = "shared with the fault bench, which uses the rest")]
 mod support;
 mod tls;

@@ -5,9 +5,11 @@ use std::{cell::RefCell, path::Path};
 use maskd::{
     config::Config,
     frame::Resolution,
-    ingest::{Camera, CameraEvent, Description, Inbox, SourceConfig, Stop},
+    ingest::{Camera, CameraEvent, Description, SourceConfig},
     metrics::Metrics,
     publish::PublishConfig,
+    scheduling::mailbox::Inbox,
+    stop::Stop,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;

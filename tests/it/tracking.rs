@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maskd::{
-    backbone::{Features, Grid},
+    features::{Features, Grid},
     frame::Size,
     mask::LabelMap,
     tracker::{Tracker, TrackerConfig},

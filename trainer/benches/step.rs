@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
-use maskd::model::{Architecture, Family};
+use maskd_model::{Architecture, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
     learner::{Knobs, Learner},

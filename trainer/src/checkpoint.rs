@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use maskd::files;
+use maskd_types::files;
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
-use maskd::{
-    cli::{Exit, Failure, OrExit as _},
+use maskd_cli::{Exit, Failure, OrExit as _};
+use maskd_types::{
     files::{self, Inputs},
     mask::is_own_png,
 };

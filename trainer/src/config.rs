@@ -4,12 +4,9 @@
 
 use std::path::Path;
 
-use maskd::{
-    backbone::DeviceChoice,
-    config::ConfigError,
-    files,
-    model::{Architecture, Family},
-};
+use maskd_cli::ConfigError;
+use maskd_model::{Architecture, Family, backbone::DeviceChoice};
+use maskd_types::files;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -215,7 +212,7 @@ impl Config {
     /// # Errors
     /// As [`Config::load`]: every key that cannot be read, else the first value that cannot be.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let (config, faults) = maskd::config::read::<Self>(text);
+        let (config, faults) = maskd_cli::read::<Self>(text);
         ConfigError::check(name, faults)?;
         let config = config.unwrap_or_default();
         config.validate().map_err(|(key, message)| ConfigError::invalid(text, name, &key, &message))?;

@@ -4,7 +4,8 @@ use std::{collections::HashMap, io, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::DType;
-use maskd::{backbone::PROPAGATION_BLOCK, files};
+use maskd_model::backbone::PROPAGATION_BLOCK;
+use maskd_types::files;
 
 use crate::{
     checkpoint::{Saved, about},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use maskd::files;
+use maskd_types::files;
 
 use crate::report::{Observer, Quality, StepReport};
 

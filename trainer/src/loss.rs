@@ -3,7 +3,7 @@
 
 use candle_core::{D, Device, Result, Tensor};
 use candle_nn::ops::softmax;
-use maskd::kernels::grad;
+use maskd_kernels::grad;
 use serde::{Deserialize, Serialize};
 
 /// The teacher sees these many views; the student sees them first, then its own.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result};
 use candle_core::Tensor;
-use maskd::{model::Architecture, preset::Preset};
+use maskd_model::Architecture;
+use maskd_tracking::preset::Preset;
 use serde::Serialize;
 
 use crate::{

@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle_core::{DType, Device};
-use maskd::{
-    backbone::DeviceChoice,
-    cli::{Exit, Failure, OrExit as _},
-    model::{Checkpoint, Choice},
-};
+use maskd_cli::{Exit, Failure, OrExit as _};
+use maskd_model::{Checkpoint, Choice, backbone::DeviceChoice};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 

@@ -8,10 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use maskd::{
-    files::{PART, write_durably},
-    model::Choice,
-};
+use maskd_model::Choice;
+use maskd_types::files::{PART, write_durably};
 
 use crate::checkpoint::is_checkpoint;
 

@@ -9,11 +9,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use image::{ImageFormat, ImageReader, Limits, RgbImage, imageops::FilterType};
 
-use crate::{
-    frame::{Size, StreamId},
-    ingest::Mp4Writer,
-    publish::keys::Site,
-};
+use maskd_ingest::Mp4Writer;
+use maskd_protocol::keys::Site;
+use maskd_types::frame::{Size, StreamId};
 
 /// Pictures a second in the video: a picture stays until the next one came.
 const FPS: u32 = 10;
@@ -124,7 +122,7 @@ fn decode(jpeg: &[u8]) -> Option<RgbImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::Clip;
+    use maskd_ingest::Clip;
 
     fn jpeg(width: u32, height: u32, grey: u8) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());

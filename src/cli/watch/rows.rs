@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use maskd_protocol::{
+    keys::Site,
+    wire::{Account, Event, MasksMessage, State, Status},
+};
+use maskd_transport::Received;
+use maskd_types::{
     frame::{Quality, StreamId},
     instance::{Instance, InstanceId},
-    publish::{
-        Received,
-        keys::Site,
-        wire::{Account, Event, MasksMessage, State, Status},
-    },
 };
 
 /// Latencies that the summary is made of: the newest, so that watching for weeks takes no more memory.
@@ -311,7 +311,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame::Size, instance::BBox, mask::Rle};
+    use maskd_types::{frame::Size, instance::BBox, mask::Rle};
 
     #[test]
     fn the_summary_has_quantiles_and_counts_each_instance_once() {

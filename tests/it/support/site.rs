@@ -8,8 +8,10 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 use maskd::{
     frame::{Frame, Resolution, Size, StreamId},
-    ingest::{Camera, CameraEvent, Cause, Fault, Inbox, SourceConfig, Stop},
+    ingest::{Camera, CameraEvent, Cause, Fault, SourceConfig},
     metrics::Metrics,
+    scheduling::mailbox::Inbox,
+    stop::Stop,
 };
 
 use super::PATIENCE;

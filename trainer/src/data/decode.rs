@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use maskd::{frame::Size, picture};
+use maskd_types::{frame::Size, picture};
 
 use super::DataConfig;
 use crate::augment::Picture;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use fast_image_resize::Resizer;
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use indicatif::ProgressBar;
-use maskd::ingest::{Clip, ClipFrame};
+use maskd_ingest::{Clip, ClipFrame};
 
 use super::{DataConfig, cache::EntryWriter, decode, files::DataFile};
 use crate::augment::{Picture, Rect};

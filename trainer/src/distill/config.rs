@@ -1,6 +1,6 @@
 //! `[distill]`: what a student starts from and what it is taught.
 
-use maskd::backbone::BlockChoice;
+use maskd_model::backbone::BlockChoice;
 use serde::{Deserialize, Serialize};
 
 /// `[distill]`. Where `[model]` says the student's shape, it starts from scratch; else it is made of the teacher.

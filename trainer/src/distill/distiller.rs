@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use maskd::{
-    kernels::{Path, grad::Keep},
-    model::{Architecture, Checkpoint, Vit},
-    preset::Preset,
-};
+use maskd_kernels::{Path, grad::Keep};
+use maskd_model::{Architecture, Checkpoint, Vit};
+use maskd_tracking::preset::Preset;
 
 use super::{
     DistillConfig,

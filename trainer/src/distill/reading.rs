@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::{DType, Tensor};
-use maskd::model::{Architecture, Family, Output, Want};
+use maskd_model::{Architecture, Family, Output, Want};
 
 /// Where in a network they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
-use maskd::model::{Architecture, Checkpoint};
+use maskd_model::{Architecture, Checkpoint};
 use rand_chacha::ChaCha8Rng;
 
 use super::{DistillConfig, resize};

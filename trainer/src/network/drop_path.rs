@@ -1,6 +1,6 @@
 //! Stochastic depth (Huang et al. 2016), for the student only: what a block adds is left out for some images.
 
-use maskd::model::Branches;
+use maskd_model::Branches;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 

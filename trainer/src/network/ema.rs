@@ -1,7 +1,7 @@
 //! The teacher follows the student: an exponential moving average, tensor by tensor, paired by name.
 
 use candle_core::{Device, Result, bail};
-use maskd::kernels::grad;
+use maskd_kernels::grad;
 
 use super::Parameters;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{D, DType, Result, Tensor, bail};
-use maskd::kernels::{Path, grad};
+use maskd_kernels::{Path, grad};
 use serde::{Deserialize, Serialize};
 
 /// `[head]`.

@@ -1,6 +1,6 @@
 //! Student and teacher: the vision transformer that `maskd` runs, and DINO's head on its `[CLS]` token.
 //!
-//! The ViT is [`maskd::model::Vit`]: there is no second definition of it. A [`Network`] is a view of the parameters as they
+//! The ViT is [`maskd_model::Vit`]: there is no second definition of it. A [`Network`] is a view of the parameters as they
 //! are now, made anew for each step; the parameters themselves are float32 whatever it computes in.
 
 pub mod drop_path;
@@ -12,10 +12,8 @@ pub mod parameters;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use maskd::{
-    kernels::{Path, grad::Keep},
-    model::{Architecture, Branches, Vit},
-};
+use maskd_kernels::{Path, grad::Keep};
+use maskd_model::{Architecture, Branches, Vit};
 
 pub use self::{
     drop_path::DropPath,

@@ -4,7 +4,7 @@
 mod update;
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
-use maskd::kernels::grad;
+use maskd_kernels::grad;
 use serde::{Deserialize, Serialize};
 
 use crate::network::Parameters;

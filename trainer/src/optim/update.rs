@@ -2,7 +2,7 @@
 //! plain twin of the library's pass over a tensor on the CPU.
 
 use candle_core::{Result, Tensor, Var};
-use maskd::kernels::grad::AdamW;
+use maskd_kernels::grad::AdamW;
 
 pub(super) fn plain(step: &AdamW, var: &Var, mean: &Var, square: &Var, gradient: &Tensor) -> Result<()> {
     let gradient = match step.clip {

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use image::RgbImage;
-use maskd::{
+use maskd_eval as davis;
+use maskd_eval::{Dataset, Plan, Task};
+use maskd_ingest::Clip;
+use maskd_model::{
     attention,
     backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, PROPAGATION_BLOCK},
-    davis::{self, Dataset, Plan, Task},
+};
+use maskd_tracking::{
     engine::Engine,
-    files,
-    frame::StreamId,
-    ingest::Clip,
     preset::{Preset, Start},
 };
+use maskd_types::{files, frame::StreamId};
 
 use super::neighbours::Labelled;
 use crate::{
@@ -146,7 +148,7 @@ fn propagate(set: &Dataset, backbone: Backbone, preset: Preset, place: &Path) ->
 }
 
 /// The first frame of a picture or a video.
-fn picture_of(path: &Path) -> Result<(RgbImage, maskd::frame::Frame)> {
+fn picture_of(path: &Path) -> Result<(RgbImage, maskd_types::frame::Frame)> {
     let what = || path.display().to_string();
     let frame = Clip::open(path)?.next().with_context(what)??;
     let picture = RgbImage::from_raw(frame.size.width, frame.size.height, frame.rgb.to_vec()).with_context(what)?;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{D, DType, Tensor};
 use image::imageops::FilterType;
-use maskd::{
+use maskd_ingest::ClipFrame;
+use maskd_types::{
     frame::{Frame, Size, StreamId},
-    ingest::ClipFrame,
     picture::{self, MOST_PIXELS},
 };
 
@@ -63,7 +63,7 @@ impl Labelled {
         for batch in self.images.chunks(BATCH) {
             let frames = batch.iter().map(|(path, _)| square(path, side as u32)).collect::<Result<Vec<_>>>()?;
             let frames: Vec<&Frame> = frames.iter().collect();
-            let images = maskd::preprocess::batch(&frames, Size::new(side as u32, side as u32))?;
+            let images = maskd_model::preprocess::batch(&frames, Size::new(side as u32, side as u32))?;
             let found = cls(&images)?; // (B, C)
             features.push(found.to_dtype(DType::F32)?.detach());
         }

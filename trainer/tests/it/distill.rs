@@ -3,9 +3,9 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use candle_core::{DType, Device, Tensor};
-use maskd::{
+use maskd_model::{
+    Architecture, Checkpoint, Family,
     backbone::{Backbone, BackboneConfig, BlockChoice},
-    model::{Architecture, Checkpoint, Family},
 };
 use maskd_trainer::{
     config::Config,
@@ -240,8 +240,8 @@ fn what_is_exported_is_the_student_and_says_its_block() {
     let config =
         BackboneConfig { weights: Some(scene.path("w.safetensors")), short_side: 32, ..BackboneConfig::default() };
     let backbone = Backbone::load(&config).unwrap();
-    let side = maskd::frame::Size::new(32, 32);
-    let frame = maskd::ingest::Clip::open(&scene.path("data/0.png")).unwrap().next().unwrap().unwrap();
+    let side = maskd_types::frame::Size::new(32, 32);
+    let frame = maskd_ingest::Clip::open(&scene.path("data/0.png")).unwrap().next().unwrap().unwrap();
     let frame = frame.to_frame(&"one".parse().unwrap(), 0);
     let found = backbone.run(&backbone.prepare(&[&frame], side).unwrap(), true).unwrap();
     assert_eq!((found[0].tokens.len(), found[0].discovery.as_ref().map(Vec::len)), (16 * 32, Some(16 * 32)));

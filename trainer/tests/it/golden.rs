@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use maskd::model::{Architecture, Family};
+use maskd_model::{Architecture, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
     learner::{Knobs, Learner},

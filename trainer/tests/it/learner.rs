@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
-use maskd::model::{Architecture, Checkpoint, Family};
+use maskd_model::{Architecture, Checkpoint, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
     learner::{Knobs, Learner, NotFinite, Outcome},

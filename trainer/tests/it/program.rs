@@ -10,7 +10,7 @@ use std::{
 };
 
 use image::RgbImage;
-use maskd::model::Checkpoint;
+use maskd_model::Checkpoint;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 

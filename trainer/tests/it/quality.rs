@@ -23,7 +23,7 @@ fn davis(root: &Path) {
         });
         frame.save(frames.join(format!("{i:05}.jpg"))).unwrap();
         let mask = GrayImage::from_fn(96, 64, |x, y| Luma([u8::from(inside(x, y))]));
-        maskd::mask::LabelMap { size: maskd::frame::Size::new(96, 64), labels: mask.into_raw() }
+        maskd_types::mask::LabelMap { size: maskd_types::frame::Size::new(96, 64), labels: mask.into_raw() }
             .write_png(&masks.join(format!("{i:05}.png")))
             .unwrap();
     }

@@ -4,13 +4,13 @@
 use std::fs;
 
 use candle_core::{D, DType, Device, Tensor};
-use maskd::{
+use maskd_ingest::Clip;
+use maskd_kernels::Path;
+use maskd_model::{
+    Architecture, Checkpoint, Family, Vit, Want,
     backbone::{Backbone, BackboneConfig},
-    frame::Size,
-    ingest::Clip,
-    kernels::Path,
-    model::{Architecture, Checkpoint, Family, Vit, Want},
 };
+use maskd_types::frame::Size;
 
 use crate::{
     distill::{architecture, begin, teacher_of, write},

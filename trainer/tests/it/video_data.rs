@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use maskd::{frame::Size, ingest::Mp4Writer};
+use maskd_ingest::Mp4Writer;
 use maskd_trainer::{
     augment::{CropConfig, STD},
     data::{CropBatch, DataConfig, Loader},
 };
+use maskd_types::frame::Size;
 
 use crate::{
     data::{crops, picture},

@@ -1,0 +1,398 @@
+//! Recorded pictures for the offline commands: every frame of a video file or a folder, at full size, in order.
+
+use std::{
+    cmp::Ordering,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::AppSink;
+use gstreamer_video::VideoInfo;
+
+use super::{fault::Fault, guard::guard, intake::pixels, upright::spare_copies};
+use maskd_types::{
+    files,
+    frame::{Frame, Quality, Size, StreamId},
+    picture::{self, MOST_PIXELS},
+};
+
+/// Longest wait for the next frame of a file: a disc may have to spin up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a file is tried that fails without a word.
+const SILENT_TRIES: usize = 4;
+
+/// One picture of a clip, upright as people see it.
+#[derive(Clone)]
+pub struct ClipFrame {
+    /// The file's name without its extension; for a video, the frame's number in five digits.
+    pub name: String,
+    /// Pixels, `(height, width, 3)`, 8-bit RGB, no padding.
+    pub rgb: Arc<[u8]>,
+    /// Size of the picture; the same for all frames of a clip.
+    pub size: Size,
+    /// Presentation timestamp in nanoseconds; pictures in a folder have none.
+    pub pts_ns: Option<u64>,
+}
+
+impl ClipFrame {
+    /// The frame for the engine, as if captured now.
+    pub fn to_frame(&self, stream: &StreamId, sequence: u64) -> Frame {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Frame {
+            stream: stream.clone(),
+            rgb: Arc::clone(&self.rgb),
+            size: self.size,
+            source: self.size,
+            pts_ns: self.pts_ns,
+            captured_unix_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+            captured: Instant::now(),
+            sequence,
+            epoch: 0,
+            quality: Quality::FULL,
+        }
+    }
+}
+
+/// A picture, a video file or a folder of `.jpg` and `.png` pictures. Iterating yields its frames; after an error, nothing more.
+pub struct Clip {
+    source: Source,
+    size: Size,
+    len_hint: Option<usize>,
+    fps: Option<(u32, u32)>,
+}
+
+enum Source {
+    Folder(std::vec::IntoIter<PathBuf>),
+    Video(Box<Video>),
+    Over,
+}
+
+impl Clip {
+    /// Opens `path`. Errors name the file: nothing there, no pictures in the folder, pictures of different sizes,
+    /// no video in the file, a file that is no video.
+    pub fn open(path: &Path) -> Result<Self> {
+        let kind = fs::metadata(path).with_context(|| path.display().to_string())?;
+        if kind.is_dir() {
+            return Self::folder(path);
+        }
+        if picture::is_named_so(path) { Self::pictures(vec![path.to_owned()]) } else { Self::video(path) }
+    }
+
+    fn folder(folder: &Path) -> Result<Self> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+            let path = entry.with_context(|| folder.display().to_string())?.path();
+            if picture::is_named_so(&path) && !stem(&path).starts_with('.') {
+                files.push(path);
+            }
+        }
+        files.sort_by(|a, b| natural(&stem(a), &stem(b)).then_with(|| a.cmp(b)));
+        // Masks are named after their frames.
+        if let Some(pair) = files.windows(2).find(|pair| stem(&pair[0]) == stem(&pair[1])) {
+            bail!("{} and {} have one name: keep one of them", pair[0].display(), pair[1].display());
+        }
+        ensure!(!files.is_empty(), "{}: no .jpg or .png files in this folder", folder.display());
+        Self::pictures(files)
+    }
+
+    fn pictures(files: Vec<PathBuf>) -> Result<Self> {
+        let size = files.first().map_or(Ok(Size::new(0, 0)), |first| dimensions(first))?;
+        // Headers only, but of all of them: better now than after an hour's work.
+        for file in &files {
+            let other = dimensions(file)?;
+            ensure!(other == size, "{}: is {other}, but the first picture is {size}", file.display());
+        }
+        let len_hint = Some(files.len());
+        Ok(Self { source: Source::Folder(files.into_iter()), size, len_hint, fps: None })
+    }
+
+    fn video(path: &Path) -> Result<Self> {
+        let video = Video::open(path).with_context(|| path.display().to_string())?;
+        let (size, len_hint, fps) = (video.size, video.len_hint, video.fps);
+        Ok(Self { source: Source::Video(Box::new(video)), size, len_hint, fps })
+    }
+
+    /// Size of every frame.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Whether it is a video and not pictures in files of their own.
+    pub fn is_video(&self) -> bool {
+        matches!(self.source, Source::Video(_))
+    }
+
+    /// The files that frames are yet to come from: pictures in order, or the video.
+    pub fn files(&self) -> &[PathBuf] {
+        match &self.source {
+            Source::Folder(files) => files.as_slice(),
+            Source::Video(video) => std::slice::from_ref(&video.path),
+            Source::Over => &[],
+        }
+    }
+
+    /// How many frames there are, for a progress bar: exact for a folder, an estimate for a video.
+    pub fn len_hint(&self) -> Option<usize> {
+        self.len_hint
+    }
+
+    /// Frames a second as numerator and denominator; none for a folder, or a video that does not say.
+    pub fn fps(&self) -> Option<(u32, u32)> {
+        self.fps
+    }
+}
+
+impl Iterator for Clip {
+    type Item = Result<ClipFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match &mut self.source {
+            Source::Folder(files) => files.next().map(|path| read_picture(&path, self.size)),
+            Source::Video(video) => video.next().map(|next| next.with_context(|| video.path.display().to_string())),
+            Source::Over => None,
+        };
+        if !matches!(next, Some(Ok(_))) {
+            self.source = Source::Over;
+        }
+        next
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn dimensions(path: &Path) -> Result<Size> {
+    picture::size(path, MOST_PIXELS).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+fn read_picture(path: &Path, size: Size) -> Result<ClipFrame> {
+    let read = picture::read(path, MOST_PIXELS);
+    let picture = read.with_context(|| format!("{}: cannot be read", path.display()))?;
+    let found = Size::new(picture.width(), picture.height());
+    ensure!(found == size, "{}: is {found}, but the first picture is {size}", path.display());
+    Ok(ClipFrame { name: stem(path), rgb: picture.into_raw().into(), size, pts_ns: None })
+}
+
+/// Compares names as people do: a run of digits counts as its number, so `2` comes before `10`.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while let (Some(x), Some(y)) = (a.first(), b.first()) {
+        let digits = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
+        let (m, n) = (digits(a), digits(b));
+        let order = if m > 0 && n > 0 {
+            let number = |s: &[u8], len: usize| s[..len].iter().copied().skip_while(|c| *c == b'0').collect::<Vec<_>>();
+            let (p, q) = (number(a, m), number(b, n));
+            (a, b) = (&a[m..], &b[n..]);
+            p.len().cmp(&q.len()).then(p.cmp(&q))
+        } else {
+            let order = x.cmp(y);
+            (a, b) = (&a[1..], &b[1..]);
+            order
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+    }
+    a.len().cmp(&b.len())
+}
+
+/// A video file that is decoded as fast as its frames are taken.
+struct Video {
+    path: PathBuf,
+    pipeline: gst::Pipeline,
+    bus: gst::Bus,
+    frames: AppSink,
+    size: Size,
+    fps: Option<(u32, u32)>,
+    len_hint: Option<usize>,
+    taken: usize,
+}
+
+impl Video {
+    fn open(path: &Path) -> Result<Self> {
+        // filesrc would wait at a pipe for its other end.
+        files::check(path)?;
+        gst::init()?;
+        let pipeline = gst::parse::launch(
+            "filesrc name=source ! decodebin expose-all-streams=false caps=video/x-raw(ANY) ! videoconvert \
+             ! videoflip name=turn video-direction=auto ! appsink name=frames sync=false max-buffers=4 wait-on-eos=false caps=video/x-raw,format=RGB",
+        )?;
+        let missing = "This is a bug: the clip's pipeline lacks an element";
+        let pipeline = pipeline.downcast::<gst::Pipeline>().ok().context(missing)?;
+        let frames = pipeline.by_name("frames").and_then(|e| e.downcast::<AppSink>().ok()).context(missing)?;
+        let bus = pipeline.bus().context(missing)?;
+        pipeline.by_name("source").context(missing)?.set_property("location", path);
+        guard(&pipeline).map_err(anyhow::Error::msg)?;
+        spare_copies(&pipeline);
+        let size = Size::new(0, 0);
+        let path = path.to_owned();
+        let mut video = Self { path, pipeline, bus, frames, size, fps: None, len_hint: None, taken: 0 };
+        video.preroll()?;
+        Ok(video)
+    }
+
+    /// Decodes up to the first frame, which says the size.
+    fn preroll(&mut self) -> Result<()> {
+        // decodebin and decodebin3 swallow the error of a demuxer that fails while it is being plugged in, about one
+        // time in three: then nothing runs and nothing is said. Asked again, it usually answers.
+        for _ in 0..SILENT_TRIES {
+            if self.reach_first_frame()? {
+                return self.note_format();
+            }
+            let _ = self.pipeline.set_state(gst::State::Null);
+        }
+        bail!("it cannot be read: GStreamer gave up on it without saying why");
+    }
+
+    /// False where the pipeline gave up in silence.
+    fn reach_first_frame(&self) -> Result<bool> {
+        // Where this fails, the bus says why.
+        let _ = self.pipeline.set_state(gst::State::Paused);
+        let start = Instant::now();
+        let mut idle = 0;
+        while start.elapsed() < PATIENCE {
+            let ends = [gst::MessageType::AsyncDone, gst::MessageType::Error];
+            let message = self.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(100), &ends);
+            match message.as_ref().map(|message| message.view()) {
+                Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
+                Some(_) => return Ok(true),
+                None if self.runs() => idle = 0,
+                None => idle += 1,
+            }
+            if idle == 5 {
+                return Ok(false);
+            }
+        }
+        bail!("no frame within {} s", PATIENCE.as_secs());
+    }
+
+    /// Whether any element's thread is at work.
+    fn runs(&self) -> bool {
+        let works = |pad: &gst::Pad| pad.task_state() == gst::TaskState::Started;
+        self.pipeline.iterate_recurse().into_iter().flatten().any(|element| element.pads().iter().any(works))
+    }
+
+    fn note_format(&mut self) -> Result<()> {
+        let caps =
+            self.frames.static_pad("sink").and_then(|pad| pad.current_caps()).context("there is no video in it")?;
+        let info = VideoInfo::from_caps(&caps)?;
+        self.size = Size::new(info.width(), info.height());
+        let (numer, denom) = (info.fps().numer(), info.fps().denom());
+        self.fps = (numer > 0 && denom > 0).then_some((numer as u32, denom as u32));
+        let frames = |length: gst::ClockTime| {
+            let (numer, denom) = self.fps?;
+            let frames = length.seconds_f64() * f64::from(numer) / f64::from(denom);
+            (frames.is_finite() && frames < 1e9).then_some(frames.round() as usize)
+        };
+        self.len_hint = self.pipeline.query_duration::<gst::ClockTime>().and_then(frames);
+        self.pipeline.set_state(gst::State::Playing)?;
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Result<ClipFrame>> {
+        let start = Instant::now();
+        loop {
+            if let Some(sample) = self.frames.try_pull_sample(gst::ClockTime::from_mseconds(200)) {
+                return Some(self.frame(&sample));
+            }
+            if let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error])
+                && let gst::MessageView::Error(error) = message.view()
+            {
+                return Some(Err(Fault::from_message(error).into()));
+            }
+            if self.frames.is_eos() {
+                let empty = self.taken == 0;
+                return empty.then(|| Err(anyhow::anyhow!("there is no frame in it")));
+            }
+            if start.elapsed() > PATIENCE {
+                return Some(Err(anyhow::anyhow!(
+                    "no frame within {} s after frame {}",
+                    PATIENCE.as_secs(),
+                    self.taken
+                )));
+            }
+        }
+    }
+
+    fn frame(&mut self, sample: &gst::Sample) -> Result<ClipFrame> {
+        let (size, rgb) = pixels(sample).with_context(|| format!("frame {} cannot be read", self.taken))?;
+        ensure!(size == self.size, "frame {} is {size}, but the first is {}", self.taken, self.size);
+        let name = format!("{:05}", self.taken);
+        self.taken += 1;
+        let pts_ns = sample.buffer().and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
+        Ok(ClipFrame { name, rgb, size, pts_ns })
+    }
+}
+
+impl Drop for Video {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(path: PathBuf, width: u32, shade: u8) {
+        image::RgbImage::from_pixel(width, 4, image::Rgb([shade; 3])).save(path).unwrap();
+    }
+
+    fn open(path: &Path) -> String {
+        let error = format!("{:#}", Clip::open(path).err().expect("an error"));
+        assert_eq!(error.lines().count(), 1, "{error}");
+        error
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_people_expect() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, shade) in [("2.png", 2), ("10.png", 10), ("1.PNG", 1), ("003.jpg", 3)] {
+            picture(folder.path().join(name), 5, shade);
+        }
+        fs::write(folder.path().join("notes.txt"), "x").unwrap();
+        fs::write(folder.path().join("._1.png"), "x").unwrap();
+        let clip = Clip::open(folder.path()).unwrap();
+        assert_eq!((clip.len_hint(), clip.size(), clip.fps()), (Some(4), Size::new(5, 4), None));
+        let got: Vec<_> = clip.map(|f| f.unwrap()).map(|f| (f.name, f.rgb[0], f.rgb.len())).collect();
+        let expected = [("1", 1), ("2", 2), ("003", 3), ("10", 10)];
+        assert_eq!(got, expected.map(|(name, shade)| (name.to_owned(), shade, 60)));
+    }
+
+    #[test]
+    fn names_with_and_without_numbers_have_one_order() {
+        let mut names = ["b", "a10", "a2", "a", "a02b", "10", "9", "a2b"];
+        names.sort_by(|a, b| natural(a, b));
+        assert_eq!(names, ["9", "10", "a", "a2", "a02b", "a2b", "a10", "b"]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_a_clip_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open(&folder.path().join("gone")).contains("gone"));
+        assert!(open(folder.path()).contains("no .jpg or .png"));
+        picture(folder.path().join("0.png"), 5, 0);
+        picture(folder.path().join("0.jpg"), 5, 0);
+        assert!(open(folder.path()).contains("have one name"));
+        fs::remove_file(folder.path().join("0.jpg")).unwrap();
+        picture(folder.path().join("1.png"), 6, 0);
+        let error = open(folder.path());
+        assert!(error.contains("1.png") && error.contains("6x4") && error.contains("5x4"), "{error}");
+        fs::write(folder.path().join("1.png"), "no picture").unwrap();
+        assert!(open(folder.path()).contains("1.png"));
+        // A good header and nothing behind it.
+        let whole = fs::read(folder.path().join("0.png")).unwrap();
+        fs::write(folder.path().join("1.png"), &whole[..whole.len() - 25]).unwrap();
+        let mut clip = Clip::open(folder.path()).unwrap();
+        assert!(clip.next().unwrap().is_ok());
+        let error = format!("{:#}", clip.next().unwrap().err().unwrap());
+        assert!(error.contains("1.png") && clip.next().is_none(), "{error}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Calls into GStreamer that may never return: a driver, a server or a named pipe can hold a change of state for ever.
+//! They are made on threads of GStreamer's, so that the camera's own lives on, and those that are given up are counted.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{bounded, never, select};
+use gstreamer::glib;
+
+use maskd_observability::metrics::Metrics;
+use maskd_types::frame::StreamId;
+use maskd_types::stop::Stop;
+
+/// The calls of one camera. A handle is cheap to clone.
+#[derive(Clone)]
+pub(super) struct Errands(Arc<Hanging>);
+
+struct Hanging {
+    stream: StreamId,
+    metrics: Metrics,
+    count: AtomicUsize,
+}
+
+/// Why there is no answer.
+pub(super) enum GaveUp {
+    /// None came in time: the call was left behind.
+    Late,
+    /// Nobody wants it any more: the call was left behind.
+    Stopped,
+    /// The call panicked, and what it said.
+    Panicked(String),
+    /// The system refuses a thread.
+    NoThread,
+}
+
+impl Errands {
+    /// Those of `stream`.
+    pub(super) fn new(stream: StreamId, metrics: Metrics) -> Self {
+        Self(Arc::new(Hanging { stream, metrics, count: AtomicUsize::new(0) }))
+    }
+
+    /// How many calls were left behind and have not returned since.
+    pub(super) fn hanging(&self) -> usize {
+        self.0.count.load(Relaxed)
+    }
+
+    /// Makes the call and waits for its answer, no longer than `within` or until `stop` is set. The answer of a call that
+    /// was left behind is dropped where it was made.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        within: Duration,
+        stop: Option<&Stop>,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GaveUp> {
+        self.run_nudged((within, 1), stop, call, || {})
+    }
+
+    /// The same for so many times so long, with `nudge`, which may hang itself, between them.
+    pub(super) fn run_nudged<T: Send + 'static>(
+        &self,
+        (within, times): (Duration, u32),
+        stop: Option<&Stop>,
+        call: impl FnOnce() -> T + Send + 'static,
+        nudge: impl FnOnce() + Clone + Send + 'static,
+    ) -> Result<T, GaveUp> {
+        // Without room: an answer is either taken, or known not to be.
+        let (tell, told) = bounded(0);
+        let hanging = self.0.clone();
+        let errand = move || {
+            let answer = catch_unwind(AssertUnwindSafe(call));
+            if let Err(unwanted) = tell.send(answer) {
+                drop(unwanted);
+                hanging.count.fetch_sub(1, Relaxed);
+                hanging.metrics.call_hangs(&hanging.stream, false);
+            }
+        };
+        match threads().map(|threads| threads.push(errand)) {
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Err(GaveUp::NoThread),
+        }
+        let never = never();
+        let mut left = times;
+        let gave_up = loop {
+            select! {
+                recv(told) -> answer => match answer {
+                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
+                    Err(_) => return Err(GaveUp::NoThread),
+                },
+                recv(stop.map_or(&never, Stop::closed)) -> _ => break GaveUp::Stopped,
+                default(within) => {
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        break GaveUp::Late;
+                    }
+                    // Without a thread for it there is no help, and the call is given up in time.
+                    let _ = threads().map(|threads| threads.push(nudge.clone()));
+                }
+            }
+        };
+        self.0.count.fetch_add(1, Relaxed);
+        self.0.metrics.call_hangs(&self.0.stream, true);
+        Err(gave_up)
+    }
+}
+
+/// As many threads as there are calls; idle ones are GLib's to keep or end.
+fn threads() -> Option<&'static glib::ThreadPool> {
+    static THREADS: OnceLock<Option<glib::ThreadPool>> = OnceLock::new();
+    THREADS.get_or_init(|| glib::ThreadPool::shared(None).ok()).as_ref()
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied();
+    said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn errands() -> Errands {
+        Errands::new("a".parse().unwrap(), Metrics::new())
+    }
+
+    #[test]
+    fn answers_come_back_and_panics_are_told() {
+        let errands = errands();
+        assert!(matches!(errands.run(LONG, None, || 7), Ok(7)));
+        let told = errands.run(LONG, None, || -> u8 { panic!("on purpose") });
+        assert!(matches!(told, Err(GaveUp::Panicked(said)) if said == "on purpose"));
+        assert_eq!(errands.hanging(), 0);
+    }
+
+    #[test]
+    fn a_nudge_sets_a_call_free() {
+        let (errands, (open, gate)) = (errands(), bounded::<()>(1));
+        let nudge = move || open.try_send(()).unwrap_or_default();
+        let answer = errands.run_nudged((Duration::from_millis(1), u32::MAX), None, move || gate.recv().is_ok(), nudge);
+        assert!(matches!(answer, Ok(true)));
+        assert_eq!(errands.hanging(), 0);
+    }
+
+    #[test]
+    fn a_call_that_hangs_is_counted_until_it_returns() {
+        let (errands, stop) = (errands(), Stop::new());
+        let (open, gate) = bounded::<()>(0);
+        let hang = |gate: crossbeam_channel::Receiver<()>| {
+            move || {
+                let _ = gate.recv();
+            }
+        };
+        assert!(matches!(errands.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
+        stop.set();
+        assert!(matches!(errands.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));
+        assert_eq!(errands.hanging(), 2);
+        assert!(errands.0.metrics.render().contains("maskd_hanging_calls{stream=\"a\"} 2"));
+        drop(open);
+        while errands.hanging() > 0 {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The vision transformer of DINO and DINOv2: one definition, used by the daemon and by the trainer.
+//!
+//! Takes: weights as others publish them, and pictures. Gives: a network on its device ([`backbone`]), features of patches,
+//! attention maps, and a catalogue of published weights.
+
+mod arch;
+pub mod attention;
+pub mod backbone;
+pub mod catalogue;
+mod choice;
+mod crops;
+mod dense;
+pub mod fetch;
+mod layers;
+mod names;
+mod pickle;
+mod pos_embed;
+pub mod preprocess;
+mod pth;
+mod vit;
+pub mod weights;
+
+pub use arch::{Architecture, Family};
+pub use choice::{Choice, NotFetched, SHIPPED};
+pub use crops::Branches;
+pub use pos_embed::{bicubic_matrix, resize_pos_embed};
+pub use vit::{Output, Vit, Want};
+pub use weights::{Checkpoint, WeightsError};

@@ -1,0 +1,218 @@
+//! The vision transformer.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use super::{
+    Architecture,
+    layers::{Block, LayerNorm, Linear, Source},
+    resize_pos_embed,
+};
+use maskd_kernels as kernels;
+use maskd_kernels::{Isa, PatchEmbed, Path};
+
+/// What a forward pass is asked for; what is not asked for is not computed.
+#[derive(Clone, Debug, Default)]
+pub struct Want {
+    /// Tokens after these blocks (0-based, rising), each through the final norm.
+    pub tokens: Vec<usize>,
+    /// Keys of these blocks (0-based, rising).
+    pub keys: Vec<usize>,
+    /// Attention of this block (0-based), all of it.
+    pub attention: Option<usize>,
+    /// Attention of `[CLS]` alone to all tokens, in this block (0-based).
+    pub cls_attention: Option<usize>,
+}
+
+/// What a forward pass gives.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// For each asked block, `(B, 1 + N, C)`: `[CLS]`, then the patches row by row.
+    pub tokens: Vec<Tensor>,
+    /// For each asked block, `(B, 1 + N, C)`, heads side by side.
+    pub keys: Vec<Tensor>,
+    /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: for people to look at.
+    pub attention: Option<Tensor>,
+    /// `(B, heads, 1 + N)`.
+    pub cls_attention: Option<Tensor>,
+}
+
+/// A ViT: patch embedding, `[CLS]`, position embeddings, blocks, final norm.
+pub struct Vit {
+    pub(super) arch: Architecture,
+    pub(super) patch_embed: Linear,
+    pub(super) cls_token: Tensor,
+    /// As given: resized before it is rounded to `dtype`.
+    pos_embed: Tensor,
+    /// For the CPU's kernels.
+    packed_embed: Option<PatchEmbed>,
+    /// The position embeddings of the last grid, `[CLS]` added to the first: cameras do not change their size often.
+    last_positions: Mutex<Option<((usize, usize), Tensor)>>,
+    dtype: DType,
+    pub(super) blocks: Vec<Block>,
+    pub(super) norm: LayerNorm,
+    pub(super) path: Path,
+}
+
+impl Vit {
+    /// Builds the network on tensors in the original naming (the trainer's variables, or a
+    /// [`super::Checkpoint`]'s), moved to `device` and `dtype`.
+    ///
+    /// # Errors
+    /// A missing tensor; a checkpoint's tensors are complete by construction.
+    pub fn new(
+        arch: Architecture,
+        tensors: &HashMap<String, Tensor>,
+        device: &Device,
+        dtype: DType,
+        path: Path,
+    ) -> Result<Self> {
+        let moved: HashMap<String, Tensor> = tensors
+            .iter()
+            .map(|(name, t)| Ok((name.clone(), t.to_device(device)?.to_dtype(dtype)?)))
+            .collect::<Result<_>>()?;
+        let source = Source(&moved);
+        let patch_embed = Linear::new(&source, "patch_embed.proj")?;
+        // A convolution whose stride is its kernel is a product of flattened patches.
+        let weight = patch_embed.weight.reshape((arch.dim, 3 * arch.patch * arch.patch))?;
+        let patch_embed = Linear { weight, bias: patch_embed.bias };
+        let packed_embed = match path.fuses(&patch_embed.weight) {
+            true => {
+                let block = (3 * arch.patch * arch.patch, arch.dim);
+                Some(PatchEmbed::new(patch_embed.packed(Isa::best().without_pairs(), None, block)?, arch.patch)?)
+            }
+            false => None,
+        };
+        Ok(Self {
+            arch,
+            patch_embed,
+            packed_embed,
+            last_positions: Mutex::default(),
+            cls_token: source.get("cls_token")?,
+            pos_embed: Source(tensors).get("pos_embed")?.to_device(device)?,
+            dtype,
+            blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch, path)).collect::<Result<_>>()?,
+            norm: LayerNorm::new(&source, "norm")?,
+            path,
+        })
+    }
+
+    /// The network's shape.
+    pub fn architecture(&self) -> &Architecture {
+        &self.arch
+    }
+
+    /// Position embeddings for an input of `(rows, cols)` patches, `(1, 1 + rows * cols, C)`.
+    pub fn pos_embed(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        resize_pos_embed(&self.pos_embed, self.arch.grid, rows, cols, self.arch.family)?.to_dtype(self.dtype)
+    }
+
+    /// Images `(B, 3, H, W)`, normalised, H and W multiples of the patch, to flattened patches `(B, N, 3 p p)`.
+    fn patches(&self, images: &Tensor) -> Result<(Tensor, usize, usize)> {
+        let (b, c, ..) = images.dims4()?;
+        let p = self.arch.patch;
+        let (rows, cols) = self.grid(images)?;
+        let patches = images
+            .reshape(&[b, c, rows, p, cols, p])?
+            .permute([0, 2, 4, 1, 3, 5])? // (B, rows, cols, 3, p, p)
+            .reshape((b, rows * cols, c * p * p))?;
+        Ok((patches, rows, cols))
+    }
+
+    /// The patch grid of images `(B, 3, H, W)`.
+    pub(super) fn grid(&self, images: &Tensor) -> Result<(usize, usize)> {
+        let (b, c, h, w) = images.dims4()?;
+        let p = self.arch.patch;
+        if c != 3 || h == 0 || w == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
+            bail!("input ({b}, {c}, {h}, {w}): want 3 channels and sides that are multiples of the patch, {p}");
+        }
+        Ok((h / p, w / p))
+    }
+
+    /// What each token starts from, `(1 + N, C)`.
+    fn positions(&self, rows: usize, cols: usize) -> Result<Tensor> {
+        let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((grid, positions)) = &*last
+            && *grid == (rows, cols)
+        {
+            return Ok(positions.clone());
+        }
+        let positions = self.pos_embed(rows, cols)?.squeeze(0)?;
+        let cls = (self.cls_token.reshape((1, self.arch.dim))? + positions.narrow(0, 0, 1)?)?;
+        let positions = Tensor::cat(&[&cls, &positions.narrow(0, 1, rows * cols)?], 0)?;
+        *last = Some(((rows, cols), positions.clone()));
+        Ok(positions)
+    }
+
+    /// The tokens that enter the first block, `(B, 1 + N, C)`.
+    pub(super) fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        if let Some(packed) = &self.packed_embed {
+            let (rows, cols) = self.grid(images)?;
+            return packed.forward(images, &self.positions(rows, cols)?);
+        }
+        let (patches, rows, cols) = self.patches(images)?;
+        let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
+        let b = embedded.dim(0)?;
+        let cls = self.cls_token.broadcast_as((b, 1, self.arch.dim))?;
+        Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)
+    }
+
+    /// Runs the network on normalised images `(B, 3, H, W)` as far as the last block that is wanted.
+    ///
+    /// # Errors
+    /// Sides that are no multiples of the patch, blocks that do not exist.
+    pub fn forward(&self, images: &Tensor, want: &Want) -> Result<Output> {
+        if self.packed_embed.is_none() {
+            return self.pass(images, want);
+        }
+        // From inside the pool: each of a pass's many pieces of work would otherwise wake it and be waited for.
+        rayon::scope(|_| self.pass(images, want))
+    }
+
+    /// The last block that is run for `want`.
+    pub(super) fn last_wanted(&self, want: &Want) -> Result<usize> {
+        let last = self.arch.depth - 1;
+        let looks = [want.attention, want.cls_attention];
+        let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
+        if wanted().any(|block| block > last) || !want.tokens.is_sorted() || !want.keys.is_sorted() {
+            bail!("{want:?}: the network has blocks 0 to {last}, asked in rising order");
+        }
+        Ok(wanted().max().unwrap_or(last))
+    }
+
+    fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
+        let stop = self.last_wanted(want)?;
+        let mut x = self.embed(images)?;
+
+        let mut tokens = Vec::with_capacity(want.tokens.len());
+        let mut keys = Vec::with_capacity(want.keys.len());
+        let (mut attention, mut cls_attention) = (None, None);
+        for (i, block) in self.blocks.iter().enumerate().take(stop + 1) {
+            let looked_at = want.keys.contains(&i) || want.attention == Some(i) || want.cls_attention == Some(i);
+            if looked_at {
+                let qkv = block.qkv(&x, self.path)?;
+                if want.keys.contains(&i) {
+                    keys.push(qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
+                }
+                if want.attention == Some(i) {
+                    attention = Some(kernels::attention_plain(&qkv, self.arch.heads, self.path)?.1);
+                }
+                if want.cls_attention == Some(i) {
+                    cls_attention = Some(kernels::cls_attention(&qkv, self.arch.heads)?);
+                }
+            }
+            if i == stop && !want.tokens.contains(&i) {
+                break; // its queries, keys and values were all that was asked of it
+            }
+            x = block.forward(x, self.path)?;
+            if want.tokens.contains(&i) {
+                tokens.push(self.norm.forward(&x, self.path)?);
+            }
+        }
+        Ok(Output { tokens, keys, attention, cls_attention })
+    }
+}

@@ -1,0 +1,203 @@
+//! Weights from files: `.safetensors`, PyTorch `.pth`, the Hugging Face naming. Everything is checked
+//! before it is used, and a fault names the file and the tensor.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device, Tensor};
+use sha2::{Digest, Sha256};
+
+use super::{Architecture, names, pth};
+use maskd_types::files;
+
+/// No backbone that we read is larger: ViT-g in float32 is 4.5 GB, ViT-B 0.35 GB.
+const MAX_FILE: u64 = 8 << 30;
+
+/// Weights that cannot be used, with the file they are in.
+#[derive(Debug, thiserror::Error)]
+#[error("weights {}: {fault}", path.display())]
+pub struct WeightsError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub fault: Fault,
+}
+
+/// What can be wrong with weights.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(std::io::Error),
+    /// The file is neither of the formats, or broken.
+    #[error("not a readable .safetensors or .pth file: {0}")]
+    Format(String),
+    /// A pickle that asks for more than tensors.
+    #[error("the pickle asks to use {0}, which no weights need: refused, nothing was run")]
+    Unsafe(String),
+    /// A tensor that the architecture has and the file has not.
+    #[error("tensor {0} is missing")]
+    Missing(String),
+    /// A tensor that the file has and the architecture has not.
+    #[error("tensor {0} is not part of the network")]
+    Extra(String),
+    /// A tensor of another shape.
+    #[error("tensor {name} has shape {found}, expected {expected}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: String,
+        /// What the network needs.
+        expected: String,
+    },
+    /// A number type that weights do not come in.
+    #[error("tensor {name} is {found}; weights are f16, bf16, f32 or f64")]
+    Type {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// NaN or infinity.
+    #[error("tensor {0} holds values that are not finite")]
+    NotFinite(String),
+    /// The number of heads cannot be told.
+    #[error("{}", heads_message(*dim, *given))]
+    Heads {
+        /// Channels.
+        dim: usize,
+        /// What was asked for.
+        given: Option<usize>,
+    },
+}
+
+fn heads_message(dim: usize, given: Option<usize>) -> String {
+    match given {
+        Some(heads) => format!("{heads} heads do not divide {dim} channels"),
+        None => format!("{dim} channels are no multiple of 64, so the number of heads must be given (model.heads)"),
+    }
+}
+
+/// Checked weights of a backbone: tensors in the original naming, float32, on the CPU.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The network they are for.
+    pub architecture: Architecture,
+    /// Every tensor of [`Architecture::tensors`], and no other.
+    pub tensors: HashMap<String, Tensor>,
+    /// What the file says about itself.
+    pub metadata: HashMap<String, String>,
+    /// The number types that the file stores, e.g. `F16`.
+    pub stored: Vec<String>,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// What the file formats give: named tensors, and what the file says about itself.
+pub(super) struct Raw {
+    pub(super) tensors: HashMap<String, Tensor>,
+    pub(super) metadata: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Reads and checks a weights file. `heads` overrides what the file's metadata (`heads`) or the
+    /// width say; see [`Architecture::infer`].
+    ///
+    /// # Errors
+    /// [`WeightsError`] names the file, the tensor and the fault. Nothing in a `.pth` is ever run.
+    pub fn read(path: &Path, heads: Option<usize>) -> Result<Self, WeightsError> {
+        let fail = |fault| WeightsError { path: path.to_owned(), fault };
+        let bytes = read_file(path).map_err(fail)?;
+        Self::parse(&bytes, heads).map_err(fail)
+    }
+
+    /// As [`Checkpoint::read`], for a file's content.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, Fault> {
+        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let raw = if bytes.starts_with(b"PK\x03\x04") {
+            pth::read(bytes)?
+        } else if bytes.starts_with(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") {
+            return Err(Fault::Format(
+                "saved by a PyTorch older than 1.6; load and save it with a newer one".to_owned(),
+            ));
+        } else {
+            read_safetensors(bytes)?
+        };
+        let mut stored: Vec<String> = raw.tensors.values().map(|t| format!("{:?}", t.dtype())).collect();
+        stored.sort();
+        stored.dedup();
+        let mut tensors = names::canonical(raw.tensors)?;
+        let heads = match (heads, raw.metadata.get("heads")) {
+            (Some(heads), _) => Some(heads),
+            (None, Some(text)) => {
+                Some(text.parse().map_err(|_| Fault::Format(format!("metadata heads = {text:?} is no number")))?)
+            }
+            (None, None) => None,
+        };
+        let architecture = Architecture::infer(&tensors, heads)?;
+        let mut checked = HashMap::with_capacity(tensors.len());
+        for (name, shape) in architecture.tensors() {
+            let tensor = tensors.remove(&name).ok_or_else(|| Fault::Missing(name.clone()))?;
+            if tensor.dims() != shape {
+                return Err(Fault::Shape {
+                    found: format!("{:?}", tensor.dims()),
+                    expected: format!("{shape:?}"),
+                    name,
+                });
+            }
+            let tensor = finite_f32(&name, &tensor)?;
+            checked.insert(name, tensor);
+        }
+        if let Some(name) = tensors.into_keys().min() {
+            return Err(Fault::Extra(name));
+        }
+        Ok(Self { architecture, tensors: checked, metadata: raw.metadata, stored, sha256 })
+    }
+
+    /// A short name that tells these weights from others: architecture and the start of the file's hash.
+    pub fn model_id(&self) -> String {
+        format!("{}@{}", self.architecture, &self.sha256[..12])
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
+    files::read(path, MAX_FILE).map_err(Fault::Io)
+}
+
+fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {
+    let format = |e: safetensors::SafeTensorError| Fault::Format(e.to_string());
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(format)?;
+    let file = safetensors::SafeTensors::deserialize(bytes).map_err(format)?;
+    let mut tensors = HashMap::new();
+    for (name, view) in file.iter() {
+        let dtype = match view.dtype() {
+            safetensors::Dtype::F16 => DType::F16,
+            safetensors::Dtype::BF16 => DType::BF16,
+            safetensors::Dtype::F32 => DType::F32,
+            safetensors::Dtype::F64 => DType::F64,
+            other => return Err(Fault::Type { name: name.to_owned(), found: format!("{other:?}") }),
+        };
+        tensors.insert(name.to_owned(), from_bytes(name, view.data(), dtype, view.shape())?);
+    }
+    let metadata = header.metadata().clone().unwrap_or_default();
+    Ok(Raw { tensors, metadata })
+}
+
+/// A tensor from little-endian bytes; shape and length must agree.
+pub(super) fn from_bytes(name: &str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor, Fault> {
+    Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu).map_err(|e| Fault::Format(format!("tensor {name}: {e}")))
+}
+
+fn finite_f32(name: &str, tensor: &Tensor) -> Result<Tensor, Fault> {
+    let broken = |e: candle_core::Error| Fault::Format(format!("tensor {name}: {e}"));
+    let tensor = tensor.to_dtype(DType::F32).map_err(broken)?;
+    let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(broken)?;
+    if values.iter().all(|x| x.is_finite()) { Ok(tensor) } else { Err(Fault::NotFinite(name.to_owned())) }
+}

@@ -1,0 +1,241 @@
+//! The pure heart: frames in, instances out. It owns the network and every stream's tracker, and knows
+//! no channels, no clocks and no files, so that the daemon, the offline commands and the evaluation run the same.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
+    refine::Colours,
+    tracker::{PromptError, Tracked, Tracker, TrackerConfig},
+};
+use maskd_model::{Family, backbone::Backbone};
+use maskd_types::features::Features;
+use maskd_types::stage::Stage;
+use maskd_types::{
+    frame::{Frame, Size, StreamId},
+    instance::{Instance, InstanceId, Prompt, TrackEvent},
+    mask::LabelMap,
+};
+
+/// What the engine says about one frame.
+#[derive(Clone, Debug)]
+pub struct FrameResult {
+    /// The frame itself, its pixels included.
+    pub frame: Frame,
+    /// One palette index per pixel of the source frame, 0 is background.
+    pub labels: LabelMap,
+    /// The instances visible in it.
+    pub instances: Vec<Instance>,
+    /// What happened to instances in it.
+    pub events: Vec<TrackEvent>,
+    /// Whether instances were searched for in it.
+    pub discovered: bool,
+    /// Live discovered instances, the most salient first.
+    pub salient: Vec<InstanceId>,
+    /// Id of the weights that saw it.
+    pub model: Arc<str>,
+}
+
+/// Why a prompt was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such stream.
+    #[error("no stream is called {0}")]
+    UnknownStream(StreamId),
+    /// The stream's tracker cannot use it.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+}
+
+/// A frame that the engine could not use.
+#[derive(Debug)]
+pub struct Failure {
+    /// The frame.
+    pub frame: Frame,
+    /// Why, shared by all frames of a batch that failed together.
+    pub cause: Arc<anyhow::Error>,
+}
+
+/// The network and the trackers of all streams.
+pub struct Engine {
+    backbone: Backbone,
+    model: Arc<str>,
+    /// As given: what it leaves open, each network decides.
+    given: TrackerConfig,
+    config: TrackerConfig,
+    trackers: HashMap<StreamId, Tracker>,
+}
+
+impl Engine {
+    /// An engine without streams; each stream's tracker starts from `config`.
+    ///
+    /// Where `config` leaves discovery's threshold open, the network decides: DINO is cut by its keys,
+    /// DINOv2 by its tokens.
+    pub fn new(backbone: Backbone, config: TrackerConfig) -> Self {
+        let (model, suited) = (backbone.model_id().into(), suited(&config, &backbone));
+        Self { backbone, model, given: config, config: suited, trackers: HashMap::new() }
+    }
+
+    /// Goes on with another network, and returns the one before. Streams keep their instances, with their identities, as
+    /// [`Tracker::exchange_network`].
+    pub fn exchange(&mut self, backbone: Backbone) -> Backbone {
+        self.model = backbone.model_id().into();
+        self.config = suited(&self.given, &backbone);
+        let patch = backbone.architecture().patch;
+        self.trackers.values_mut().for_each(|tracker| tracker.exchange_network(self.config.clone(), patch));
+        std::mem::replace(&mut self.backbone, backbone)
+    }
+
+    /// The network, without what the engine knows of streams.
+    pub fn into_backbone(self) -> Backbone {
+        self.backbone
+    }
+
+    /// Id of the network's weights.
+    pub fn model(&self) -> &Arc<str> {
+        &self.model
+    }
+
+    /// Takes up a stream; a stream that is already there keeps its memory.
+    pub fn add_stream(&mut self, stream: &StreamId) -> &mut Tracker {
+        let (config, patch) = (&self.config, self.backbone.architecture().patch);
+        self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(config.clone(), patch))
+    }
+
+    /// Forgets a stream and all that it held.
+    pub fn remove_stream(&mut self, stream: &StreamId) {
+        self.trackers.remove(stream);
+    }
+
+    /// Has `stream` start from a mask: palette indices become instance ids.
+    pub fn first_mask(&mut self, stream: &StreamId, mask: LabelMap) {
+        self.add_stream(stream).first_mask(mask);
+    }
+
+    /// Asks `stream` to follow something from its next frame on.
+    ///
+    /// # Errors
+    /// An unknown stream, or a prompt that its tracker cannot use.
+    pub fn prompt(&mut self, stream: &StreamId, prompt: Prompt) -> Result<(), Refusal> {
+        let tracker = self.trackers.get_mut(stream).ok_or_else(|| Refusal::UnknownStream(stream.clone()))?;
+        Ok(tracker.prompt(prompt)?)
+    }
+
+    /// Patches that the network sees of `frame`, by its quality.
+    pub fn patches_of(&self, frame: &Frame) -> usize {
+        self.patches_in(self.backbone.input_size_of(frame))
+    }
+
+    /// Patches that the network would see of frames of `size` at a level.
+    pub fn patches_at(&self, size: Size, level: f64) -> usize {
+        self.patches_in(self.backbone.resolution().at(level).fit(size))
+    }
+
+    fn patches_in(&self, input: Size) -> usize {
+        let patch = self.backbone.architecture().patch.max(1) as u32;
+        Size::new(input.width / patch, input.height / patch).area()
+    }
+
+    /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
+    ///
+    /// Frames of one input size go through the network as one batch. `on_stage` is called as each
+    /// stage of a batch ends, and as each part of [`Stage::Track`] ends for a frame, so that the caller, who has a clock,
+    /// can time it.
+    pub fn step(&mut self, frames: Vec<Frame>, on_stage: &mut dyn FnMut(Stage)) -> Vec<Result<FrameResult, Failure>> {
+        let mut results: Vec<Option<Result<FrameResult, Failure>>> = Vec::with_capacity(frames.len());
+        results.resize_with(frames.len(), || None);
+        // Frames of one stream follow each other, so only one of each stream goes into a round.
+        let mut waiting: Vec<(usize, Frame)> = frames.into_iter().enumerate().collect();
+        while !waiting.is_empty() {
+            let mut round: BTreeMap<(u32, u32, bool), Vec<(usize, Frame)>> = BTreeMap::new();
+            let mut streams = Vec::new();
+            let mut later = Vec::new();
+            for (i, frame) in waiting {
+                if streams.contains(&frame.stream) {
+                    later.push((i, frame));
+                    continue;
+                }
+                streams.push(frame.stream.clone());
+                let size = self.backbone.input_size_of(&frame);
+                let discovery = self.add_stream(&frame.stream).needs_discovery();
+                round.entry((size.width, size.height, discovery)).or_default().push((i, frame));
+            }
+            for ((width, height, discovery), batch) in round {
+                self.run_batch(batch, Size::new(width, height), discovery, on_stage, &mut results);
+            }
+            waiting = later;
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    fn run_batch(
+        &mut self,
+        batch: Vec<(usize, Frame)>,
+        size: Size,
+        discovery: bool,
+        on_stage: &mut dyn FnMut(Stage),
+        results: &mut [Option<Result<FrameResult, Failure>>],
+    ) {
+        match self.features(&batch, size, discovery, on_stage) {
+            Ok(features) => {
+                for ((i, frame), features) in batch.into_iter().zip(features) {
+                    let (source, epoch) = (frame.source, frame.epoch);
+                    let refine = self.config.refine.enabled;
+                    let patch = self.backbone.architecture().patch;
+                    let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
+                    let Tracked { labels, instances, events, discovered, salient } = self
+                        .add_stream(&frame.stream)
+                        .step_in_stages(Arc::new(features), colours, source, epoch, on_stage);
+                    results[i] = Some(Ok(FrameResult {
+                        frame,
+                        labels,
+                        instances,
+                        events,
+                        discovered,
+                        salient,
+                        model: self.model.clone(),
+                    }));
+                }
+                on_stage(Stage::Track);
+            }
+            Err(cause) => {
+                let cause = Arc::new(cause);
+                for (i, frame) in batch {
+                    results[i] = Some(Err(Failure { frame, cause: cause.clone() }));
+                }
+            }
+        }
+    }
+
+    fn features(
+        &self,
+        batch: &[(usize, Frame)],
+        size: Size,
+        discovery: bool,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Result<Vec<Features>> {
+        let frames: Vec<&Frame> = batch.iter().map(|(_, frame)| frame).collect();
+        let input = self.backbone.prepare(&frames, size)?;
+        on_stage(Stage::Preprocess);
+        let features = self.backbone.run(&input, discovery)?;
+        on_stage(Stage::Backbone);
+        // Before they get into any memory: they would stay there, and spread.
+        ensure!(features.iter().all(Features::is_finite), "the network's features are not finite numbers");
+        Ok(features)
+    }
+}
+
+/// `config` with what it leaves open as suits the network.
+fn suited(config: &TrackerConfig, backbone: &Backbone) -> TrackerConfig {
+    let mut config = config.clone();
+    config.discover.tau.get_or_insert(match backbone.architecture().family {
+        Family::Dino => TAU_DINO_KEYS,
+        Family::DinoV2 => TAU_DINOV2_TOKENS,
+    });
+    config
+}

@@ -1,0 +1,129 @@
+//! Labels carried from frames that have them to one that has not: each patch asks the patches near
+//! its place in the earlier frames, and the most alike answer.
+//!
+//! The rule is that of DINO's DAVIS script (`label_propagation` in `eval_video_segmentation.py`):
+//! `exp(cos / temperature)` inside a square window, the largest `top_k` over all contexts together
+//! (and whatever equals the last of them), normalised to sum 1.
+
+mod plain;
+mod tiled;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use plain::propagate_plain;
+pub use tiled::{propagate, propagate_answers};
+
+use maskd_types::features::Features;
+use maskd_types::mask::SoftLabels;
+
+/// How labels are propagated. The defaults are what was measured to be best; [`Self::protocol`] is as published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PropagateConfig {
+    /// A patch looks this many patches far in each direction, 0..=1000.
+    pub radius: usize,
+    /// How many patches answer, over all contexts together, 1..=1000; equals of the last one answer too.
+    pub top_k: usize,
+    /// Similarities are divided by this before the exponential, 0.001..=100.
+    pub temperature: f32,
+    /// How many previous frames are asked beside the anchor, 0..=64.
+    pub context: usize,
+}
+
+impl Default for PropagateConfig {
+    fn default() -> Self {
+        Self { radius: 12, top_k: 10, temperature: 0.05, context: 7 }
+    }
+}
+
+impl PropagateConfig {
+    /// The published protocol.
+    pub fn protocol() -> Self {
+        Self { radius: 12, top_k: 5, temperature: 0.1, context: 7 }
+    }
+}
+
+/// Who answered for a patch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// Its frame: the position in the contexts that were given.
+    pub context: u32,
+    /// The patch.
+    pub source: u32,
+    /// Its share of the result; the answers of a patch sum to 1.
+    pub weight: f32,
+}
+
+/// Who answered for each patch of a frame.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// For each patch where its answers begin, and at the end where the last ones end: N + 1 positions.
+    starts: Vec<u32>,
+    all: Vec<Answer>,
+}
+
+impl Answers {
+    /// Number of patches, N.
+    pub fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    /// Whether there is no patch.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The answers for one patch; none when nothing could be asked.
+    pub fn of_patch(&self, patch: usize) -> &[Answer] {
+        match self.starts.get(patch..patch + 2) {
+            Some(&[start, end]) => &self.all[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    /// From the answers of each patch, in order.
+    pub fn from_patches(patches: impl IntoIterator<Item = Vec<Answer>>) -> Self {
+        let mut answers = Self { starts: vec![0], all: Vec::new() };
+        for patch in patches {
+            answers.all.extend(patch);
+            answers.starts.push(answers.all.len() as u32);
+        }
+        answers
+    }
+}
+
+/// An earlier frame that can be asked.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Its features.
+    pub features: Arc<Features>,
+    /// Its labels, on the same grid.
+    pub labels: SoftLabels,
+}
+
+impl Memory {
+    /// Whether patches of `query` can be compared with this frame's.
+    fn fits(&self, query: &Features) -> bool {
+        let n = query.grid.len();
+        let Features { grid, dim, tokens, .. } = &*self.features;
+        (*grid, *dim) == (query.grid, query.dim)
+            && tokens.len() == n * dim
+            && self.labels.channels > 0
+            && self.labels.values.len() == n * self.labels.channels
+    }
+}
+
+/// The contexts that `query` can be compared with, each with its position, and the channels of the result: as many as the
+/// richest of them has. A frame of another grid or width cannot answer and is left out.
+fn comparable<'a>(query: &Features, contexts: &[&'a Memory]) -> (Vec<(usize, &'a Memory)>, usize) {
+    let whole = query.tokens.len() == query.grid.len() * query.dim && query.dim > 0;
+    let contexts: Vec<(usize, &Memory)> =
+        contexts.iter().copied().enumerate().filter(|(_, memory)| whole && memory.fits(query)).collect();
+    let channels = contexts.iter().map(|(_, memory)| memory.labels.channels).max().unwrap_or(1);
+    (contexts, channels)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! Who is who by looks: instances that are out of sight, or partly hidden, get the patches back that look like them.
+//!
+//! Propagated labels follow the newest frames. What comes out from behind another instance touches it there, and would
+//! take its name; what comes back far away is nobody's neighbour. A portrait of each instance, kept from calm frames,
+//! says whose those patches are.
+
+use rayon::prelude::*;
+
+use super::{Tracker, channels, step::Step};
+use crate::discover::{
+    product::dot,
+    region::{self, Connect},
+};
+use maskd_types::features::Features;
+
+/// Patches of one portrait.
+const SAMPLE: usize = 32;
+/// Patches of a portrait of the ground.
+const GROUND: usize = 96;
+/// How many of the most alike patches of a portrait vote.
+const VOTES: usize = 3;
+/// An instance with less than this share of the patches of its portrait is partly hidden.
+const WHOLE: f32 = 0.6;
+/// A portrait forgets its size by this factor a frame: who walks away is not hidden for ever.
+const FORGET: f32 = 0.99;
+/// Least cosine of a patch to the portrait that claims it.
+const LEAST: f32 = 0.5;
+/// And by how much it must be above all other portraits, that of the ground included.
+const MARGIN: f32 = 0.06;
+/// Patches that look worse than this against the mean feature are not asked about.
+const FAR: f32 = 0.2;
+/// Patches together that bring an instance back that was out of sight.
+const GROUP: usize = 2;
+
+/// What an instance looked like, patch by patch: when it was new, and in the last calm frame.
+#[derive(Clone, Debug, Default)]
+pub struct Portrait {
+    first: Vec<f32>,
+    latest: Vec<f32>,
+    /// Patches that it held then, as far as remembered.
+    size: f32,
+}
+
+impl Portrait {
+    /// A portrait of what `patches` show.
+    pub fn new(features: &Features, patches: &[bool]) -> Self {
+        let first = sample(features, patches, SAMPLE);
+        Self { first, latest: Vec::new(), size: region::count(patches) as f32 }
+    }
+
+    /// Whether these are enough patches to be all of it.
+    fn whole(&self, count: usize) -> bool {
+        count as f32 >= WHOLE * self.size
+    }
+
+    /// Patches have become smaller by this factor: it holds as many more.
+    pub fn grow(&mut self, factor: f32) {
+        self.size *= factor;
+    }
+
+    fn renew(&mut self, features: &Features, patches: &[bool]) {
+        self.latest = sample(features, patches, SAMPLE);
+        self.size = self.size.max(region::count(patches) as f32);
+    }
+
+    /// How much a patch looks like it; -1 where it cannot be told.
+    fn likeness(&self, token: &[f32]) -> f32 {
+        vote(token, &self.first).max(vote(token, &self.latest))
+    }
+}
+
+impl Tracker {
+    /// Takes patches for instances out of sight or partly hidden, from whoever holds them by mistake.
+    pub(super) fn reclaim(&mut self, step: &mut Step) {
+        if !self.config.gating {
+            return;
+        }
+        let owners = channels::owners(&step.soft);
+        let counts: Vec<usize> =
+            (1..=self.tracks.len()).map(|channel| owners.iter().filter(|&&owner| owner == channel).count()).collect();
+        let wanted: Vec<usize> = (0..self.tracks.len())
+            .filter(|&k| {
+                let track = &self.tracks[k];
+                // Before a fixed camera, motion knows better: people look alike. It knows nothing of an outage.
+                (!track.by_motion || track.adrift) && (!track.visible() || !track.portrait.whole(counts[k]))
+            })
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let (grid, dim) = (step.grid(), step.features.dim);
+        let choice: Vec<Option<usize>> =
+            step.features.tokens.par_chunks_exact(dim).map(|token| self.whose(token, &wanted)).collect();
+        for k in wanted {
+            let track = &self.tracks[k];
+            let mine: Vec<bool> = choice.iter().map(|&c| c == Some(k)).collect();
+            let group = region::largest(grid, &mine, Connect::Eight);
+            if region::count(&group) < GROUP {
+                continue;
+            }
+            if !track.visible() {
+                step.new.push(track.id);
+                step.edited = true;
+            }
+            channels::assign(&mut step.soft, &group, k + 1, 1.0);
+        }
+    }
+
+    /// The instance of `wanted` that a patch looks like, clearly more than like anything else that is known.
+    fn whose(&self, token: &[f32], wanted: &[usize]) -> Option<usize> {
+        let mut best: Option<(f32, usize)> = None;
+        for &k in wanted {
+            let track = &self.tracks[k];
+            if track.prototype.len() != token.len() || dot(token, &track.prototype) < FAR {
+                continue;
+            }
+            let like = track.portrait.likeness(token);
+            if like >= LEAST && best.is_none_or(|(least, _)| like > least) {
+                best = Some((like, k));
+            }
+        }
+        let (like, k) = best?;
+        let rival = (0..self.tracks.len())
+            .filter(|&other| other != k)
+            .map(|other| self.tracks[other].portrait.likeness(token))
+            .fold(vote(token, &self.ground), f32::max);
+        (like >= rival + MARGIN).then_some(k)
+    }
+
+    /// Renews the portraits in a frame in which nobody is hidden: then labels can be trusted.
+    pub(super) fn portray(&mut self, step: &Step) {
+        if !self.config.gating {
+            return;
+        }
+        let owners = channels::owners(&step.soft);
+        let held = |k: usize| owners.iter().map(|&owner| owner == k + 1).collect::<Vec<bool>>();
+        let sets: Vec<Vec<bool>> = (0..self.tracks.len()).map(held).collect();
+        let calm = self
+            .tracks
+            .iter()
+            .zip(&sets)
+            .all(|(track, held)| track.visible() && track.portrait.whole(region::count(held)));
+        if calm || self.ground.is_empty() {
+            let bare: Vec<bool> = owners.iter().map(|&owner| owner == 0).collect();
+            self.ground = sample(&step.features, &bare, GROUND);
+        }
+        for (track, held) in self.tracks.iter_mut().zip(&sets).filter(|(track, _)| track.visible()) {
+            track.portrait.size *= FORGET;
+            if calm {
+                track.portrait.renew(&step.features, held);
+            }
+        }
+    }
+}
+
+/// The tokens of at most `most` patches of a set, evenly spread, one after the other.
+fn sample(features: &Features, set: &[bool], most: usize) -> Vec<f32> {
+    let all: Vec<usize> = (0..set.len()).filter(|&p| set[p]).collect();
+    let step = all.len().div_ceil(most).max(1);
+    all.into_iter().step_by(step).flat_map(|p| features.tokens[p * features.dim..][..features.dim].to_vec()).collect()
+}
+
+/// Mean cosine to the most alike of the `tokens`; -1 where there are none of this width.
+fn vote(token: &[f32], tokens: &[f32]) -> f32 {
+    let mut best = [-1_f32; VOTES];
+    for other in tokens.chunks_exact(token.len().max(1)) {
+        let mut like = dot(token, other);
+        for slot in &mut best {
+            if like > *slot {
+                std::mem::swap(&mut like, slot);
+            }
+        }
+    }
+    let known = (tokens.len() / token.len().max(1)).min(VOTES);
+    if known == 0 { -1.0 } else { best[..known].iter().sum::<f32>() / known as f32 }
+}

@@ -1,0 +1,212 @@
+//! The daemon's zenoh session: opens it, says that the daemon is alive, and answers for its configuration.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use zenoh::{Session, bytes::ZBytes, key_expr::KeyExpr, liveliness::LivelinessToken, query::Queryable};
+use zenoh_ext::AdvancedPublisher;
+
+use super::{
+    PublishConfig, PublishError, cause,
+    config::{opening, shown},
+    desk::{self, Ask, PromptRequest, ReloadRequest},
+    refused,
+    stream::StreamPublisher,
+};
+use maskd_observability::{
+    metrics::Metrics,
+    pulse::{Pulse, Pulses},
+};
+use maskd_protocol::{
+    keys::{self, Site},
+    wire::Format,
+};
+use maskd_types::frame::StreamId;
+
+/// Events and status messages of all streams that may wait for a slow subscriber.
+const WAITING_LETTERS: usize = 256;
+
+/// How long closing waits for the last events to leave.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// An event or status message on its way; or the wish to know that all before it have left.
+pub(super) enum Letter {
+    /// Put this.
+    Put(Arc<AdvancedPublisher<'static>>, ZBytes),
+    /// Say when.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the session and its streams share.
+pub(super) struct Shared {
+    pub session: Session,
+    pub site: Site,
+    pub format: Format,
+    pub max_message_bytes: usize,
+    pub model: String,
+    pub metrics: Metrics,
+    pub asks: mpsc::Sender<Ask>,
+    pub letters: mpsc::Sender<Letter>,
+}
+
+/// The daemon's side of zenoh. One a process; cheap calls, no thread of its own.
+pub struct Publisher {
+    shared: Arc<Shared>,
+    _alive: LivelinessToken,
+    resolved: Arc<Mutex<Arc<str>>>,
+    _config: Queryable<()>,
+    reloads: Option<mpsc::Receiver<ReloadRequest>>,
+    _control: Option<Queryable<()>>,
+}
+
+impl Publisher {
+    /// Opens the session, declares the daemon's liveliness token, and answers queries on `maskd/v1/<site>/config` with
+    /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
+    ///
+    /// `model` is the id of the weights that masks messages name. Prompts come out of the receiver, at most 16 waiting.
+    /// What publishes events and answers queries shows signs of life at `pulses`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
+    pub async fn open(
+        config: &PublishConfig,
+        resolved: &str,
+        model: &str,
+        metrics: Metrics,
+        pulses: &Pulses,
+    ) -> Result<(Self, mpsc::Receiver<PromptRequest>), PublishError> {
+        let zenoh_config = config.to_zenoh()?;
+        let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
+        let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
+        if let Some(opening) = opening(&zenoh_config) {
+            tracing::warn!("{opening}: anybody there can watch and send prompts");
+        }
+        let session =
+            zenoh::open(zenoh_config).await.map_err(|e| PublishError::Open { what: what.clone(), cause: cause(&e) })?;
+        let site = config.site.clone();
+        tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
+
+        let (asks, prompts, reloads) = desk::open(metrics.clone(), pulses.stage("queries"));
+        let alive = session
+            .liveliness()
+            .declare_token(keys::daemon_alive(&site))
+            .await
+            .map_err(refused("the daemon's liveliness token"))?;
+        let key = KeyExpr::try_from(keys::daemon_config(&site)).map_err(refused("the configuration's key"))?;
+        let resolved = Arc::new(Mutex::new(Arc::<str>::from(resolved)));
+        let (desk, text) = (asks.clone(), resolved.clone());
+        let config_queryable = session
+            .declare_queryable(key.clone())
+            // A full desk answers nothing: the asker sees an empty reply.
+            .callback(move |query| {
+                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                drop(desk.try_send(Ask::Config(key.clone(), query, text)));
+            })
+            .await
+            .map_err(refused("the configuration's queryable"))?;
+
+        let control = match config.control {
+            true => Some(take_reloads(&session, &site, asks.clone()).await?),
+            false => None,
+        };
+
+        let shared = Shared {
+            session,
+            site,
+            format: config.encoding,
+            max_message_bytes: config.max_message_bytes,
+            model: model.to_owned(),
+            metrics,
+            asks,
+            letters: open_letters(pulses.stage("events")),
+        };
+        let publisher = Self {
+            shared: Arc::new(shared),
+            _alive: alive,
+            resolved,
+            _config: config_queryable,
+            reloads: Some(reloads),
+            _control: control,
+        };
+        Ok((publisher, prompts))
+    }
+
+    /// Where those come out who want the configuration to be read again; for the first who asks.
+    pub fn reloads(&mut self) -> Option<mpsc::Receiver<ReloadRequest>> {
+        self.reloads.take()
+    }
+
+    /// Answers queries for the configuration with `resolved` from now on.
+    pub fn tell_config(&self, resolved: &str) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
+    }
+
+    /// Declares the keys of one stream; dropping what is returned takes them back.
+    pub async fn stream(&self, stream: StreamId) -> Result<StreamPublisher, PublishError> {
+        StreamPublisher::declare(self.shared.clone(), stream).await
+    }
+
+    /// Where the session can be reached: the endpoints it listens on, with the ports that it was given for port 0.
+    pub async fn locators(&self) -> Vec<String> {
+        self.shared.session.info().locators().await.iter().map(ToString::to_string).collect()
+    }
+
+    /// Waits a little for the last events to leave, then closes the session.
+    pub async fn close(self) {
+        let (flushed, done) = oneshot::channel();
+        if self.shared.letters.try_send(Letter::Flush(flushed)).is_ok() && timeout(FLUSH_WITHIN, done).await.is_err() {
+            tracing::warn!("some events were not delivered before closing: a subscriber is too slow");
+        }
+        if let Err(e) = self.shared.session.close().await {
+            tracing::warn!("zenoh did not close cleanly: {}", cause(&e));
+        }
+    }
+}
+
+async fn take_reloads(session: &Session, site: &Site, desk: mpsc::Sender<Ask>) -> Result<Queryable<()>, PublishError> {
+    session
+        .declare_queryable(keys::daemon_reload(site))
+        .callback(move |query| drop(desk.try_send(Ask::Reload(query))))
+        .await
+        .map_err(refused("the control queryable"))
+}
+
+/// One task sends what may block (events and status), in order, so that it never delays masks.
+fn open_letters(pulse: Pulse) -> mpsc::Sender<Letter> {
+    let (letters, mut box_) = mpsc::channel(WAITING_LETTERS);
+    tokio::spawn(async move {
+        while let Some(letter) = box_.recv().await {
+            pulse.beat();
+            match letter {
+                Letter::Put(publisher, payload) => {
+                    if let Err(e) = publisher.put(payload).await {
+                        tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
+                    }
+                }
+                // Whoever asked may have given up.
+                Letter::Flush(done) => drop(done.send(())),
+            }
+            if box_.is_empty() {
+                pulse.rest();
+            }
+        }
+    });
+    letters
+}
+
+/// Endpoints as JSON, each as [`shown`].
+fn without_settings(json: &str) -> String {
+    json.split('"').map(shown).collect::<Vec<_>>().join("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn keys_inside_an_endpoint_are_not_shown() {
+        let json = r#"{"peer":["tls/h:1#listen_private_key_base64=c2VjcmV0","tcp/[::1]:7447?prio=1"]}"#;
+        assert_eq!(super::without_settings(json), r#"{"peer":["tls/h:1","tcp/[::1]:7447"]}"#);
+    }
+}

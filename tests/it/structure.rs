@@ -1,0 +1,157 @@
+//! Keeps the code in order where the compiler does not: which crate may use which, and how files look.
+//!
+//! That a crate uses only what its manifest names, and that crates do not go round in circles, cargo sees to itself. This
+//! test reads the manifests and the sources as text.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The workspace's crates from the bottom to the top: each may depend on those before it.
+const ORDER: [&str; 13] = [
+    "maskd-types",
+    "maskd-kernels",
+    "maskd-observability",
+    "maskd-model",
+    "maskd-scheduling",
+    "maskd-tracking",
+    "maskd-ingest",
+    "maskd-protocol",
+    "maskd-transport",
+    "maskd-eval",
+    "maskd-cli",
+    "maskd-trainer",
+    "maskd",
+];
+
+/// Dependencies that only one crate may have, so that one crate can be exchanged for another. Tests may have them.
+const PRIVATE: [(&str, &str); 6] = [
+    ("gstreamer", "maskd-ingest"),
+    ("gstreamer-app", "maskd-ingest"),
+    ("gstreamer-video", "maskd-ingest"),
+    ("zenoh", "maskd-transport"),
+    ("zenoh-ext", "maskd-transport"),
+    ("axum", "maskd"),
+];
+
+/// What the trainer's build must not hold.
+const NOT_IN_THE_TRAINER: [&str; 2] = ["maskd", "maskd-transport"];
+
+const LONGEST_FILE: usize = 400;
+const EMPTY_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", "manager", "misc", "shared"];
+
+/// Sources of which threads that outlive a call may be started.
+const THREADS: [&str; 2] = ["src/runtime/", "trainer/src/data/workers.rs"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folders of all crates, the root's first.
+fn crates() -> Vec<PathBuf> {
+    let mut all = vec![root().to_owned(), root().join("trainer")];
+    all.extend(fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()));
+    all
+}
+
+/// Names of a manifest's dependencies (not those of its tests), and of the package.
+fn manifest(folder: &Path) -> (String, Vec<String>) {
+    let text = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let name = table["package"]["name"].as_str().unwrap().to_owned();
+    let of = |key: &str| table.get(key).and_then(toml::Value::as_table).map(|t| t.keys().cloned().collect());
+    (name, of("dependencies").unwrap_or_default())
+}
+
+#[test]
+fn crates_depend_downwards_and_keep_their_secrets() {
+    let at = |name: &str| ORDER.iter().position(|other| *other == name);
+    let mut faults = Vec::new();
+    for folder in crates() {
+        let (name, dependencies) = manifest(&folder);
+        let Some(own) = at(&name) else {
+            faults.push(format!("{name}: give it a place in the order in tests/it/structure.rs"));
+            continue;
+        };
+        for dependency in &dependencies {
+            if at(dependency).is_some_and(|other| other >= own) {
+                faults.push(format!("{name} depends on {dependency}, which stands above it"));
+            }
+            if let Some((_, owner)) = PRIVATE.iter().find(|(private, owner)| private == dependency && *owner != name) {
+                faults.push(format!("{name} depends on {dependency}: only {owner} may"));
+            }
+            if name == "maskd-trainer" && NOT_IN_THE_TRAINER.contains(&dependency.as_str()) {
+                faults.push(format!("{name} depends on {dependency}: the daemon is no part of a training"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Every source file below `folder`, by its path from the repository's root.
+fn sources(folder: &Path, into: &mut BTreeMap<String, String>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            into.insert(name, fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+/// What is wrong with a file.
+fn faults_of(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    let lines = text.lines().count();
+    if lines > LONGEST_FILE {
+        faults.push(format!("{path}: {lines} lines, {LONGEST_FILE} are the most: split it"));
+    }
+    // What `mod tests;` is for goes without saying.
+    if !text.starts_with("//!") && !path.ends_with("/tests.rs") {
+        faults.push(format!("{path}: a file opens with //! and what it is for"));
+    }
+    for part in path.trim_end_matches(".rs").split('/').filter(|part| EMPTY_NAMES.contains(part)) {
+        faults.push(format!("{path}: the name {part:?} says nothing: call it by what it holds"));
+    }
+    let tests = path.contains("tests") || THREADS.iter().any(|allowed| path.starts_with(allowed));
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    if !tests && ["thread::spawn(", "thread::Builder::"].iter().any(|call| code.contains(call)) {
+        faults.push(format!("{path}: only {} start threads (thread::scope is free to all)", THREADS.join(" and ")));
+    }
+    faults
+}
+
+#[test]
+fn files_are_short_open_with_their_purpose_and_start_no_threads() {
+    let mut all = BTreeMap::new();
+    for folder in crates() {
+        sources(&folder.join("src"), &mut all);
+    }
+    assert!(all.contains_key("src/lib.rs") && all.len() > 200, "{} sources", all.len());
+    let faults: Vec<String> = all.iter().flat_map(|(path, text)| faults_of(path, text)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn each_kind_of_disorder_is_named() {
+    let long = format!("//! Long.{}", "\n".repeat(LONGEST_FILE + 1));
+    for (path, text, named) in [
+        ("src/a.rs", long.as_str(), "401 lines"),
+        ("src/a.rs", "use std::fmt;", "opens with //!"),
+        ("src/cli/utils.rs", "//! X.", "says nothing"),
+        ("crates/maskd-ingest/src/bus.rs", "//! X.\nfn f() { thread::spawn(g); }", "start threads"),
+    ] {
+        let faults = faults_of(path, text);
+        assert!(faults.len() == 1 && faults[0].contains(named), "{path}: {faults:?}");
+    }
+    for (path, text) in [
+        ("src/runtime/a.rs", "//! X.\nfn f() { thread::spawn(g); }"),
+        ("src/a.rs", "//! X.\n#[cfg(test)]\nmod tests { fn f() { thread::spawn(g); } }"),
+    ] {
+        assert_eq!(faults_of(path, text), Vec::<String>::new());
+    }
+}
