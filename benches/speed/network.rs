@@ -30,9 +30,9 @@ pub struct Work {
 const fn vit(family: Family, patch: usize, dim: usize) -> Architecture {
     let grid = match family {
         Family::Dino => 224 / patch,
-        Family::DinoV2 => 518 / patch,
+        _ => 518 / patch,
     };
-    Architecture { family, patch, dim, depth: 12, heads: dim / 64, hidden: 4 * dim, grid }
+    Architecture { family, patch, dim, depth: 12, heads: dim / 64, hidden: 4 * dim, grid, registers: 0, gated: false }
 }
 
 pub const S8: Architecture = vit(Family::Dino, 8, 384);
@@ -59,7 +59,7 @@ impl Work {
     /// As benches/peers.py reads it.
     pub fn spec(&self) -> String {
         let Self { arch, height, width, batch, .. } = self;
-        let layer_scale = u8::from(arch.family == Family::DinoV2);
+        let layer_scale = u8::from(arch.family.design().layer_scale);
         let Architecture { patch, dim, heads, depth, .. } = arch;
         format!("{patch} {dim} {heads} {depth} {height} {width} {batch} {layer_scale}")
     }

@@ -13,7 +13,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use maskd_model::{
-    Choice, Family, SHIPPED,
+    Choice, SHIPPED,
     catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
@@ -275,11 +275,6 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
         }
     };
     let a = checkpoint.architecture;
-    // A file tells how its network is built, not who trained it.
-    let form = match a.family {
-        Family::Dino => "DINO's",
-        Family::DinoV2 => "DINOv2's",
-    };
     let official = catalogue::KNOWN.iter().find(|k| k.sha256 == Some(checkpoint.sha256.as_str()));
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
@@ -289,7 +284,8 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     row("size", format!("{bytes} bytes ({})", HumanBytes(bytes)));
     row("sha256", format!("{} ({on_record})", checkpoint.sha256));
     row("model", checkpoint.model_id());
-    row("form", form.to_owned());
+    // A file tells how its network is built, not who trained it.
+    row("form", format!("{}'s", a.family.design().title));
     row("patch", format!("{0} x {0} pixels", a.patch));
     row("dim", a.dim.to_string());
     row("depth", a.depth.to_string());

@@ -16,6 +16,7 @@ mod end_to_end;
 mod eval;
 mod exchange;
 mod first_masks;
+mod families;
 mod footage;
 mod golden_model;
 mod golden_propagation;

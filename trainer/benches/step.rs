@@ -30,8 +30,17 @@ const WARM: usize = 2;
 
 const BATCH: usize = 8;
 const LOCAL_VIEWS: usize = 6;
-const BACKBONE: Architecture =
-    Architecture { family: Family::Dino, patch: 16, dim: 192, depth: 12, heads: 3, hidden: 768, grid: 14 };
+const BACKBONE: Architecture = Architecture {
+    family: Family::Dino,
+    patch: 16,
+    dim: 192,
+    depth: 12,
+    heads: 3,
+    hidden: 768,
+    grid: 14,
+    registers: 0,
+    gated: false,
+};
 
 /// A training with what its steps take.
 struct Training {

@@ -130,6 +130,8 @@ impl ModelConfig {
             heads: self.heads,
             hidden: self.hidden,
             grid: self.image / self.patch.max(1),
+            registers: 0,
+            gated: false,
         }
     }
 
@@ -142,7 +144,7 @@ impl ModelConfig {
             heads: a.heads,
             hidden: a.hidden,
             image: a.grid * a.patch,
-            layer_scale: a.family == Family::DinoV2,
+            layer_scale: a.family.design().layer_scale,
         }
     }
 

@@ -43,7 +43,8 @@ impl PatchEmbed {
         Ok(Self(Arc::new(Embed { weight, patch })))
     }
 
-    /// Tokens (B, 1 + N, C) of images (B, 3, H, W): `positions` (1 + N, C), with `[CLS]` in its first row, plus the patches.
+    /// Tokens (B, P + N, C) of images (B, 3, H, W): `positions` (P + N, C), with `[CLS]` and registers in its first P rows,
+    /// plus the patches.
     ///
     /// # Errors
     /// Shapes that do not fit each other, tensors that are not float32 on the CPU.
@@ -74,9 +75,10 @@ impl CustomOp2 for Embed {
         };
         let (rows, cols) = (height / self.patch, width / self.patch);
         let whole = (rows * self.patch, cols * self.patch) == (height, width);
-        if channels != 3 || !whole || tokens != 1 + rows * cols || dim != self.weight.outputs {
+        if channels != 3 || !whole || tokens <= rows * cols || dim != self.weight.outputs {
             bail!("patch-embed: {:?} with positions {:?}, patches of {}", l1.shape(), l2.shape(), self.patch)
         }
+        let prefix = tokens - rows * cols;
         let (images, positions) = (&images[i0..i1], &positions[p0..p1]);
         let mut out = Vec::with_capacity(batch * tokens * dim);
         (0..batch).for_each(|_| out.extend_from_slice(positions));
@@ -85,7 +87,7 @@ impl CustomOp2 for Embed {
         share(batch * pieces.len(), |i| {
             let (image, (first, count)) = (i / pieces.len(), pieces[i % pieces.len()]);
             let pixels = &images[image * 3 * height * width..(image + 1) * 3 * height * width];
-            let out = to.at((image * tokens + 1 + first) * dim);
+            let out = to.at((image * tokens + prefix + first) * dim);
             self.weight.isa.run(Piece { op: self, pixels, size: (height, width), first, count, out });
         });
         Ok((CpuStorage::F32(out), Shape::from((batch, tokens, dim))))

@@ -4,16 +4,10 @@ use std::{collections::HashMap, fmt};
 
 use candle_core::Tensor;
 
-use super::weights::Fault;
-
-/// Which paper's network it is; they differ in LayerScale and in how position embeddings are resized.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// DINO (Caron et al. 2021).
-    Dino,
-    /// DINOv2 (Oquab et al. 2023): LayerScale, patch 14.
-    DinoV2,
-}
+use crate::{
+    family::{Family, Positions},
+    weights::Fault,
+};
 
 /// The shape of a vision transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +24,12 @@ pub struct Architecture {
     pub heads: usize,
     /// Channels inside the MLP.
     pub hidden: usize,
-    /// Side of the square grid that the position embeddings were trained on.
+    /// Side of the square grid that the position embeddings were trained on; 0 where there is no table of them.
     pub grid: usize,
+    /// Tokens between `[CLS]` and the patches that no patch belongs to, R.
+    pub registers: usize,
+    /// Whether the MLP is gated: fc2(silu(gate(x)) * fc1(x)) in place of fc2(gelu(fc1(x))).
+    pub gated: bool,
 }
 
 impl Architecture {
@@ -56,14 +54,26 @@ impl Architecture {
             return Err(odd("patch_embed.proj.weight", proj, "[dim, 3, patch, patch]"));
         }
 
-        let pos = get("pos_embed")?;
-        let side = match pos.dims() {
-            &[1, n, _] if n > 1 => (n - 1).isqrt(),
-            _ => 0,
+        let family = Family::of(tensors);
+        let grid = match family.design().positions {
+            Positions::Table(_) => {
+                let pos = get("pos_embed")?;
+                let side = match pos.dims() {
+                    &[1, n, _] if n > 1 => (n - 1).isqrt(),
+                    _ => 0,
+                };
+                if side == 0 || pos.dims() != [1, side * side + 1, dim] {
+                    return Err(odd("pos_embed", pos, &format!("[1, 1 + side * side, {dim}]")));
+                }
+                side
+            }
+            Positions::Rotary { .. } => 0,
         };
-        if side == 0 || pos.dims() != [1, side * side + 1, dim] {
-            return Err(odd("pos_embed", pos, &format!("[1, 1 + side * side, {dim}]")));
-        }
+        let registers = match tensors.get("register_tokens").map(|t| (t, t.dims())) {
+            None => 0,
+            Some((_, &[1, count @ 1..=64, c])) if c == dim => count,
+            Some((t, _)) => return Err(odd("register_tokens", t, &format!("[1, 1 to 64, {dim}]"))),
+        };
 
         let depth = tensors
             .keys()
@@ -85,8 +95,12 @@ impl Architecture {
             None if dim.is_multiple_of(64) => dim / 64,
             None => return Err(Fault::Heads { dim, given: None }),
         };
-        let family = if tensors.contains_key("blocks.0.ls1.gamma") { Family::DinoV2 } else { Family::Dino };
-        Ok(Self { family, patch, dim, depth, heads, hidden, grid: side })
+        let rotary = matches!(family.design().positions, Positions::Rotary { .. });
+        if rotary && !(dim / heads).is_multiple_of(4) {
+            return Err(Fault::Heads { dim, given: Some(heads) });
+        }
+        let gated = tensors.contains_key("blocks.0.mlp.gate.weight");
+        Ok(Self { family, patch, dim, depth, heads, hidden, grid, registers, gated })
     }
 
     /// Every tensor of this architecture with its shape, in the original naming.
@@ -94,12 +108,18 @@ impl Architecture {
         let (c, h) = (self.dim, self.hidden);
         let mut all = vec![
             ("cls_token".to_owned(), vec![1, 1, c]),
-            ("pos_embed".to_owned(), vec![1, 1 + self.grid * self.grid, c]),
             ("patch_embed.proj.weight".to_owned(), vec![c, 3, self.patch, self.patch]),
             ("patch_embed.proj.bias".to_owned(), vec![c]),
             ("norm.weight".to_owned(), vec![c]),
             ("norm.bias".to_owned(), vec![c]),
         ];
+        if self.grid > 0 {
+            all.insert(1, ("pos_embed".to_owned(), vec![1, 1 + self.grid * self.grid, c]));
+        }
+        if self.registers > 0 {
+            all.push(("register_tokens".to_owned(), vec![1, self.registers, c]));
+        }
+        let gate = self.gated.then_some(("mlp.gate", h, c));
         for i in 0..self.depth {
             let mut add = |name: &str, shape: &[usize]| all.push((format!("blocks.{i}.{name}"), shape.to_vec()));
             for norm in ["norm1", "norm2"] {
@@ -108,16 +128,29 @@ impl Architecture {
             }
             for (linear, output, input) in
                 [("attn.qkv", 3 * c, c), ("attn.proj", c, c), ("mlp.fc1", h, c), ("mlp.fc2", c, h)]
+                    .into_iter()
+                    .chain(gate)
             {
                 add(&format!("{linear}.weight"), &[output, input]);
                 add(&format!("{linear}.bias"), &[output]);
             }
-            if self.family == Family::DinoV2 {
+            if self.family.design().layer_scale {
                 add("ls1.gamma", &[c]);
                 add("ls2.gamma", &[c]);
             }
         }
         all
+    }
+
+    /// Tokens before the patches: `[CLS]` and the registers, P = 1 + R.
+    pub const fn prefix(&self) -> usize {
+        1 + self.registers
+    }
+
+    /// Whether the packed kernels and the training operators know its blocks: a plain MLP, and places that are added to the
+    /// tokens. Other networks run on candle's own operators.
+    pub fn has_packed_blocks(&self) -> bool {
+        !self.gated && matches!(self.family.design().positions, Positions::Table(_))
     }
 
     /// Number of parameters.
@@ -128,10 +161,7 @@ impl Architecture {
 
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let family = match self.family {
-            Family::Dino => "dino",
-            Family::DinoV2 => "dinov2",
-        };
+        let family = self.family.design().id;
         let size = match (self.dim, self.depth) {
             (192, 12) => "ti".to_owned(),
             (384, 12) => "s".to_owned(),

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 pub use precision::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, Checkpoint, Choice, Family, Vit, Want, preprocess};
+use crate::{Architecture, Checkpoint, Choice, Discovery, Vit, Want, preprocess};
 use maskd_kernels::Path;
 use maskd_types::{
     features::{Features, Grid},
@@ -235,7 +235,7 @@ impl Backbone {
         let (batch, _, height, width) = input.dims4()?;
         let grid = Grid { rows: height / arch.patch, cols: width / arch.patch };
         let last = arch.depth - 1;
-        let by_keys = arch.family == Family::Dino;
+        let by_keys = arch.family.design().discovery == Discovery::Keys;
         let mut blocks = vec![self.block];
         if discovery && !by_keys && self.block != last {
             blocks.push(last);
@@ -244,11 +244,12 @@ impl Backbone {
             Want { tokens: blocks, keys: if discovery && by_keys { vec![last] } else { vec![] }, ..Want::default() };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
 
-        let tokens = rows_of(&output.tokens[0])?;
+        let rows = |tokens: &Tensor| rows_of(tokens, arch.prefix());
+        let tokens = rows(&output.tokens[0])?;
         let discovered = match (discovery, output.keys.first(), output.tokens.get(1)) {
             (false, ..) => None,
-            (true, Some(keys), _) => Some(rows_of(keys)?),
-            (true, None, Some(last)) => Some(rows_of(last)?),
+            (true, Some(keys), _) => Some(rows(keys)?),
+            (true, None, Some(last)) => Some(rows(last)?),
             (true, None, None) => Some(tokens.clone()),
         };
         let pick = |all: &Option<Vec<Vec<f32>>>, i: usize| all.as_ref().map(|images| images[i].clone());
@@ -267,16 +268,17 @@ impl Backbone {
         let grid = Grid { rows: height / patch, cols: width / patch };
         let want = Want { cls_attention: Some(block.index(self.architecture())?), ..Want::default() };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
-        let all = output.cls_attention.context("no attention was computed. This is a bug.")?; // (B, heads, 1 + N)
-        let all = all.narrow(2, 1, grid.len())?.to_dtype(DType::F32)?.to_vec3()?;
+        let all = output.cls_attention.context("no attention was computed. This is a bug.")?; // (B, heads, P + N)
+        let all = all.narrow(2, self.architecture().prefix(), grid.len())?.to_dtype(DType::F32)?.to_vec3()?;
         Ok(all.into_iter().map(|heads| Attention { grid, heads }).collect())
     }
 }
 
-/// `(B, 1 + N, C)` to one L2-normalised `(N, C)` per image on the host, without `[CLS]`; one copy for the batch.
-fn rows_of(tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
+/// `(B, P + N, C)` to one L2-normalised `(N, C)` per image on the host, without `[CLS]` and registers, P tokens; one copy
+/// for the batch.
+fn rows_of(tokens: &Tensor, prefix: usize) -> Result<Vec<Vec<f32>>> {
     let (_, n, dim) = tokens.dims3()?;
-    let host = tokens.narrow(1, 1, n - 1)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
+    let host = tokens.narrow(1, prefix, n - prefix)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
     Ok(host
         .into_iter()
         .map(|mut image| {

@@ -26,12 +26,18 @@ impl Vit {
         if groups.is_empty() || !branches.is_none_or(fits) {
             bail!("crops: {} groups; branch factors want {} blocks of {images} images", groups.len(), self.blocks.len())
         }
-        let cls = if groups.iter().all(|g| self.path.trains(g)) && self.path.trains(&self.cls_token) {
+        let cls = if groups.iter().all(|g| self.trains(g)) {
             self.crops_fused(groups, branches, keep)?
         } else {
             self.crops_plain(groups, branches)?
         };
         self.norm.forward(&cls, self.path)
+    }
+
+    /// Whether the training operators take these images: not where there are registers, or blocks that they do not know.
+    pub(super) fn trains(&self, images: &Tensor) -> bool {
+        let known = self.arch.has_packed_blocks() && self.arch.registers == 0;
+        known && self.path.trains(images) && self.path.trains(&self.cls_token)
     }
 
     /// The tokens that enter the first block, of all images one after the other, `(T, C)`, and each group's
@@ -67,7 +73,7 @@ impl Vit {
                 dim: self.arch.dim,
                 hidden: self.arch.hidden,
                 heads: self.arch.heads,
-                eps: super::layers::EPS as f32,
+                eps: self.arch.family.design().eps as f32,
                 groups: groups.to_vec(),
                 branches: branches.map(|b| b[i].clone()),
                 cls_only: cls_only && i + 1 == which.end,
@@ -87,16 +93,21 @@ impl Vit {
         for group in groups {
             let mut x = self.embed(group)?;
             let images = x.dim(0)?;
+            let (rows, cols) = self.grid(group)?;
+            let rotary = self.rotary(rows, cols)?;
             for (i, block) in self.blocks.iter().enumerate() {
                 let factor = |branch: &Vec<f32>| {
                     let factors = Tensor::new(&branch[first..first + images], x.device())?;
                     factors.to_dtype(x.dtype())?.reshape((images, 1, 1))
                 };
                 x = match branches.map(|b| &b[i]) {
-                    None => block.forward(x, self.path)?,
-                    Some([attention, mlp]) => {
-                        block.forward_scaled(&x, self.path, Some(&[factor(attention)?, factor(mlp)?]))?
-                    }
+                    None => block.forward(x, self.path, rotary.as_ref())?,
+                    Some([attention, mlp]) => block.forward_scaled(
+                        &x,
+                        self.path,
+                        rotary.as_ref(),
+                        Some(&[factor(attention)?, factor(mlp)?]),
+                    )?,
                 };
             }
             all.push(x.narrow(1, 0, 1)?.squeeze(1)?);
@@ -181,7 +192,17 @@ pub(super) mod tests {
         let factors = |seed: usize| (0..5).map(|i| if (i + seed).is_multiple_of(3) { 0.0 } else { 1.5 }).collect();
         let branches: Branches = (0..3).map(|block| [factors(block), factors(block + 1)]).collect();
         for (family, drops) in [(Family::Dino, None), (Family::DinoV2, None), (Family::DinoV2, Some(&branches))] {
-            let arch = Architecture { family, patch: 4, dim: 24, depth: 3, heads: 3, hidden: 48, grid: 4 };
+            let arch = Architecture {
+                family,
+                patch: 4,
+                dim: 24,
+                depth: 3,
+                heads: 3,
+                hidden: 48,
+                grid: 4,
+                registers: 0,
+                gated: false,
+            };
             let (fused, plain) = (run(arch, Path::Train, drops), run(arch, Path::Plain, drops));
             assert_eq!(plain.1.len(), fused.1.len(), "{family:?}: parameters that have a gradient");
             let both = fused.1.iter().zip(&plain.1).map(|(a, b)| (a.0.as_str(), &a.1, &b.1));

@@ -15,7 +15,7 @@ impl Vit {
         if want.attention.is_some() || want.cls_attention.is_some() {
             bail!("dense: attention is for people to look at, not to train on")
         }
-        if !self.path.trains(images) || !self.path.trains(&self.cls_token) {
+        if !self.trains(images) {
             return self.forward(images, want);
         }
         let stop = self.last_wanted(want)?;
@@ -82,7 +82,17 @@ mod tests {
 
     #[test]
     fn fused_tokens_and_keys_equal_their_plain_twin_in_value_and_gradients() {
-        let arch = Architecture { family: Family::DinoV2, patch: 4, dim: 24, depth: 4, heads: 3, hidden: 48, grid: 4 };
+        let arch = Architecture {
+            family: Family::DinoV2,
+            patch: 4,
+            dim: 24,
+            depth: 4,
+            heads: 3,
+            hidden: 48,
+            grid: 4,
+            registers: 0,
+            gated: false,
+        };
         let v1 = Architecture { family: Family::Dino, ..arch };
         let wants = [(vec![1, 3], vec![]), (vec![3], vec![3]), (vec![0, 1], vec![2]), (vec![], vec![0])];
         for (arch, (tokens, keys)) in [arch, v1].into_iter().flat_map(|a| wants.clone().map(|want| (a, want))) {
@@ -101,7 +111,17 @@ mod tests {
 
     #[test]
     fn blocks_that_are_not_there_and_attention_are_refused() {
-        let arch = Architecture { family: Family::Dino, patch: 4, dim: 24, depth: 2, heads: 3, hidden: 48, grid: 4 };
+        let arch = Architecture {
+            family: Family::Dino,
+            patch: 4,
+            dim: 24,
+            depth: 2,
+            heads: 3,
+            hidden: 48,
+            grid: 4,
+            registers: 0,
+            gated: false,
+        };
         let tensors = variables(&arch).into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, Path::Train).unwrap();
         let images = noise(&[1, 3, 8, 8], 1.0, 1);

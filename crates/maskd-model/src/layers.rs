@@ -4,12 +4,9 @@ use std::collections::HashMap;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Architecture, Family};
+use super::{Architecture, rotary::Rotary};
 use maskd_kernels as kernels;
 use maskd_kernels::{BlockWeights, Isa, Norm, Packed, Path, bf16};
-
-/// Epsilon of every LayerNorm in both papers.
-pub(super) const EPS: f64 = 1e-6;
 
 /// Tensors by name, handed out one by one.
 pub(super) struct Source<'a>(pub(super) &'a HashMap<String, Tensor>);
@@ -62,23 +59,24 @@ impl Linear {
 pub(super) struct LayerNorm {
     pub(super) weight: Tensor,
     pub(super) bias: Tensor,
+    pub(super) eps: f64,
 }
 
 impl LayerNorm {
-    pub(super) fn new(source: &Source, name: &str) -> Result<Self> {
-        Ok(Self { weight: source.get(&format!("{name}.weight"))?, bias: source.get(&format!("{name}.bias"))? })
+    pub(super) fn new(source: &Source, name: &str, eps: f64) -> Result<Self> {
+        Ok(Self { weight: source.get(&format!("{name}.weight"))?, bias: source.get(&format!("{name}.bias"))?, eps })
     }
 
     pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<Tensor> {
-        kernels::layer_norm(x, &self.weight, &self.bias, EPS, path)
+        kernels::layer_norm(x, &self.weight, &self.bias, self.eps, path)
     }
 
     fn packed(&self) -> Result<Norm> {
-        Ok(Norm { weight: self.weight.to_vec1()?, bias: self.bias.to_vec1()?, eps: EPS as f32 })
+        Ok(Norm { weight: self.weight.to_vec1()?, bias: self.bias.to_vec1()?, eps: self.eps as f32 })
     }
 }
 
-/// Pre-norm transformer block: x + ls1(attn(norm1(x))), then x + ls2(mlp(norm2(x))).
+/// Pre-norm transformer block: x + ls1(attn(norm1(x))), then x + ls2(mlp(norm2(x))), as its family's design says.
 pub(super) struct Block {
     layers: Layers,
     heads: usize,
@@ -101,36 +99,43 @@ pub(super) struct Plain {
     pub(super) norm2: LayerNorm,
     pub(super) fc1: Linear,
     pub(super) fc2: Linear,
+    /// The gate of a gated MLP.
+    pub(super) gate: Option<Linear>,
     pub(super) scales: Option<(Tensor, Tensor)>,
 }
 
 impl Block {
     pub(super) fn new(source: &Source, i: usize, arch: &Architecture, path: Path) -> Result<Self> {
         let name = |part: &str| format!("blocks.{i}.{part}");
+        let design = arch.family.design();
         let plain = Plain {
-            norm1: LayerNorm::new(source, &name("norm1"))?,
+            norm1: LayerNorm::new(source, &name("norm1"), design.eps)?,
             qkv: Linear::new(source, &name("attn.qkv"))?,
             proj: Linear::new(source, &name("attn.proj"))?,
-            norm2: LayerNorm::new(source, &name("norm2"))?,
+            norm2: LayerNorm::new(source, &name("norm2"), design.eps)?,
             fc1: Linear::new(source, &name("mlp.fc1"))?,
             fc2: Linear::new(source, &name("mlp.fc2"))?,
-            scales: match arch.family {
-                Family::Dino => None,
-                Family::DinoV2 => Some((source.get(&name("ls1.gamma"))?, source.get(&name("ls2.gamma"))?)),
+            gate: arch.gated.then(|| Linear::new(source, &name("mlp.gate"))).transpose()?,
+            scales: match design.layer_scale {
+                true => Some((source.get(&name("ls1.gamma"))?, source.get(&name("ls2.gamma"))?)),
+                false => None,
             },
         };
         let layers = match path {
+            Path::Bf16 if !arch.has_packed_blocks() => {
+                bail!("bf16 on the CPU has no kernels for {}: choose f32", design.title)
+            }
             Path::Bf16 => Layers::Bf16(plain.round(arch.heads)?),
-            _ if path.fuses(&plain.qkv.weight) => Layers::Packed(plain.pack(arch.heads)?),
+            _ if arch.has_packed_blocks() && path.fuses(&plain.qkv.weight) => Layers::Packed(plain.pack(arch.heads)?),
             _ => Layers::Plain(Box::new(plain)),
         };
         Ok(Self { layers, heads: arch.heads })
     }
 
     /// The block's output, of x `(B, N, C)`, which it may use up.
-    pub(super) fn forward(&self, x: Tensor, path: Path) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: Tensor, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
         match &self.layers {
-            Layers::Plain(plain) => plain.forward(&x, self.heads, path, None),
+            Layers::Plain(plain) => plain.forward(&x, self.heads, path, rotary, None),
             Layers::Packed(weights) => {
                 weights.forward(&x)?;
                 Ok(x)
@@ -143,8 +148,14 @@ impl Block {
     }
 
     /// [`Self::forward`] with drop path's factors `(B, 1, 1)` on what attention and MLP add; plain layers only.
-    pub(super) fn forward_scaled(&self, x: &Tensor, path: Path, factors: Option<&[Tensor; 2]>) -> Result<Tensor> {
-        self.plain()?.forward(x, self.heads, path, factors)
+    pub(super) fn forward_scaled(
+        &self,
+        x: &Tensor,
+        path: Path,
+        rotary: Option<&Rotary>,
+        factors: Option<&[Tensor; 2]>,
+    ) -> Result<Tensor> {
+        self.plain()?.forward(x, self.heads, path, rotary, factors)
     }
 
     /// The layers as tensors, where they are.
@@ -156,9 +167,9 @@ impl Block {
     }
 
     /// Query, key and value of every token of the block's input x `(B, N, C)`: `(B, N, 3C)`, for those who ask.
-    pub(super) fn qkv(&self, x: &Tensor, path: Path) -> Result<Tensor> {
+    pub(super) fn qkv(&self, x: &Tensor, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
         match &self.layers {
-            Layers::Plain(plain) => plain.qkv(x, path),
+            Layers::Plain(plain) => plain.qkv(x, self.heads, path, rotary),
             Layers::Packed(weights) => weights.qkv(x),
             Layers::Bf16(weights) => weights.qkv(x),
         }
@@ -166,13 +177,21 @@ impl Block {
 }
 
 impl Plain {
-    fn qkv(&self, x: &Tensor, path: Path) -> Result<Tensor> {
-        self.qkv.forward(&self.norm1.forward(x, path)?) // (B, N, 3C)
+    fn qkv(&self, x: &Tensor, heads: usize, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
+        let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
+        rotary.map_or(Ok(qkv.clone()), |rotary| rotary.turn(&qkv, heads))
     }
 
     /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.
-    fn forward(&self, x: &Tensor, heads: usize, path: Path, factors: Option<&[Tensor; 2]>) -> Result<Tensor> {
-        let qkv = self.qkv(x, path)?;
+    fn forward(
+        &self,
+        x: &Tensor,
+        heads: usize,
+        path: Path,
+        rotary: Option<&Rotary>,
+        factors: Option<&[Tensor; 2]>,
+    ) -> Result<Tensor> {
+        let qkv = self.qkv(x, heads, path, rotary)?;
         let attended = self.proj.forward(&kernels::attention(&qkv, heads, path)?)?;
         let by = |y: Tensor, scale: Option<&Tensor>| match scale {
             Some(scale) => y.broadcast_mul(scale),
@@ -180,8 +199,11 @@ impl Plain {
         };
         let scaled = |y: Tensor, gamma: Option<&Tensor>, branch: usize| by(by(y, gamma)?, factors.map(|f| &f[branch]));
         let x = (x + scaled(attended, self.scales.as_ref().map(|s| &s.0), 0)?)?;
-        let hidden = self.fc1.product(&self.norm2.forward(&x, path)?)?; // (B, N, 4C)
-        let hidden = kernels::bias_gelu(hidden, &self.fc1.bias, path)?;
+        let normed = self.norm2.forward(&x, path)?;
+        let hidden = match &self.gate {
+            Some(gate) => (gate.forward(&normed)?.silu()? * self.fc1.forward(&normed)?)?,
+            None => kernels::bias_gelu(self.fc1.product(&normed)?, &self.fc1.bias, path)?, // (B, N, 4C)
+        };
         &x + scaled(self.fc2.forward(&hidden)?, self.scales.as_ref().map(|s| &s.1), 1)?
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use super::weights::Fault;
+use crate::{family, weights::Fault};
 
 /// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
 /// pre-training head, and tokens and poolers that feature extraction never uses.
@@ -25,6 +25,7 @@ pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<Stri
             return Err(Fault::Extra(format!("{short}, there a second time under another prefix,")));
         }
     }
+    let mut kept = family::canonical(kept)?;
     if kept.keys().any(|name| name.starts_with("embeddings.")) {
         join_qkv(&mut kept)?;
         kept = kept.into_iter().map(|(name, tensor)| (from_hugging_face(&name), tensor)).collect();
@@ -58,8 +59,9 @@ fn join_qkv(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
 }
 
 fn from_hugging_face(name: &str) -> String {
-    const WHOLE: [(&str, &str); 6] = [
+    const WHOLE: [(&str, &str); 7] = [
         ("embeddings.cls_token", "cls_token"),
+        ("embeddings.register_tokens", "register_tokens"),
         ("embeddings.position_embeddings", "pos_embed"),
         ("embeddings.patch_embeddings.projection.weight", "patch_embed.proj.weight"),
         ("embeddings.patch_embeddings.projection.bias", "patch_embed.proj.bias"),

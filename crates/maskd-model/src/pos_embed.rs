@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::Family;
+use crate::family::Resize;
 
 /// The bicubic resize of one axis as a matrix, `(output, input)` row by row.
 ///
@@ -25,20 +25,43 @@ pub fn bicubic_matrix(input: usize, output: usize, scale: f64) -> Vec<f32> {
     matrix
 }
 
-/// Position embeddings `(1, 1 + grid * grid, C)` for a patch grid of `(rows, cols)`: `(1, 1 + rows * cols, C)`.
+/// The bicubic resize of one axis with antialiasing as a matrix, `(output, input)` row by row.
 ///
-/// DINO scales by (n + 0.1) / grid, as its code does; DINOv2 by n / grid.
-pub fn resize_pos_embed(pos: &Tensor, grid: usize, rows: usize, cols: usize, family: Family) -> Result<Tensor> {
+/// PyTorch's `interpolate(mode="bicubic", antialias=True)` to a target size: kernel with a = -0.5, as wide as the step
+/// between outputs where that is more than one input, weights that sum to one.
+pub fn antialiased_matrix(input: usize, output: usize) -> Vec<f32> {
+    const A: f64 = -0.5;
+    let kernel = |t: f64| match t.abs() {
+        t if t < 1.0 => ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0,
+        t if t < 2.0 => ((A * t - 5.0 * A) * t + 8.0 * A) * t - 4.0 * A,
+        _ => 0.0,
+    };
+    let step = input as f64 / output as f64;
+    let width = step.max(1.0);
+    let mut matrix = vec![0f32; output * input];
+    for (i, row) in matrix.chunks_mut(input).enumerate() {
+        let centre = step * (i as f64 + 0.5);
+        let first = (centre - 2.0 * width + 0.5).max(0.0) as usize;
+        let end = ((centre + 2.0 * width + 0.5) as usize).min(input);
+        let weight = |j: usize| kernel((j as f64 - centre + 0.5) / width);
+        let total: f64 = (first..end).map(weight).sum();
+        (first..end).for_each(|j| row[j] = (weight(j) / total) as f32);
+    }
+    matrix
+}
+
+/// Position embeddings `(1, 1 + grid * grid, C)` for a patch grid of `(rows, cols)`: `(1, 1 + rows * cols, C)`.
+pub fn resize_pos_embed(pos: &Tensor, grid: usize, rows: usize, cols: usize, resize: Resize) -> Result<Tensor> {
     if rows == grid && cols == grid {
         return Ok(pos.clone());
     }
     let dim = pos.dim(2)?;
     let matrix = |n: usize| {
-        let scale = match family {
-            Family::Dino => (n as f64 + 0.1) / grid as f64,
-            Family::DinoV2 => n as f64 / grid as f64,
+        let matrix = match resize {
+            Resize::Factor { offset } => bicubic_matrix(grid, n, (n as f64 + offset) / grid as f64),
+            Resize::Antialiased => antialiased_matrix(grid, n),
         };
-        Tensor::from_vec(bicubic_matrix(grid, n, scale), (n, grid), pos.device())?.to_dtype(pos.dtype())
+        Tensor::from_vec(matrix, (n, grid), pos.device())?.to_dtype(pos.dtype())
     };
     let cls = pos.narrow(1, 0, 1)?;
     let patches = pos.narrow(1, 1, grid * grid)?.reshape((grid, grid * dim))?;
@@ -55,6 +78,9 @@ mod tests {
     fn rows_of_the_matrix_sum_to_one() {
         for (input, output, scale) in [(8, 13, 13.1 / 8.0), (37, 20, 20.0 / 37.0), (1, 5, 5.0), (8, 1, 0.125)] {
             for row in bicubic_matrix(input, output, scale).chunks(input) {
+                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            }
+            for row in antialiased_matrix(input, output).chunks(input) {
                 assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
             }
         }

@@ -8,9 +8,10 @@ use std::{
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::{
-    Architecture,
+    Architecture, Positions,
     layers::{Block, LayerNorm, Linear, Source},
     resize_pos_embed,
+    rotary::Rotary,
 };
 use maskd_kernels as kernels;
 use maskd_kernels::{Isa, PatchEmbed, Path};
@@ -31,27 +32,31 @@ pub struct Want {
 /// What a forward pass gives.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// For each asked block, `(B, 1 + N, C)`: `[CLS]`, then the patches row by row.
+    /// For each asked block, `(B, P + N, C)`: `[CLS]` and registers, then the patches row by row.
     pub tokens: Vec<Tensor>,
-    /// For each asked block, `(B, 1 + N, C)`, heads side by side.
+    /// For each asked block, `(B, P + N, C)`, heads side by side.
     pub keys: Vec<Tensor>,
-    /// `(B, heads, 1 + N, 1 + N)`; rows are queries. It is large: for people to look at.
+    /// `(B, heads, P + N, P + N)`; rows are queries. It is large: for people to look at.
     pub attention: Option<Tensor>,
-    /// `(B, heads, 1 + N)`.
+    /// `(B, heads, P + N)`.
     pub cls_attention: Option<Tensor>,
 }
 
-/// A ViT: patch embedding, `[CLS]`, position embeddings, blocks, final norm.
+/// A ViT: patch embedding, `[CLS]`, registers, positions, blocks, final norm.
 pub struct Vit {
     pub(super) arch: Architecture,
     pub(super) patch_embed: Linear,
     pub(super) cls_token: Tensor,
-    /// As given: resized before it is rounded to `dtype`.
-    pos_embed: Tensor,
+    /// `(1, R, C)`.
+    registers: Option<Tensor>,
+    /// As given: resized before it is rounded to `dtype`. None where places are not added.
+    pos_embed: Option<Tensor>,
     /// For the CPU's kernels.
     packed_embed: Option<PatchEmbed>,
-    /// The position embeddings of the last grid, `[CLS]` added to the first: cameras do not change their size often.
+    /// What the tokens of the last grid start from: cameras do not change their size often.
     last_positions: Mutex<Option<((usize, usize), Tensor)>>,
+    /// The angles of the last grid.
+    last_rotary: Mutex<Option<((usize, usize), Rotary)>>,
     dtype: DType,
     pub(super) blocks: Vec<Block>,
     pub(super) norm: LayerNorm,
@@ -92,11 +97,16 @@ impl Vit {
             patch_embed,
             packed_embed,
             last_positions: Mutex::default(),
+            last_rotary: Mutex::default(),
             cls_token: source.get("cls_token")?,
-            pos_embed: Source(tensors).get("pos_embed")?.to_device(device)?,
+            registers: (arch.registers > 0).then(|| source.get("register_tokens")).transpose()?,
+            pos_embed: match arch.family.design().positions {
+                Positions::Table(_) => Some(Source(tensors).get("pos_embed")?.to_device(device)?),
+                Positions::Rotary { .. } => None,
+            },
             dtype,
             blocks: (0..arch.depth).map(|i| Block::new(&source, i, &arch, path)).collect::<Result<_>>()?,
-            norm: LayerNorm::new(&source, "norm")?,
+            norm: LayerNorm::new(&source, "norm", arch.family.design().eps)?,
             path,
         })
     }
@@ -106,9 +116,28 @@ impl Vit {
         &self.arch
     }
 
-    /// Position embeddings for an input of `(rows, cols)` patches, `(1, 1 + rows * cols, C)`.
+    /// Position embeddings for an input of `(rows, cols)` patches, `(1, 1 + rows * cols, C)`: `[CLS]`'s first. Zeros where
+    /// places are not added.
     pub fn pos_embed(&self, rows: usize, cols: usize) -> Result<Tensor> {
-        resize_pos_embed(&self.pos_embed, self.arch.grid, rows, cols, self.arch.family)?.to_dtype(self.dtype)
+        match (&self.pos_embed, self.arch.family.design().positions) {
+            (Some(table), Positions::Table(resize)) => {
+                resize_pos_embed(table, self.arch.grid, rows, cols, resize)?.to_dtype(self.dtype)
+            }
+            _ => Tensor::zeros((1, 1 + rows * cols, self.arch.dim), self.dtype, self.cls_token.device()),
+        }
+    }
+
+    /// The angles for `(rows, cols)` patches, where places are told by them.
+    pub(super) fn rotary(&self, rows: usize, cols: usize) -> Result<Option<Rotary>> {
+        let Positions::Rotary { base } = self.arch.family.design().positions else { return Ok(None) };
+        let mut last = self.last_rotary.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rotary)) = last.as_ref().filter(|(grid, _)| *grid == (rows, cols)) {
+            return Ok(Some(rotary.clone()));
+        }
+        let (head_dim, device) = (self.arch.dim / self.arch.heads, self.cls_token.device());
+        let rotary = Rotary::new((rows, cols), head_dim, base, self.arch.prefix(), device)?;
+        *last = Some(((rows, cols), rotary.clone()));
+        Ok(Some(rotary))
     }
 
     /// Images `(B, 3, H, W)`, normalised, H and W multiples of the patch, to flattened patches `(B, N, 3 p p)`.
@@ -133,7 +162,7 @@ impl Vit {
         Ok((h / p, w / p))
     }
 
-    /// What each token starts from, `(1 + N, C)`.
+    /// What each token starts from, `(P + N, C)`: `[CLS]` at its place, registers, and the places of patches.
     fn positions(&self, rows: usize, cols: usize) -> Result<Tensor> {
         let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((grid, positions)) = &*last
@@ -143,12 +172,16 @@ impl Vit {
         }
         let positions = self.pos_embed(rows, cols)?.squeeze(0)?;
         let cls = (self.cls_token.reshape((1, self.arch.dim))? + positions.narrow(0, 0, 1)?)?;
-        let positions = Tensor::cat(&[&cls, &positions.narrow(0, 1, rows * cols)?], 0)?;
+        let patches = positions.narrow(0, 1, rows * cols)?;
+        let positions = match &self.registers {
+            Some(registers) => Tensor::cat(&[&cls, &registers.squeeze(0)?, &patches], 0)?,
+            None => Tensor::cat(&[&cls, &patches], 0)?,
+        };
         *last = Some(((rows, cols), positions.clone()));
         Ok(positions)
     }
 
-    /// The tokens that enter the first block, `(B, 1 + N, C)`.
+    /// The tokens that enter the first block, `(B, P + N, C)`.
     pub(super) fn embed(&self, images: &Tensor) -> Result<Tensor> {
         if let Some(packed) = &self.packed_embed {
             let (rows, cols) = self.grid(images)?;
@@ -156,9 +189,13 @@ impl Vit {
         }
         let (patches, rows, cols) = self.patches(images)?;
         let embedded = self.patch_embed.forward(&patches)?; // (B, N, C)
-        let b = embedded.dim(0)?;
-        let cls = self.cls_token.broadcast_as((b, 1, self.arch.dim))?;
-        Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)
+        let (b, dim) = (embedded.dim(0)?, self.arch.dim);
+        let cls = self.cls_token.broadcast_as((b, 1, dim))?;
+        let placed = Tensor::cat(&[&cls, &embedded], 1)?.broadcast_add(&self.pos_embed(rows, cols)?)?;
+        // Registers have no place.
+        let Some(registers) = &self.registers else { return Ok(placed) };
+        let registers = registers.broadcast_as((b, self.arch.registers, dim))?;
+        Tensor::cat(&[&placed.narrow(1, 0, 1)?, &registers, &placed.narrow(1, 1, rows * cols)?], 1)
     }
 
     /// Runs the network on normalised images `(B, 3, H, W)` as far as the last block that is wanted.
@@ -187,6 +224,8 @@ impl Vit {
     fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
         let stop = self.last_wanted(want)?;
         let mut x = self.embed(images)?;
+        let (rows, cols) = self.grid(images)?;
+        let rotary = self.rotary(rows, cols)?;
 
         let mut tokens = Vec::with_capacity(want.tokens.len());
         let mut keys = Vec::with_capacity(want.keys.len());
@@ -194,7 +233,7 @@ impl Vit {
         for (i, block) in self.blocks.iter().enumerate().take(stop + 1) {
             let looked_at = want.keys.contains(&i) || want.attention == Some(i) || want.cls_attention == Some(i);
             if looked_at {
-                let qkv = block.qkv(&x, self.path)?;
+                let qkv = block.qkv(&x, self.path, rotary.as_ref())?;
                 if want.keys.contains(&i) {
                     keys.push(qkv.narrow(2, self.arch.dim, self.arch.dim)?.contiguous()?);
                 }
@@ -208,7 +247,7 @@ impl Vit {
             if i == stop && !want.tokens.contains(&i) {
                 break; // its queries, keys and values were all that was asked of it
             }
-            x = block.forward(x, self.path)?;
+            x = block.forward(x, self.path, rotary.as_ref())?;
             if want.tokens.contains(&i) {
                 tokens.push(self.norm.forward(&x, self.path)?);
             }

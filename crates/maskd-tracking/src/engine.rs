@@ -13,7 +13,7 @@ use crate::{
     refine::Colours,
     tracker::{PromptError, Tracked, Tracker, TrackerConfig},
 };
-use maskd_model::{Family, backbone::Backbone};
+use maskd_model::{Discovery, backbone::Backbone};
 use maskd_types::features::Features;
 use maskd_types::stage::Stage;
 use maskd_types::{
@@ -233,9 +233,9 @@ impl Engine {
 /// `config` with what it leaves open as suits the network.
 fn suited(config: &TrackerConfig, backbone: &Backbone) -> TrackerConfig {
     let mut config = config.clone();
-    config.discover.tau.get_or_insert(match backbone.architecture().family {
-        Family::Dino => TAU_DINO_KEYS,
-        Family::DinoV2 => TAU_DINOV2_TOKENS,
+    config.discover.tau.get_or_insert(match backbone.architecture().family.design().discovery {
+        Discovery::Keys => TAU_DINO_KEYS,
+        Discovery::Tokens => TAU_DINOV2_TOKENS,
     });
     config
 }

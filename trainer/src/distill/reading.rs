@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::{DType, Tensor};
-use maskd_model::{Architecture, Family, Output, Want};
+use maskd_model::{Architecture, Discovery, Output, Want};
 
 /// Where in a network they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Reading {
     last: usize,
     /// Whether discovery goes by keys, as with DINO's own networks, or by tokens.
     keys: bool,
+    /// Tokens before the patches.
+    prefix: usize,
 }
 
 /// What was read, in float32.
@@ -26,7 +28,12 @@ pub struct Features {
 impl Reading {
     /// Of a network whose propagation block is `block`, from 0.
     pub fn new(architecture: &Architecture, block: usize) -> Self {
-        Self { block, last: architecture.depth - 1, keys: architecture.family == Family::Dino }
+        Self {
+            block,
+            last: architecture.depth - 1,
+            keys: architecture.family.design().discovery == Discovery::Keys,
+            prefix: architecture.prefix(),
+        }
     }
 
     /// What to ask the network for.
@@ -45,9 +52,14 @@ impl Reading {
     pub fn of(&self, output: &Output) -> Result<Features> {
         let tokens = output.tokens.first().context("This is a bug: no tokens were given")?;
         let discovery = output.keys.first().or(output.tokens.get(1)).unwrap_or(tokens);
-        let patches = tokens.dim(1)? - 1;
+        let patches = tokens.dim(1)? - self.prefix;
+        let discovery = match self.prefix {
+            1 => discovery.clone(),
+            // Registers are no part of what a student without them can learn.
+            prefix => Tensor::cat(&[&discovery.narrow(1, 0, 1)?, &discovery.narrow(1, prefix, patches)?], 1)?,
+        };
         Ok(Features {
-            propagation: tokens.narrow(1, 1, patches)?.to_dtype(DType::F32)?,
+            propagation: tokens.narrow(1, self.prefix, patches)?.to_dtype(DType::F32)?,
             discovery: discovery.to_dtype(DType::F32)?,
         })
     }

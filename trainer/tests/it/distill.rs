@@ -31,7 +31,7 @@ const KNOBS: Knobs = Knobs {
 };
 
 pub fn architecture(family: Family) -> Architecture {
-    Architecture { family, patch: 8, dim: 32, depth: 6, heads: 2, hidden: 64, grid: 4 }
+    Architecture { family, patch: 8, dim: 32, depth: 6, heads: 2, hidden: 64, grid: 4, registers: 0, gated: false }
 }
 
 fn teacher(family: Family) -> Checkpoint {

@@ -40,7 +40,17 @@ fn reference(variant: &str) -> Option<Reference> {
     let json: Value = serde_json::from_str(&text).unwrap();
     let tensors =
         safetensors::load(shared(&format!("golden/dino_steps_{variant}.safetensors"))?, &Device::Cpu).unwrap();
-    let backbone = Architecture { family: Family::Dino, patch: 8, dim: 24, depth: 2, heads: 2, hidden: 96, grid: 4 };
+    let backbone = Architecture {
+        family: Family::Dino,
+        patch: 8,
+        dim: 24,
+        depth: 2,
+        heads: 2,
+        hidden: 96,
+        grid: 4,
+        registers: 0,
+        gated: false,
+    };
     let norm_last_layer = json["config"]["norm_last_layer"].as_bool().unwrap();
     let head = HeadConfig { hidden: 40, bottleneck: 16, outputs: 32, norm_last_layer };
     Some(Reference { steps: json["steps"].as_array().unwrap().clone(), tensors, shape: Shape { backbone, head } })

@@ -23,7 +23,17 @@ const KNOBS: Knobs = Knobs {
 };
 
 fn small() -> Shape {
-    let backbone = Architecture { family: Family::DinoV2, patch: 8, dim: 32, depth: 2, heads: 2, hidden: 64, grid: 4 };
+    let backbone = Architecture {
+        family: Family::DinoV2,
+        patch: 8,
+        dim: 32,
+        depth: 2,
+        heads: 2,
+        hidden: 64,
+        grid: 4,
+        registers: 0,
+        gated: false,
+    };
     Shape { backbone, head: HeadConfig { hidden: 32, bottleneck: 16, outputs: 48, norm_last_layer: false } }
 }
 

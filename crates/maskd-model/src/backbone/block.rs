@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, Checkpoint, Family};
+use crate::{Architecture, Checkpoint};
 
 /// What weights call, in their metadata, the block (from 1) whose tokens labels are propagated by best.
 pub const PROPAGATION_BLOCK: &str = "propagation_block";
@@ -49,7 +49,7 @@ impl BlockChoice {
     /// A block that it has not.
     pub fn index(self, arch: &Architecture) -> Result<usize> {
         match self {
-            Self::Auto if arch.family == Family::DinoV2 => Ok((arch.depth * 2).div_ceil(3) - 1),
+            Self::Auto if arch.family.design().propagates_by_two_thirds => Ok((arch.depth * 2).div_ceil(3) - 1),
             Self::Auto | Self::Last => Ok(arch.depth - 1),
             Self::Number(block) if (1..=arch.depth).contains(&block) => Ok(block - 1),
             Self::Number(block) => bail!("there is no block {block}: {arch} has blocks 1 to {}", arch.depth),
@@ -97,10 +97,21 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::Family;
 
     fn weights(family: Family, named: Option<&str>) -> Checkpoint {
         Checkpoint {
-            architecture: Architecture { family, patch: 14, dim: 64, depth: 12, heads: 1, hidden: 64, grid: 4 },
+            architecture: Architecture {
+                family,
+                patch: 14,
+                dim: 64,
+                depth: 12,
+                heads: 1,
+                hidden: 64,
+                grid: 4,
+                registers: 0,
+                gated: false,
+            },
             tensors: HashMap::new(),
             metadata: named.map(|block| (PROPAGATION_BLOCK.to_owned(), block.to_owned())).into_iter().collect(),
             stored: Vec::new(),
