@@ -128,7 +128,7 @@ fn steady(weights: &Path, frames: usize) -> Result<Steady> {
     let mut seen: Vec<(f64, f64)> = Vec::new();
     let mut live: Vec<(f64, f64)> = Vec::new();
     for at in 0..WARM_UP + frames {
-        for result in engine.step(vec![picture(Size::new(192, 112), at as u64)?], &mut |_| {}) {
+        for result in engine.step(vec![picture(Size::new(192, 112), at as u64)?], &()) {
             result.map_err(|failure| anyhow!("{:#}", failure.cause))?;
         }
         if at >= WARM_UP && at % EVERY == 0 {

@@ -140,7 +140,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = clip_frame.to_frame(&stream, sequence as u64);
-        for result in engine.step(vec![frame], &mut |_| ()) {
+        for result in engine.step(vec![frame], &()) {
             let result =
                 result.map_err(|failure| Failure::new(Exit::Internal, anyhow::anyhow!("{:#}", failure.cause)))?;
             sink.write(&clip_frame.name, &result)?;

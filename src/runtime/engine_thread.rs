@@ -3,6 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ use maskd_scheduling::mailbox::Inbox;
 use maskd_scheduling::overload::OverloadConfig;
 use maskd_scheduling::{pace::Pace, turns::Turns};
 use maskd_tracking::{
-    engine::{Engine, Failure, FrameResult},
+    engine::{Engine, Failure, FrameResult, Observer},
     tracker::TrackerConfig,
 };
 use maskd_transport::PromptRequest;
@@ -174,6 +175,29 @@ fn live(
     }
 }
 
+/// Tells the metrics how long each stage took.
+struct StageTimes<'a> {
+    metrics: &'a Metrics,
+    /// When the last stage of the batch ended.
+    since: Mutex<Instant>,
+}
+
+impl Observer for StageTimes<'_> {
+    fn ended(&self, stage: Stage) {
+        let now = Instant::now();
+        let since = std::mem::replace(&mut *self.since.lock().unwrap_or_else(PoisonError::into_inner), now);
+        self.metrics.stage_took(stage, now - since);
+    }
+
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_> {
+        let mut since = Instant::now();
+        Box::new(move |stage| {
+            let now = Instant::now();
+            self.metrics.stage_took(stage, now - std::mem::replace(&mut since, now));
+        })
+    }
+}
+
 impl Work {
     fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
         let (mut turns, mut starts) = (Turns::default(), Starts::default());
@@ -204,17 +228,7 @@ impl Work {
                 }
             }
             let begun = Instant::now();
-            let (mut since, mut part_since) = (begun, begun);
-            let results = engine.step(frames, &mut |stage| {
-                let now = Instant::now();
-                if stage.is_part() {
-                    metrics.stage_took(stage, now - part_since);
-                } else {
-                    metrics.stage_took(stage, now - since);
-                    since = now;
-                }
-                part_since = now;
-            });
+            let results = engine.step(frames, &StageTimes { metrics, since: Mutex::new(begun) });
             let now = Instant::now();
             pace.worked(now, patches, now - begun);
             for result in self.trial.judge(&mut engine, results) {

@@ -94,7 +94,7 @@ fn load(model: &BackboneConfig, weights: Checkpoint, tracker: TrackerConfig, ord
     let seen = frames.len();
     let mut engine = Engine::new(backbone, tracker);
     for _ in 0..ROUNDS {
-        let results = engine.step(frames.clone(), &mut |_| {});
+        let results = engine.step(frames.clone(), &());
         if let Some(Failure { frame, cause }) = results.into_iter().find_map(Result::err) {
             return Err(anyhow!("tried on a frame of {}: {cause:#}", frame.stream));
         }
@@ -158,7 +158,7 @@ impl Trial {
         self.say(Outcome::RolledBack { model: engine.model().to_string(), resolution, why });
         let again = |result: Result<_, Failure>| match result {
             Ok(result) => vec![Ok(result)],
-            Err(failure) => engine.step(vec![failure.frame], &mut |_| {}),
+            Err(failure) => engine.step(vec![failure.frame], &()),
         };
         results.into_iter().flat_map(again).collect()
     }

@@ -56,7 +56,7 @@ fn run(play: &Play, given: bool) -> Option<Run> {
             epoch: 0,
             quality: Quality::FULL,
         };
-        let result = engine.step(vec![frame], &mut |_| {}).remove(0).map_err(|failure| failure.cause).unwrap();
+        let result = engine.step(vec![frame], &()).remove(0).map_err(|failure| failure.cause).unwrap();
         run.truth.push(play.truth(i));
         run.found.push(result.labels);
         run.events.extend(result.events.into_iter().map(|event| (i, event)));

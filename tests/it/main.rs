@@ -38,6 +38,7 @@ mod secrets;
 mod segment;
 mod service;
 mod shared;
+mod side_by_side;
 mod skip;
 mod structure;
 #[allow(dead_code, reason = "shared with the fault bench, which uses the rest")]

@@ -1,12 +1,18 @@
 //! Cameras that outrun the engine: equal frames go through the network together, a change of resolution keeps every
 //! instance, and the daemon lowers rates by weight, then the resolution, and takes both back.
 
-use std::{collections::BTreeMap, io::Write as _, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use maskd::{
     backbone::{Backbone, BackboneConfig},
     davis::region,
-    engine::{Engine, FrameResult},
+    engine::{Engine, FrameResult, Observer},
     frame::{Frame, Quality, Size, StreamId},
     ingest::Clip,
     instance::TrackEvent,
@@ -47,9 +53,24 @@ fn frame(stream: &str, size: Size, rgb: Vec<u8>, level: f64) -> Frame {
 
 /// Results of a step, and how often the network was called.
 fn step(engine: &mut Engine, frames: Vec<Frame>) -> (Vec<FrameResult>, usize) {
-    let mut calls = 0;
-    let results = engine.step(frames, &mut |stage| calls += usize::from(stage == Stage::Backbone));
-    (results.into_iter().map(|result| result.map_err(|failure| failure.cause).unwrap()).collect(), calls)
+    let calls = Calls::default();
+    let results = engine.step(frames, &calls);
+    let results = results.into_iter().map(|result| result.map_err(|failure| failure.cause).unwrap()).collect();
+    (results, calls.0.into_inner())
+}
+
+/// Counts calls of the network.
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Observer for Calls {
+    fn ended(&self, stage: Stage) {
+        self.0.fetch_add(usize::from(stage == Stage::Backbone), Ordering::Relaxed);
+    }
+
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_> {
+        Box::new(|_| ())
+    }
 }
 
 #[test]

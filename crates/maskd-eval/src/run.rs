@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::{Dataset, Sequence, Task, proposals::Collection, written::write_text};
 use maskd_ingest::Clip;
-use maskd_tracking::engine::{Engine, FrameResult};
+use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::stage::Stage;
 use maskd_types::{
     files,
@@ -258,20 +259,34 @@ fn first_mask(sequence: &Sequence, size: Size) -> Result<LabelMap> {
     Ok(FirstMask::of(&sequence.annotations[0], sequence.annotation(0)?)?.fit(size)?)
 }
 
-/// One frame through the engine, timed.
-fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Timing)> {
-    let mut timing = Timing { preprocess: 0.0, backbone: 0.0, track: 0.0, discovered: false };
-    let mut since = Instant::now();
-    let mut results = engine.step(vec![frame], &mut |stage| {
+/// Times the stages of one frame.
+struct Stopwatch(Mutex<(Instant, Timing)>);
+
+impl Observer for Stopwatch {
+    fn ended(&self, stage: Stage) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, timing) = &mut *state;
         let now = Instant::now();
-        let elapsed = 1e3 * (now - since).as_secs_f64();
-        since = now;
+        let elapsed = 1e3 * (now - std::mem::replace(since, now)).as_secs_f64();
         match stage {
             Stage::Preprocess => timing.preprocess += elapsed,
             Stage::Backbone => timing.backbone += elapsed,
             _ => timing.track += elapsed,
         }
-    });
+    }
+
+    /// Parts are not told apart here.
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_> {
+        Box::new(|_| ())
+    }
+}
+
+/// One frame through the engine, timed.
+fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Timing)> {
+    let none = Timing { preprocess: 0.0, backbone: 0.0, track: 0.0, discovered: false };
+    let stopwatch = Stopwatch(Mutex::new((Instant::now(), none)));
+    let mut results = engine.step(vec![frame], &stopwatch);
+    let (_, mut timing) = stopwatch.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     match results.pop() {
         Some(Ok(result)) => {
             timing.discovered = result.discovered;

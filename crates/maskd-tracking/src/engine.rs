@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use rayon::prelude::*;
 
 use crate::{
     discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
@@ -59,6 +60,25 @@ pub struct Failure {
     pub frame: Frame,
     /// Why, shared by all frames of a batch that failed together.
     pub cause: Arc<anyhow::Error>,
+}
+
+/// Told as stages end, so that a caller who has a clock can time them: the engine has none.
+pub trait Observer: Sync {
+    /// A stage of a whole batch has ended: [`Stage::Preprocess`], [`Stage::Backbone`] or [`Stage::Track`].
+    fn ended(&self, stage: Stage);
+
+    /// The tracking of one frame begins; what is returned is called as each part of [`Stage::Track`] ends for it. Frames of
+    /// a batch are tracked side by side.
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_>;
+}
+
+/// For callers who time nothing.
+impl Observer for () {
+    fn ended(&self, _: Stage) {}
+
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_> {
+        Box::new(|_| ())
+    }
 }
 
 /// The network and the trackers of all streams.
@@ -143,10 +163,10 @@ impl Engine {
 
     /// One step: frames of any streams (in order, where a stream has several) to their results, in the same order.
     ///
-    /// Frames of one input size go through the network as one batch. `on_stage` is called as each
-    /// stage of a batch ends, and as each part of [`Stage::Track`] ends for a frame, so that the caller, who has a clock,
-    /// can time it.
-    pub fn step(&mut self, frames: Vec<Frame>, on_stage: &mut dyn FnMut(Stage)) -> Vec<Result<FrameResult, Failure>> {
+    /// Frames of one input size go through the network as one batch. Then each stream's tracker takes its frame, on the
+    /// threads of rayon's pool: a tracker belongs to one frame at a time, so results are the same bits as one after the
+    /// other.
+    pub fn step(&mut self, frames: Vec<Frame>, observer: &dyn Observer) -> Vec<Result<FrameResult, Failure>> {
         let mut results: Vec<Option<Result<FrameResult, Failure>>> = Vec::with_capacity(frames.len());
         results.resize_with(frames.len(), || None);
         // Frames of one stream follow each other, so only one of each stream goes into a round.
@@ -166,7 +186,7 @@ impl Engine {
                 round.entry((size.width, size.height, discovery)).or_default().push((i, frame));
             }
             for ((width, height, discovery), batch) in round {
-                self.run_batch(batch, Size::new(width, height), discovery, on_stage, &mut results);
+                self.run_batch(batch, Size::new(width, height), discovery, observer, &mut results);
             }
             waiting = later;
         }
@@ -178,30 +198,34 @@ impl Engine {
         batch: Vec<(usize, Frame)>,
         size: Size,
         discovery: bool,
-        on_stage: &mut dyn FnMut(Stage),
+        observer: &dyn Observer,
         results: &mut [Option<Result<FrameResult, Failure>>],
     ) {
-        match self.features(&batch, size, discovery, on_stage) {
+        match self.features(&batch, size, discovery, observer) {
             Ok(features) => {
+                let patch = self.backbone.architecture().patch;
+                let mut work = Vec::with_capacity(batch.len());
                 for ((i, frame), features) in batch.into_iter().zip(features) {
-                    let (source, epoch) = (frame.source, frame.epoch);
-                    let refine = self.config.refine.enabled;
-                    let patch = self.backbone.architecture().patch;
-                    let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
-                    let Tracked { labels, instances, events, discovered, salient } = self
-                        .add_stream(&frame.stream)
-                        .step_in_stages(Arc::new(features), colours, source, epoch, on_stage);
-                    results[i] = Some(Ok(FrameResult {
-                        frame,
-                        labels,
-                        instances,
-                        events,
-                        discovered,
-                        salient,
-                        model: self.model.clone(),
-                    }));
+                    let tracker = self.trackers.remove(&frame.stream);
+                    let tracker = tracker.unwrap_or_else(|| Tracker::new(self.config.clone(), patch));
+                    work.push((i, frame, features, tracker));
                 }
-                on_stage(Stage::Track);
+                let refine = self.config.refine.enabled;
+                let track = |(i, frame, features, mut tracker): (usize, Frame, Features, Tracker)| {
+                    let mut ended = observer.track();
+                    let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
+                    let (source, epoch) = (frame.source, frame.epoch);
+                    let features = Arc::new(features);
+                    let tracked = tracker.step_in_stages(features, colours, source, epoch, &mut *ended);
+                    (i, frame, tracker, tracked)
+                };
+                for (i, frame, tracker, tracked) in work.into_par_iter().map(track).collect::<Vec<_>>() {
+                    self.trackers.insert(frame.stream.clone(), tracker);
+                    let Tracked { labels, instances, events, discovered, salient } = tracked;
+                    let model = self.model.clone();
+                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient, model }));
+                }
+                observer.ended(Stage::Track);
             }
             Err(cause) => {
                 let cause = Arc::new(cause);
@@ -217,13 +241,13 @@ impl Engine {
         batch: &[(usize, Frame)],
         size: Size,
         discovery: bool,
-        on_stage: &mut dyn FnMut(Stage),
+        observer: &dyn Observer,
     ) -> Result<Vec<Features>> {
         let frames: Vec<&Frame> = batch.iter().map(|(_, frame)| frame).collect();
         let input = self.backbone.prepare(&frames, size)?;
-        on_stage(Stage::Preprocess);
+        observer.ended(Stage::Preprocess);
         let features = self.backbone.run(&input, discovery)?;
-        on_stage(Stage::Backbone);
+        observer.ended(Stage::Backbone);
         // Before they get into any memory: they would stay there, and spread.
         ensure!(features.iter().all(Features::is_finite), "the network's features are not finite numbers");
         Ok(features)
