@@ -60,7 +60,7 @@ impl fmt::Debug for Config {
 pub struct LogConfig {
     /// Text for people, JSON lines for collectors.
     pub format: LogFormat,
-    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,maskd::ingest=debug`.
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,maskd_ingest=debug`.
     pub level: String,
 }
 
@@ -76,7 +76,7 @@ impl LogConfig {
     fn faults(&self) -> Vec<(&'static str, String)> {
         let refused = EnvFilter::builder().parse(&self.level).err();
         let level = &self.level;
-        let wrong = |e| ("level", format!("{level:?}: {e}; use a level such as info, or info,maskd::ingest=debug"));
+        let wrong = |e| ("level", format!("{level:?}: {e}; use a level such as info, or info,maskd_ingest=debug"));
         refused.map(wrong).into_iter().collect()
     }
 }

@@ -90,7 +90,7 @@ impl<T> Work<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::mpsc};
+    use std::path::Path;
 
     use super::*;
     use maskd_types::files;
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn hanging_work_is_left_alone_and_keeps_more_from_being_begun() {
         let mut aside = Aside::new(Duration::from_millis(20));
-        let (let_go, held) = mpsc::channel::<u8>();
+        let (let_go, held) = crossbeam_channel::bounded::<u8>(1);
         let hang = move || {
             let _ = files::check(Path::new("/nowhere/share/maskd.toml"));
             held.recv().unwrap_or_default()

@@ -60,6 +60,7 @@ pub(super) type Asker = oneshot::Sender<Result<Reloaded, String>>;
 type Stamps = (Option<Stamp>, Option<Stamp>);
 
 /// What happens beside.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub(super) enum News {
     /// A file is another than was read, and is not being written: two looks in a row found the same.
     Changed,

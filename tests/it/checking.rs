@@ -55,6 +55,7 @@ impl Home {
 const STREAM: &str = "[streams.a]\nkind = 'test'\n";
 
 /// Each class of fault: the configuration, the exit code, and how its lines begin and go on.
+#[expect(clippy::type_complexity, reason = "a table, read row by row")]
 const FAULTS: &[(&str, i32, &[(&str, &str)])] = &[
     ("", 64, &[("x.toml: streams: ", "add a table [streams.NAME]")]),
     (

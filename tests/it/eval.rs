@@ -176,7 +176,7 @@ fn nothing_of_others_and_nothing_of_the_set_is_replaced() {
     for (more, words) in [
         (&["--out", "@Annotations/480p"][..], &["--out", "within the annotations"][..]),
         (&["--out", "@Annotations_unsupervised/../JPEGImages"], &["--out", "is the frames"]),
-        (&["--out", "@link", "--again"], &["--out", "link/first", "within the annotations"]),
+        (&["--out", "@link", "--again"], &["--out", "link/first", "is the annotations"]),
     ] {
         fs::create_dir_all(tree.path("link")).unwrap();
         let _ = std::os::unix::fs::symlink(tree.path("Annotations/480p/first"), tree.path("link/first"));

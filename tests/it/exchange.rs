@@ -67,9 +67,9 @@ impl Edge {
 
 /// Two still pictures in which something is followed from a given mask, and nothing is looked for.
 fn followed(home: &Path) -> String {
-    let size = Size::new(320, 240);
+    let size = Size::new(640, 480);
     let mut mask = LabelMap::new(size);
-    mask.labels.chunks_exact_mut(320).take(150).for_each(|row| row[40..200].fill(5));
+    mask.labels.chunks_exact_mut(640).take(300).for_each(|row| row[80..400].fill(5));
     let path = home.join("first.png");
     mask.write_png(&path).unwrap();
     let stream = |name: &str| format!("[streams.{name}]\nkind = 'test'\nfirst_mask = '{}'\n", path.display());

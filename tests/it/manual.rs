@@ -10,7 +10,7 @@ use crate::support::process::maskd;
 
 /// The pages that are kept true; records of runs are left as they were written.
 const PAGES: [&str; 5] =
-    ["README.md", "CHANGELOG.md", "benches/quality.md", "fuzz/README.md", "trainer/pretrained/README.md"];
+    ["README.md", "CHANGELOG.md", "benches/quality.md", "fuzz/README.md", "crates/maskd-model/pretrained/README.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -69,7 +69,7 @@ fn every_configuration_that_is_named_is_there() {
     let mut wrong = Vec::new();
     for name in PAGES {
         let text = page(name);
-        for folder in ["configs/", "trainer/pretrained/"] {
+        for folder in ["configs/", "crates/maskd-model/pretrained/"] {
             let ends = &[' ', '`', ')', ']', '(', ':', ',', '\n', '|', '*'];
             let files = behind(&text, folder, ends).filter(|file| file.contains('.'));
             let absent = files.filter(|file| !root().join(folder).join(file.trim_end_matches('.')).exists());

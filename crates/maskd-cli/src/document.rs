@@ -31,7 +31,8 @@ impl<'t> Document<'t> {
     pub fn parse(text: &'t str) -> (Self, Vec<Fault>) {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut secrets = Secrets::default();
-        if let Ok(table) = <Table as serde::Deserialize>::deserialize(Deserializer::from(root.clone())) {
+        if let Ok(mut table) = <Table as serde::Deserialize>::deserialize(Deserializer::from(root.clone())) {
+            leave_out_paths(&mut table);
             secrets.learn_from_toml("", &Value::Table(table));
         }
         let document = Self { text, root, secrets };
@@ -196,6 +197,12 @@ pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<Fault>) {
     let (read, unread) = document.read();
     faults.extend(unread);
     (read, faults)
+}
+
+/// Takes out the paths of files that hold secrets: errors about such a file must name it.
+fn leave_out_paths(table: &mut Table) {
+    table.retain(|key, value| key != "password_file" || !value.as_str().is_some_and(|path| path.contains('/')));
+    table.iter_mut().filter_map(|(_, value)| value.as_table_mut()).for_each(leave_out_paths);
 }
 
 #[cfg(test)]

@@ -77,14 +77,17 @@ pub enum Discovery {
     Tokens,
 }
 
+/// Tensors by name.
+type Tensors = HashMap<String, Tensor>;
+
 /// What a family's file says beside its [`Design`].
 struct Entry {
     family: Family,
     design: &'static Design,
     /// Whether tensors, by canonical names, are a network of this family.
-    recognises: fn(&HashMap<String, Tensor>) -> bool,
+    recognises: fn(&Tensors) -> bool,
     /// Brings other people's tensors to the canonical names.
-    canonical: fn(HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault>,
+    canonical: fn(Tensors) -> Result<Tensors, Fault>,
 }
 
 /// All families: the first that recognises a network's tensors is its family.

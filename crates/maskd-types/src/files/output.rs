@@ -197,12 +197,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         for old in [None, Some("ours, old")] {
-            old.map(|text| fs::write(&path, text).unwrap());
+            if let Some(text) = old {
+                fs::write(&path, text).unwrap();
+            }
             assert_eq!(check_target(&path, &is_ours).unwrap(), old.is_some());
             write_ours(&path).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"ours, new");
             fs::remove_file(&path).unwrap();
-            old.map(|text| fs::write(&path, text).unwrap());
+            if let Some(text) = old {
+                fs::write(&path, text).unwrap();
+            }
             write_ours_durably(&path).unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"ours, new");
             let error = check_new(&path, &is_ours, "say please").unwrap_err().to_string();
