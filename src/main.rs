@@ -12,10 +12,8 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.lines() {
-                // Where nobody can be told, the exit code still tells.
-                let _ = writeln!(io::stderr(), "maskd: error: {line}");
-            }
+            // Where nobody can be told, the exit code still tells.
+            let _ = writeln!(io::stderr(), "maskd: error: {failure}");
             (&failure).into()
         }
     }

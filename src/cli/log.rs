@@ -16,34 +16,15 @@ const VARIABLE: &str = "MASKD_LOG";
 
 const KEY: &str = "log.level";
 
-/// What filters of earlier versions call parts that are crates now.
-const MOVED: [(&str, &str); 8] = [
-    ("maskd::ingest", "maskd_ingest"),
-    ("maskd::publish", "maskd_transport"),
-    ("maskd::model", "maskd_model"),
-    ("maskd::backbone", "maskd_model::backbone"),
-    ("maskd::engine", "maskd_tracking::engine"),
-    ("maskd::tracker", "maskd_tracking::tracker"),
-    ("maskd::discover", "maskd_tracking::discover"),
-    ("maskd::metrics", "maskd_observability::metrics"),
-];
-
-/// `directives` with the crates' names in place of those of earlier versions.
-fn renamed(directives: &str) -> String {
-    let rename = |directive: &str| {
-        let moved = MOVED.iter().find_map(|(old, new)| directive.trim().strip_prefix(old).map(|rest| (new, rest)));
-        match moved {
-            Some((new, rest)) if rest.is_empty() || rest.starts_with(['=', ':', '[']) => format!("{new}{rest}"),
-            _ => directive.to_owned(),
-        }
-    };
-    directives.split(',').map(rename).collect::<Vec<_>>().join(",")
+/// Whether the configured level or filter can be read.
+pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
+    filter(KEY, &config.level).map(drop)
 }
 
 fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     let wrong =
-        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd_ingest=debug");
-    EnvFilter::builder().parse(renamed(directives)).map_err(wrong).or_exit(Exit::Config)
+        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");
+    EnvFilter::builder().parse(directives).map_err(wrong).or_exit(Exit::Config)
 }
 
 /// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
@@ -100,20 +81,6 @@ pub(super) fn init_quiet() -> Result<Log, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn filters_of_earlier_versions_still_mean_what_they_meant() {
-        for (given, meant) in [
-            ("info", "info"),
-            ("info,maskd::ingest=debug", "info,maskd_ingest=debug"),
-            ("maskd::publish", "maskd_transport"),
-            ("maskd::ingest::camera=trace,zenoh=warn", "maskd_ingest::camera=trace,zenoh=warn"),
-            ("maskd::ingested=debug", "maskd::ingested=debug"),
-            ("maskd::runtime=debug", "maskd::runtime=debug"),
-        ] {
-            assert_eq!(renamed(given), meant);
-        }
-    }
 
     #[test]
     fn a_librarys_line_goes_out_without_its_secrets() {

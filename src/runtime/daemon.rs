@@ -14,13 +14,14 @@ use super::{
     exchange::Outcome,
     fleet::Fleet,
     news::News,
-    reload::{self, Asker, Reload},
+    reload::Reload,
     service,
     signals::{Hangups, Signals},
     watchdog,
 };
 use crate::admin::Health;
 use maskd_observability::pulse::Pulse;
+use maskd_protocol::wire::Reloaded;
 use maskd_transport::{Publisher, ReloadRequest};
 use maskd_types::stop::Stop;
 
@@ -79,17 +80,11 @@ impl Daemon {
                     }
                     self.tell_service();
                 }
-                () = self.hangups.next() => self.read_again("SIGHUP", Vec::new()),
+                () = self.hangups.next() => drop(self.read_again("SIGHUP").await),
                 Some(ReloadRequest(answer)) = self.reloads.recv() => {
-                    self.read_again("somebody asked over zenoh", vec![answer]);
+                    // Who asked may have gone.
+                    let _ = answer.send(self.read_again("somebody asked over zenoh").await);
                 }
-                news = self.reload.next() => match news {
-                    reload::News::Changed => self.read_again("a file has changed", Vec::new()),
-                    reload::News::Read(read) => {
-                        self.reload.conclude_reading(read, &mut self.fleet, &self.publisher).await;
-                        self.tell_service();
-                    }
-                },
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
                 end = joined(&mut self.outbox) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
@@ -103,7 +98,9 @@ impl Daemon {
                     self.pulse.beat();
                     self.fleet.measure();
                     self.fleet.let_go();
-                    self.reload.look();
+                    if self.reload.file_changed() {
+                        let _ = self.read_again("a file has changed").await;
+                    }
                 }
             }
         }
@@ -165,9 +162,11 @@ impl Daemon {
         self.publisher
     }
 
-    fn read_again(&mut self, why: &str, askers: Vec<Asker>) {
+    async fn read_again(&mut self, why: &str) -> Result<Reloaded, String> {
         info!("{why}: reading the configuration again");
-        self.reload.begin(askers);
+        let done = self.reload.reload(&mut self.fleet, &self.publisher).await;
+        self.tell_service();
+        done
     }
 
     fn tell_service(&self) {

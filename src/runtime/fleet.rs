@@ -1,14 +1,7 @@
 //! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
-
-use anyhow::{Context as _, Result};
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
-
 use super::{
     engine_thread::{Order, Orders},
-    entry::{Entry, Stream, Then},
     ledger,
     memory::{self, Leftovers},
     news::{Farewell, News},
@@ -18,13 +11,20 @@ use crate::{
     admin::{Health, StreamHealth},
     config::StreamConfig,
 };
+use anyhow::{Context as _, Result};
 use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
 use maskd_observability::metrics::{Book, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
 use maskd_scheduling::mailbox::Inbox;
 use maskd_transport::PublishError;
-use maskd_types::frame::{Resolution, StreamId};
 use maskd_types::stop::Stop;
+use maskd_types::{
+    frame::{Resolution, StreamId},
+    mask::LabelMap,
+};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
 
 /// News that may wait for the runtime; a camera thread waits above that, which harms nobody.
 const WAITING_NEWS: usize = 64;
@@ -48,6 +48,36 @@ pub(super) struct Fleet {
     once: bool,
     stopping: bool,
     leftovers: Leftovers,
+}
+
+/// A stream as configured, and the mask it is to start from.
+pub(super) struct Entry {
+    pub(super) config: StreamConfig,
+    pub(super) first_mask: Option<LabelMap>,
+}
+
+/// What becomes of a stream once its camera's thread has ended.
+enum Then {
+    /// Nothing more.
+    Stay,
+    /// It is gone from the configuration: forgotten as soon as none of its frames is on its way.
+    Leave,
+    /// It was configured anew.
+    Restart(Box<Entry>),
+}
+
+struct Stream {
+    stop: Stop,
+    numbers: Numbers,
+    then: Then,
+    /// A file that is played once: a fault ends it, since trying again would play it from its start.
+    finite: bool,
+    state: State,
+    reason: Option<String>,
+    decoder: Option<String>,
+    epoch: u32,
+    gone: bool,
+    fault: Option<String>,
 }
 
 impl Fleet {
@@ -85,7 +115,7 @@ impl Fleet {
     /// Takes up a stream that is not there yet; `desk` is its way out.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// Its source cannot be; the system refuses a thread.
     pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, desk: Desk) -> Result<()> {
         self.wiring.desks.insert(stream.clone(), desk);
         let _known_at_zero = self.wiring.metrics.book(stream);
@@ -109,7 +139,7 @@ impl Fleet {
 
     /// Serves a stream by another weight.
     pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
-        self.order(Order::Weigh { stream: stream.clone(), weight });
+        self.order(Order::Serve { stream: stream.clone(), weight, first_mask: None });
     }
 
     /// Whether there is such a stream, on its way out too.
@@ -178,11 +208,10 @@ impl Fleet {
 
     /// Starts a camera's thread.
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
-        let Entry { config: StreamConfig { source, weight, .. }, description, first_mask } = entry;
+        let Entry { config: StreamConfig { source, weight, .. }, first_mask } = entry;
         let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
         let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
-        let outlet = inbox.add_stream(stream);
-        let camera = Camera::checked(stream.clone(), source, description, *resolution, outlet, metrics.clone());
+        let camera = Camera::new(stream.clone(), source, *resolution, inbox.add_stream(stream), metrics.clone())?;
         let camera = match numbers {
             Some(numbers) => camera.after(numbers),
             None => camera,
@@ -200,7 +229,19 @@ impl Fleet {
             });
         };
         std::thread::Builder::new().name(format!("cam-{stream}")).spawn(body).context("starting a camera's thread")?;
-        self.streams.insert(stream.clone(), Stream::starting(stop, numbers, finite));
+        let about = Stream {
+            stop,
+            numbers,
+            then: Then::Stay,
+            finite,
+            state: State::Down,
+            reason: Some("starting".to_owned()),
+            decoder: None,
+            epoch: 0,
+            gone: false,
+            fault: None,
+        };
+        self.streams.insert(stream.clone(), about);
         self.changed(stream, None);
         Ok(())
     }
@@ -267,17 +308,15 @@ impl Fleet {
         self.changed(&name, told);
     }
 
-    /// A file that was to start from a mask is of no use without it; a camera goes on, and discovers. Either way it is
-    /// told, and stays in the stream's status.
+    /// A file that was to start from a mask is of no use without it; a camera goes on, and discovers.
     fn bad_first_mask(&mut self, name: &StreamId, why: String) {
         error!(stream = %name, "first_mask is not used: {why}");
-        let Some(stream) = self.streams.get_mut(name) else { return };
-        stream.maskless = Some(format!("first_mask is not used: {why}"));
-        if stream.finite {
+        if let Some(stream) = self.streams.get_mut(name)
+            && stream.finite
+        {
             stream.stop.set();
             stream.fault = Some(format!("first_mask: {why}"));
         }
-        self.changed(name, Some(Event::FirstMaskRefused { cause: why }));
     }
 
     /// Every stream's status, to subscribers.
@@ -330,7 +369,7 @@ impl Fleet {
 
     fn changed(&self, name: &StreamId, told: Option<Event>) {
         let Some(stream) = self.streams.get(name) else { return };
-        let detail = stream.why().unwrap_or_default();
+        let detail = stream.reason.clone().unwrap_or_default();
         self.wiring.health.stream(name, StreamHealth { up: stream.state == State::Up, detail, epoch: stream.epoch });
         if let (Some(event), Some(desk)) = (told, self.wiring.desks.get(name)) {
             unsent(name, desk.publisher.publish_event(stream.epoch, event));
@@ -342,7 +381,7 @@ impl Fleet {
         let (Some(stream), Some(desk)) = (self.streams.get(name), self.wiring.desks.get(name)) else { return };
         let status = Status {
             state: stream.state,
-            reason: stream.why(),
+            reason: stream.reason.clone(),
             fps: desk.fps(),
             quality: desk.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),

@@ -37,9 +37,6 @@ mod soak;
 mod table;
 mod watch;
 
-#[path = "../it/skip.rs"]
-mod skip;
-
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the other test binary, which uses the rest")]
 mod support;

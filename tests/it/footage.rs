@@ -10,8 +10,7 @@ use std::{
 use maskd::{frame::Size, mask::LabelMap, publish::wire::MasksMessage};
 
 use crate::{
-    shared::{SALIENCY_S14, shared},
-    skip::skip,
+    shared::shared,
     support::{
         process::{Daemon, maskd},
         rtsp::{Mount, RtspServer},
@@ -23,7 +22,7 @@ const SIZE: Size = Size::new(768, 576);
 
 /// The film and the weights; `None`, after a loud word, where they are absent.
 fn footage() -> Option<(PathBuf, PathBuf)> {
-    Some((shared("footage/vtest.avi")?, shared(SALIENCY_S14)?))
+    Some((shared("footage/vtest.avi")?, shared("weights/dinov2-vits14.safetensors")?))
 }
 
 /// What `maskd watch --json`, a process of its own, hears from `daemon`.
@@ -106,8 +105,10 @@ fn python() -> Option<String> {
     if has.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let lacks = "has no eclipse-zenoh and pycocotools (pip install -r tests/python/requirements.txt, set MASKD_PYTHON)";
-    skip(&format!("{python} {lacks}"));
+    // Past the harness's capture: a skipped test must be seen.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {python} {lacks}");
     None
 }
 

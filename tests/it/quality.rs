@@ -3,10 +3,7 @@
 
 use std::{collections::HashMap, io::Write as _, path::PathBuf};
 
-use crate::{
-    shared::{SALIENCY_S14, shared},
-    support::process::maskd,
-};
+use crate::{shared::shared, support::process::maskd};
 
 /// A sequence, our mean J when it was last looked at, and the reference's (`golden/README.md`), all in per cent, by the
 /// protocol over the first 25 frames; the first and the last are not judged.
@@ -25,7 +22,7 @@ const FOUND: (&str, f64) = ("dog", 84.0);
 /// Sequences that the weights that maskd carries were never shown.
 const HELD_OUT: [&str; 3] = ["blackswan", "dog", "drift-straight"];
 
-/// Their mean J with those weights when it was last looked at (the card in crates/maskd-model/pretrained), masks given and
+/// Their mean J with those weights when it was last looked at (the card in trainer/pretrained), masks given and
 /// discovered. With noise of a tenth of each matrix's deviation it is 83.6 and 76.1, with a fifth 83.2 and 76.3; before
 /// training it was 84.5 and 0.0.
 const SHIPPED: (f64, f64) = (84.2, 74.0);
@@ -88,9 +85,9 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// As [`eval_with`], with the saliency S/14.
+/// As [`eval_with`], with DINOv2 ViT-S/14.
 fn eval(sequences: &[&str], options: &[&str]) -> Option<HashMap<String, f64>> {
-    eval_with(Some(shared(SALIENCY_S14)?), sequences, options)
+    eval_with(Some(shared("weights/dinov2-vits14.safetensors")?), sequences, options)
 }
 
 /// The mean J in per cent of each sequence, over its first 25 frames, by `maskd eval davis` with `weights`, or with those

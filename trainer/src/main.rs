@@ -9,9 +9,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.lines() {
-                eprintln!("maskd-train: error: {line}");
-            }
+            eprintln!("maskd-train: error: {failure}");
             (&failure).into()
         }
     }

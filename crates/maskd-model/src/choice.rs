@@ -9,12 +9,11 @@ use super::{
     Checkpoint, WeightsError,
     catalogue::{KNOWN, cache_dir},
 };
-use maskd_types::files;
 
 /// The name of the weights that maskd carries.
 pub const SHIPPED: &str = "maskd_s14";
 
-/// What `maskd-train distill` made; `crates/maskd-model/pretrained/README.md` says of what.
+/// What `maskd-train distill` made; `trainer/pretrained/README.md` says of what.
 static SHIPPED_FILE: &[u8] = include_bytes!("../pretrained/maskd-s14.safetensors");
 
 /// Which weights.
@@ -43,7 +42,7 @@ impl Choice {
 
     fn among(given: Option<&Path>, cache: Option<&Path>) -> Result<Self, NotFetched> {
         let Some(path) = given else { return Ok(Self::Shipped) };
-        if files::stamp(path).is_some() {
+        if path.exists() {
             return Ok(Self::File(path.to_owned()));
         }
         if path.as_os_str() == SHIPPED {
@@ -130,10 +129,6 @@ mod tests {
         }
         // The card speaks of these weights and of no others.
         let card = include_str!("../pretrained/README.md");
-        assert!(
-            card.contains(&shipped.sha256),
-            "crates/maskd-model/pretrained/README.md does not name {}",
-            shipped.sha256
-        );
+        assert!(card.contains(&shipped.sha256), "trainer/pretrained/README.md does not name {}", shipped.sha256);
     }
 }
