@@ -7,8 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
 use super::{Exit, Failure, OrExit as _, segment::parse_device};
-use maskd_eval as davis;
-use maskd_eval::{Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task};
+use maskd_eval::{self as davis, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task};
 use maskd_model::backbone::{Backbone, BackboneConfig, DeviceChoice, Precision};
 use maskd_tracking::{
     engine::Engine,

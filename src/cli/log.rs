@@ -21,10 +21,44 @@ pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
     filter(KEY, &config.level).map(drop)
 }
 
+/// What filters of earlier versions call the modules that are crates, or parts of crates, now.
+const MOVED: [(&str, &str); 18] = [
+    ("maskd::attention", "maskd_model::attention"),
+    ("maskd::backbone", "maskd_model::backbone"),
+    ("maskd::davis", "maskd_eval"),
+    ("maskd::discover", "maskd_tracking::discover"),
+    ("maskd::engine", "maskd_tracking::engine"),
+    ("maskd::frame", "maskd_types::frame"),
+    ("maskd::ingest", "maskd_ingest"),
+    ("maskd::kernels", "maskd_kernels"),
+    ("maskd::mask", "maskd_types::mask"),
+    ("maskd::metrics", "maskd_observability::metrics"),
+    ("maskd::model", "maskd_model"),
+    ("maskd::overload", "maskd_scheduling"),
+    ("maskd::preprocess", "maskd_model::preprocess"),
+    ("maskd::propagate", "maskd_tracking::propagate"),
+    ("maskd::publish", "maskd_transport"),
+    ("maskd::pulse", "maskd_observability::pulse"),
+    ("maskd::refine", "maskd_tracking::refine"),
+    ("maskd::tracker", "maskd_tracking::tracker"),
+];
+
+/// `directives` with today's targets in place of those of earlier versions.
+fn renamed(directives: &str) -> String {
+    let rename = |directive: &str| {
+        let moved = MOVED.iter().find_map(|(old, new)| directive.trim().strip_prefix(old).map(|rest| (new, rest)));
+        match moved {
+            Some((new, rest)) if rest.is_empty() || rest.starts_with(['=', ':', '[']) => format!("{new}{rest}"),
+            _ => directive.to_owned(),
+        }
+    };
+    directives.split(',').map(rename).collect::<Vec<_>>().join(",")
+}
+
 fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     let wrong =
-        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd::ingest=debug");
-    EnvFilter::builder().parse(directives).map_err(wrong).or_exit(Exit::Config)
+        |e| anyhow::anyhow!("{from} = {directives:?}: {e}; use a level such as info, or info,maskd_ingest=debug");
+    EnvFilter::builder().parse(renamed(directives)).map_err(wrong).or_exit(Exit::Config)
 }
 
 /// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
@@ -81,6 +115,21 @@ pub(super) fn init_quiet() -> Result<Log, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_of_earlier_versions_mean_what_they_meant() {
+        for (given, meant) in [
+            ("info", "info"),
+            ("info,maskd::ingest=debug", "info,maskd_ingest=debug"),
+            ("maskd::publish", "maskd_transport"),
+            ("maskd::mask=debug", "maskd_types::mask=debug"),
+            ("maskd::ingest::camera=trace,zenoh=warn", "maskd_ingest::camera=trace,zenoh=warn"),
+            ("maskd::ingested=debug", "maskd::ingested=debug"),
+            ("maskd::runtime=debug", "maskd::runtime=debug"),
+        ] {
+            assert_eq!(renamed(given), meant);
+        }
+    }
 
     #[test]
     fn a_librarys_line_goes_out_without_its_secrets() {

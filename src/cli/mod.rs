@@ -56,7 +56,7 @@ Exit codes:
   74  a file could not be read or written
 
 Environment:
-  MASKD_LOG   what to log, over the configuration: a level (debug) or a filter (info,maskd::ingest=debug)
+  MASKD_LOG   what to log, over the configuration: a level (debug) or a filter (info,maskd_ingest=debug)
 
 An error is a single line on standard error that starts with 'maskd: error:'.";
 

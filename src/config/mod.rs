@@ -55,7 +55,7 @@ impl fmt::Debug for Config {
 pub struct LogConfig {
     /// Text for people, JSON lines for collectors.
     pub format: LogFormat,
-    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,maskd::ingest=debug`.
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or a filter such as `info,maskd_ingest=debug`.
     pub level: String,
 }
 

@@ -18,18 +18,16 @@ use maskd_observability::{
     metrics::{DropCause, Metrics, Stage},
     pulse::{Caller, Pulse},
 };
-use maskd_scheduling::mailbox::Inbox;
-use maskd_scheduling::overload::OverloadConfig;
-use maskd_scheduling::{pace::Pace, turns::Turns};
+use maskd_scheduling::{mailbox::Inbox, overload::OverloadConfig, pace::Pace, turns::Turns};
 use maskd_tracking::{
     engine::{Engine, Failure, FrameResult, Observer},
     tracker::TrackerConfig,
 };
 use maskd_transport::PromptRequest;
-use maskd_types::stop::Stop;
 use maskd_types::{
     frame::{Frame, Resolution, StreamId},
     mask::LabelMap,
+    stop::Stop,
 };
 
 /// How long the thread waits for a frame before it shows that it is alive and looks for prompts.

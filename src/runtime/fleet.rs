@@ -17,10 +17,10 @@ use maskd_observability::metrics::{Book, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
 use maskd_scheduling::mailbox::Inbox;
 use maskd_transport::PublishError;
-use maskd_types::stop::Stop;
 use maskd_types::{
     frame::{Resolution, StreamId},
     mask::LabelMap,
+    stop::Stop,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use tokio::sync::mpsc;

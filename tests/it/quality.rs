@@ -22,7 +22,7 @@ const FOUND: (&str, f64) = ("dog", 84.0);
 /// Sequences that the weights that maskd carries were never shown.
 const HELD_OUT: [&str; 3] = ["blackswan", "dog", "drift-straight"];
 
-/// Their mean J with those weights when it was last looked at (the card in trainer/pretrained), masks given and
+/// Their mean J with those weights when it was last looked at (the card in crates/maskd-model/pretrained), masks given and
 /// discovered. With noise of a tenth of each matrix's deviation it is 83.6 and 76.1, with a fifth 83.2 and 76.3; before
 /// training it was 84.5 and 0.0.
 const SHIPPED: (f64, f64) = (84.2, 74.0);

@@ -4,7 +4,7 @@
 //! test reads the manifests and the sources as text.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -134,6 +134,92 @@ fn files_are_short_open_with_their_purpose_and_start_no_threads() {
     assert!(all.contains_key("src/lib.rs") && all.len() > 200, "{} sources", all.len());
     let faults: Vec<String> = all.iter().flat_map(|(path, text)| faults_of(path, text)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The first names behind `crate::`, alone or in braces, that stand in code and not in its tests.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code: String =
+        text.split("#[cfg(test)]").next().unwrap_or(text).lines().fold(String::new(), |code, line| {
+            if line.trim_start().starts_with("//") { code } else { code + line + " " }
+        });
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(name(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let own = group.chars().take_while(|c| {
+            depth += i32::from(*c == '{') - i32::from(*c == '}');
+            depth >= 0
+        });
+        let mut depth = 0;
+        let heads: String = own
+            .filter(|c| {
+                depth += i32::from(*c == '{') - i32::from(*c == '}');
+                depth == 0 && *c != '}'
+            })
+            .collect();
+        found.extend(heads.split(',').map(|item| name(item.trim())));
+    }
+    found
+}
+
+/// Modules of one crate that import each other in a circle; `files` are its sources by their path from its `src`.
+fn circles(files: &BTreeMap<String, String>) -> Vec<String> {
+    let module = |path: &str| path.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in
+        files.iter().filter(|(path, _)| !path.contains("tests") && !["lib.rs", "main.rs"].contains(&path.as_str()))
+    {
+        edges.entry(module(path)).or_default().extend(imports(text));
+    }
+    let leads_back = |from: &String| {
+        let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+        while let Some(at) = next.pop() {
+            let further = edges.get(at).into_iter().flatten().filter(|to| *to != at && edges.contains_key(*to));
+            next.extend(further.filter(|to| reached.insert(*to)));
+        }
+        reached.contains(from)
+    };
+    edges.keys().filter(|from| leads_back(from)).cloned().collect()
+}
+
+#[test]
+fn modules_of_a_crate_do_not_import_in_circles() {
+    let mut faults = Vec::new();
+    for folder in crates() {
+        let mut all = BTreeMap::new();
+        sources(&folder.join("src"), &mut all);
+        let prefix = format!("{}/", folder.join("src").strip_prefix(root()).unwrap().display());
+        let own =
+            all.into_iter().map(|(path, text)| (path.trim_start_matches(prefix.as_str()).to_owned(), text)).collect();
+        let found = circles(&own);
+        if !found.is_empty() {
+            faults.push(format!("{prefix}: {}", found.join(", ")));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_through_others_and_what_is_none_passes() {
+    let files =
+        |list: &[(&str, &str)]| list.iter().map(|(path, code)| ((*path).to_owned(), (*code).to_owned())).collect();
+    let fine = [
+        ("a.rs", "use crate::{b::{X, Y}, c};"),
+        ("b/mod.rs", "// use crate::a;\nuse crate::c::Z;\n#[cfg(test)] mod tests { use crate::a; }"),
+        ("c.rs", "fn f() { crate::c::g() }"),
+        ("lib.rs", "pub use crate::a::X;"),
+    ];
+    assert_eq!(circles(&files(&fine)), Vec::<String>::new());
+    let round = [
+        ("a.rs", "use crate::{x, b::{X, Y}};"),
+        ("b/deep.rs", "fn f() { crate::c::g() }"),
+        ("c.rs", "use crate::a::Z;"),
+    ];
+    assert_eq!(circles(&files(&round)), ["a", "b", "c"]);
 }
 
 #[test]

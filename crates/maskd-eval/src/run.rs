@@ -18,11 +18,11 @@ use serde_json::{Map, Value};
 use super::{Dataset, Sequence, Task, proposals::Collection};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
-use maskd_types::stage::Stage;
 use maskd_types::{
     files,
     frame::{Frame, Size, StreamId},
     mask::LabelMap,
+    stage::Stage,
 };
 
 /// The engine failed on a frame: no fault of the data.

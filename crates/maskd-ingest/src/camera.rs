@@ -20,8 +20,10 @@ use super::{
 };
 use maskd_observability::{metrics::Metrics, pulse::Pulse, redact::Secrets};
 use maskd_scheduling::mailbox::Outlet;
-use maskd_types::frame::{Resolution, Size, StreamId};
-use maskd_types::stop::Stop;
+use maskd_types::{
+    frame::{Resolution, Size, StreamId},
+    stop::Stop,
+};
 
 /// Frames must have flowed for this long before the next failure is treated as the first.
 const STEADY: Duration = Duration::from_secs(10);

@@ -15,8 +15,7 @@ use crossbeam_channel::{bounded, never, select};
 use gstreamer::glib;
 
 use maskd_observability::metrics::Metrics;
-use maskd_types::frame::StreamId;
-use maskd_types::stop::Stop;
+use maskd_types::{frame::StreamId, stop::Stop};
 
 /// The calls of one camera. A handle is cheap to clone.
 #[derive(Clone)]

@@ -11,8 +11,10 @@ use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 use super::{source::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
 use maskd_scheduling::mailbox::Outlet;
-use maskd_types::frame::{Frame, Quality, Size, StreamId};
-use maskd_types::stop::Stop;
+use maskd_types::{
+    frame::{Frame, Quality, Size, StreamId},
+    stop::Stop,
+};
 
 /// What outlives a stream's pipelines: its numbers and its end of the mailbox.
 pub(super) struct Intake {

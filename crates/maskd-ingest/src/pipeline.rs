@@ -20,10 +20,10 @@ use super::{
     source::Pace,
     teardown,
 };
-use maskd_types::stop::Stop;
 use maskd_types::{
     frame::{Resolution, Size},
     mask::MAX_AREA,
+    stop::Stop,
 };
 
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.

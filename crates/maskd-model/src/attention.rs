@@ -10,8 +10,7 @@ use image::{
 };
 
 use crate::backbone::Attention;
-use maskd_types::features::Grid;
-use maskd_types::{frame::Size, mask::LabelMap};
+use maskd_types::{features::Grid, frame::Size, mask::LabelMap};
 
 /// Widest picture within a contact sheet, in pixels.
 const CELL: u32 = 320;

@@ -13,7 +13,7 @@ use super::{
 /// The name of the weights that maskd carries.
 pub const SHIPPED: &str = "maskd_s14";
 
-/// What `maskd-train distill` made; `trainer/pretrained/README.md` says of what.
+/// What `maskd-train distill` made; `crates/maskd-model/pretrained/README.md` says of what.
 static SHIPPED_FILE: &[u8] = include_bytes!("../pretrained/maskd-s14.safetensors");
 
 /// Which weights.
@@ -129,6 +129,10 @@ mod tests {
         }
         // The card speaks of these weights and of no others.
         let card = include_str!("../pretrained/README.md");
-        assert!(card.contains(&shipped.sha256), "trainer/pretrained/README.md does not name {}", shipped.sha256);
+        assert!(
+            card.contains(&shipped.sha256),
+            "crates/maskd-model/pretrained/README.md does not name {}",
+            shipped.sha256
+        );
     }
 }

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, bail};
 
 use super::{Architecture, rotary::Rotary};
-use maskd_kernels as kernels;
-use maskd_kernels::{BlockWeights, Isa, Norm, Packed, Path, bf16};
+use maskd_kernels::{self as kernels, BlockWeights, Isa, Norm, Packed, Path, bf16};
 
 /// Tensors by name, handed out one by one.
 pub(super) struct Source<'a>(pub(super) &'a HashMap<String, Tensor>);
@@ -179,7 +178,10 @@ impl Block {
 impl Plain {
     fn qkv(&self, x: &Tensor, heads: usize, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
-        rotary.map_or(Ok(qkv.clone()), |rotary| rotary.turn(&qkv, heads))
+        match rotary {
+            Some(rotary) => rotary.turn(&qkv, heads),
+            None => Ok(qkv),
+        }
     }
 
     /// With a factor (B, 1, 1) on what each image's attention and MLP give: drop path.

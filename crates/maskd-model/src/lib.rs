@@ -18,6 +18,7 @@ mod pickle;
 mod pos_embed;
 pub mod preprocess;
 mod pth;
+mod qkv;
 mod rotary;
 mod vit;
 pub mod weights;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::{family, weights::Fault};
+use crate::{family, qkv::join_qkv, weights::Fault};
 
 /// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
 /// pre-training head, and tokens and poolers that feature extraction never uses.
@@ -27,35 +27,11 @@ pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<Stri
     }
     let mut kept = family::canonical(kept)?;
     if kept.keys().any(|name| name.starts_with("embeddings.")) {
-        join_qkv(&mut kept)?;
+        let parts = ["attention.attention.query", "attention.attention.key", "attention.attention.value"];
+        join_qkv(&mut kept, parts, false)?;
         kept = kept.into_iter().map(|(name, tensor)| (from_hugging_face(&name), tensor)).collect();
     }
     Ok(kept)
-}
-
-/// Query, key and value are three products there and one here: (3C, C) in this order.
-fn join_qkv(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
-    let layers: Vec<String> = tensors
-        .keys()
-        .filter_map(|name| name.strip_suffix("attention.attention.query.weight").map(str::to_owned))
-        .collect();
-    for layer in layers {
-        for kind in ["weight", "bias"] {
-            let mut parts = Vec::with_capacity(3);
-            for part in ["query", "key", "value"] {
-                let name = format!("{layer}attention.attention.{part}.{kind}");
-                parts.push(tensors.remove(&name).ok_or(Fault::Missing(name))?);
-            }
-            let name = format!("{layer}attn.qkv.{kind}");
-            let joined = Tensor::cat(&parts, 0).map_err(|_| Fault::Shape {
-                name: format!("{layer}attention.attention.*.{kind}"),
-                found: parts.iter().map(|p| format!("{:?}", p.dims())).collect::<Vec<_>>().join(" "),
-                expected: "three equal shapes".to_owned(),
-            })?;
-            tensors.insert(name, joined);
-        }
-    }
-    Ok(())
 }
 
 fn from_hugging_face(name: &str) -> String {

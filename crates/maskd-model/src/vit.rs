@@ -13,8 +13,7 @@ use super::{
     resize_pos_embed,
     rotary::Rotary,
 };
-use maskd_kernels as kernels;
-use maskd_kernels::{Isa, PatchEmbed, Path};
+use maskd_kernels::{self as kernels, Isa, PatchEmbed, Path};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]

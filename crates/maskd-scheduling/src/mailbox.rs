@@ -16,8 +16,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::overload::Gate;
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
-use maskd_types::frame::{Frame, Size, StreamId};
-use maskd_types::stop::Stop;
+use maskd_types::{
+    frame::{Frame, Size, StreamId},
+    stop::Stop,
+};
 
 /// The engine's end: all streams' slots.
 #[derive(Clone)]

@@ -7,8 +7,10 @@ use std::{
 
 use tracing::{info, warn};
 
-use crate::mailbox::{Arrived, Inbox};
-use crate::overload::{Controller, Demand, Fading, OverloadConfig, Plan};
+use crate::{
+    mailbox::{Arrived, Inbox},
+    overload::{Controller, Demand, Fading, OverloadConfig, Plan},
+};
 use maskd_observability::metrics::Metrics;
 use maskd_types::frame::{Frame, Quality, Size, StreamId};
 

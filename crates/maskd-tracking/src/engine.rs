@@ -15,12 +15,12 @@ use crate::{
     tracker::{PromptError, Tracked, Tracker, TrackerConfig},
 };
 use maskd_model::{Discovery, backbone::Backbone};
-use maskd_types::features::Features;
-use maskd_types::stage::Stage;
 use maskd_types::{
+    features::Features,
     frame::{Frame, Size, StreamId},
     instance::{Instance, InstanceId, Prompt, TrackEvent},
     mask::LabelMap,
+    stage::Stage,
 };
 
 /// What the engine says about one frame.

@@ -26,10 +26,3 @@ pub enum Stage {
     /// From capture to published: the sum a subscriber feels.
     Total,
 }
-
-impl Stage {
-    /// Whether its time is counted in another stage's too.
-    pub const fn is_part(self) -> bool {
-        matches!(self, Self::Propagate | Self::Discover | Self::Remember | Self::Mask | Self::Encode)
-    }
-}

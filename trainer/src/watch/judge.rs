@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use image::RgbImage;
-use maskd_eval as davis;
-use maskd_eval::{Dataset, Plan, Task};
+use maskd_eval::{self as davis, Dataset, Plan, Task};
 use maskd_ingest::Clip;
 use maskd_model::{
     attention,

@@ -7,8 +7,7 @@ use candle_core::DType;
 use serde::{Deserialize, Serialize};
 
 use super::DeviceChoice;
-use maskd_kernels as kernels;
-use maskd_kernels::Path;
+use maskd_kernels::{self as kernels, Path};
 
 /// The numbers that the network computes with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use super::{Design, Discovery, Entry, Family, Positions};
-use crate::weights::Fault;
+use crate::{qkv::join_qkv, weights::Fault};
 
 const DESIGN: Design = Design {
     id: "dinov3",
@@ -62,7 +62,8 @@ fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>
             renamed.insert(name, tensor);
         }
     }
-    join_qkv(&mut renamed)?;
+    let parts = ["attention.q_proj", "attention.k_proj", "attention.v_proj"];
+    join_qkv(&mut renamed, parts, true)?;
     silence_key_bias(&mut renamed)?;
     Ok(renamed)
 }
@@ -75,34 +76,6 @@ fn rename(name: &str) -> String {
     let Some((layer, rest)) = within else { return name.to_owned() };
     let part = WITHIN.iter().find_map(|(theirs, ours)| rest.strip_prefix(theirs).map(|tail| format!("{ours}{tail}")));
     format!("blocks.{layer}.{}", part.unwrap_or_else(|| rest.to_owned()))
-}
-
-/// Query, key and value are three products in Hugging Face's files and one here, (3C, C) in this order.
-fn join_qkv(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
-    let query = ".attention.q_proj.weight";
-    let layers: Vec<String> = tensors.keys().filter_map(|name| name.strip_suffix(query).map(str::to_owned)).collect();
-    for layer in layers {
-        for kind in ["weight", "bias"] {
-            let name = |part: &str| format!("{layer}.attention.{part}_proj.{kind}");
-            let mut parts = Vec::with_capacity(3);
-            for part in ["q", "k", "v"] {
-                parts.push(match tensors.remove(&name(part)) {
-                    Some(tensor) => tensor,
-                    None if (part, kind) == ("k", "bias") => {
-                        parts.first().and_then(|q: &Tensor| q.zeros_like().ok()).ok_or(Fault::Missing(name(part)))?
-                    }
-                    None => return Err(Fault::Missing(name(part))),
-                });
-            }
-            let joined = Tensor::cat(&parts, 0).map_err(|_| Fault::Shape {
-                name: name("*"),
-                found: parts.iter().map(|p| format!("{:?}", p.dims())).collect::<Vec<_>>().join(" "),
-                expected: "three equal shapes".to_owned(),
-            })?;
-            tensors.insert(format!("{layer}.attn.qkv.{kind}"), joined);
-        }
-    }
-    Ok(())
 }
 
 /// The official files hold a bias of keys and a mask that takes it away.

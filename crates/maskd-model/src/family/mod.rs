@@ -101,7 +101,7 @@ impl Family {
     }
 
     /// The family of tensors in canonical names.
-    pub(super) fn of(tensors: &HashMap<String, Tensor>) -> Self {
+    pub(super) fn of(tensors: &Tensors) -> Self {
         FAMILIES.iter().find(|entry| (entry.recognises)(tensors)).map_or(Self::Dino, |entry| entry.family)
     }
 }
@@ -110,12 +110,12 @@ impl Family {
 ///
 /// # Errors
 /// Parts that do not go together.
-pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+pub(super) fn canonical(tensors: Tensors) -> Result<Tensors, Fault> {
     FAMILIES.iter().try_fold(tensors, |tensors, entry| (entry.canonical)(tensors))
 }
 
 /// For families whose tensors come in names that others' renaming covers.
-fn as_they_are(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+fn as_they_are(tensors: Tensors) -> Result<Tensors, Fault> {
     Ok(tensors)
 }
 

@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use plain::propagate_plain;
 pub use tiled::{propagate, propagate_answers};
 
-use maskd_types::features::Features;
-use maskd_types::mask::SoftLabels;
+use maskd_types::{features::Features, mask::SoftLabels};
 
 /// How labels are propagated. The defaults are what was measured to be best; [`Self::protocol`] is as published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,8 +2,7 @@
 //! fast way is tested against.
 
 use super::{Memory, PropagateConfig, comparable};
-use maskd_types::features::Features;
-use maskd_types::mask::SoftLabels;
+use maskd_types::{features::Features, mask::SoftLabels};
 
 /// The same result as [`super::propagate`], from whole rows of the `N x (contexts * N)` affinity matrix.
 pub fn propagate_plain(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {

@@ -1,8 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use maskd_types::features::Grid;
-use maskd_types::{frame::Size, mask::LabelMap};
+use maskd_types::{features::Grid, frame::Size, mask::LabelMap};
 
 fn features(grid: Grid, dim: usize, tokens: Vec<f32>) -> Features {
     Features { grid, dim, tokens, discovery: None }

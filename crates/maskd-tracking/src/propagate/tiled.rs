@@ -8,8 +8,10 @@ use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::{Answer, Answers, Memory, PropagateConfig, comparable};
-use maskd_types::features::{Features, Grid};
-use maskd_types::mask::SoftLabels;
+use maskd_types::{
+    features::{Features, Grid},
+    mask::SoftLabels,
+};
 
 /// Patches per side of a tile. A larger tile wastes work at the rim of its windows and leaves the
 /// first-level cache; of a smaller one a product would not fill the vector registers.

@@ -1,8 +1,7 @@
 //! The labels of a frame's cells, for those patches where one label would not do.
 
 use super::planes::shrink;
-use maskd_types::features::Grid;
-use maskd_types::{frame::Size, mask::SoftLabels};
+use maskd_types::{features::Grid, frame::Size, mask::SoftLabels};
 
 /// No cells of their own: the patch's label is that of all its cells.
 const NONE: u32 = u32::MAX;

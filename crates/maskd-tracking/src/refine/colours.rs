@@ -1,8 +1,7 @@
 //! The colours of a frame's cells.
 
 use super::planes::shrink;
-use maskd_types::features::Grid;
-use maskd_types::frame::Size;
+use maskd_types::{features::Grid, frame::Size};
 
 /// Mean colours of the cells of a frame.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,10 @@
 //! means where it gets coarser.
 
 use super::{Cells, Colours, cells::mean};
-use maskd_types::features::{Features, Grid};
-use maskd_types::mask::SoftLabels;
+use maskd_types::{
+    features::{Features, Grid},
+    mask::SoftLabels,
+};
 
 /// Cells of a patch that differ from its mean by less than this are no cells of their own.
 const ALIKE: f32 = 1e-3;

@@ -2,8 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::propagate::{Answer, Answers};
-use maskd_types::features::Grid;
-use maskd_types::{frame::Size, mask::SoftLabels};
+use maskd_types::{features::Grid, frame::Size, mask::SoftLabels};
 
 /// Numbers in 0..1 that a test can repeat.
 fn noise(seed: u64, len: usize) -> Vec<f32> {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::{Tracker, memory::Memories, step::Step, track::Track};
 use crate::discover::motion::{Background, cosine};
-use maskd_types::features::Features;
-use maskd_types::instance::{EndCause, InstanceId};
+use maskd_types::{
+    features::Features,
+    instance::{EndCause, InstanceId},
+};
 
 /// Frames that a scene is waited for after a cut: key frames, with which spoiled pictures end, are seldom farther apart.
 const AWAY: u32 = 100;

@@ -1,7 +1,6 @@
 //! Soft labels whose channels come and go: channel 0 is background, channel `k + 1` the tracker's `k`-th instance.
 
-use maskd_types::features::Grid;
-use maskd_types::mask::SoftLabels;
+use maskd_types::{features::Grid, mask::SoftLabels};
 
 /// Labels of `patches` that are all background, with room for `instances`.
 pub fn background(patches: usize, instances: usize) -> SoftLabels {

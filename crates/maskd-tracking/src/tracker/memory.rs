@@ -7,8 +7,10 @@ use crate::{
     propagate::{Answers, Memory, PropagateConfig, propagate, propagate_answers},
     refine::{Cells, Colours, Earlier},
 };
-use maskd_types::features::{Features, Grid};
-use maskd_types::mask::SoftLabels;
+use maskd_types::{
+    features::{Features, Grid},
+    mask::SoftLabels,
+};
 
 /// A remembered frame: its labels by patches and, where its pixels were seen, by cells.
 #[derive(Clone)]

@@ -27,12 +27,12 @@ pub use prompt::PromptError;
 
 use crate::{discover::motion::Background, refine::Colours};
 use aside::Aside;
-use maskd_types::features::{Features, Grid};
-use maskd_types::stage::Stage;
 use maskd_types::{
+    features::{Features, Grid},
     frame::Size,
     instance::{Instance, InstanceId, Origin, Prompt, TrackEvent},
     mask::LabelMap,
+    stage::Stage,
 };
 use memory::Memories;
 use step::Step;

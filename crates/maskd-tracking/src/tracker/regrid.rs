@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::{Tracker, memory::Remembered, track::Track};
 use crate::{discover::motion::Background, propagate::Memory, refine::Regrid};
-use maskd_types::features::{Features, Grid};
-use maskd_types::frame::Size;
+use maskd_types::{
+    features::{Features, Grid},
+    frame::Size,
+};
 
 impl Tracker {
     /// Brings the memory to the grid of `features` where the picture, of `source` size, is as large as it was. Whether it

@@ -2,8 +2,10 @@
 
 use super::{Tracker, channels, look::Portrait, prompt, select, step::Step, track::Track};
 use crate::discover::{motion::Background, region};
-use maskd_types::features::Grid;
-use maskd_types::instance::{EndCause, InstanceId, Origin, Prompt, TrackEvent};
+use maskd_types::{
+    features::Grid,
+    instance::{EndCause, InstanceId, Origin, Prompt, TrackEvent},
+};
 
 /// A discovered instance that loses this share of its patches to a prompt was the prompt's.
 const REPLACED: f32 = 0.6;

@@ -9,8 +9,10 @@ use crate::discover::{
     motion::{self, cosine},
     parallax, region,
 };
-use maskd_types::features::Features;
-use maskd_types::instance::{InstanceId, Origin};
+use maskd_types::{
+    features::Features,
+    instance::{InstanceId, Origin},
+};
 
 /// How far, in patches, an instance may turn up from where it went out of sight; it grows with each frame.
 const REACH: f32 = 3.0;

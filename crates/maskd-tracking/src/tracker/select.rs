@@ -4,8 +4,11 @@ use crate::discover::{
     motion::cosine,
     region::{self, Connect},
 };
-use maskd_types::features::{Features, Grid};
-use maskd_types::{frame::Size, instance::BBox};
+use maskd_types::{
+    features::{Features, Grid},
+    frame::Size,
+    instance::BBox,
+};
 
 /// Rounds of sorting a box's patches into object and surroundings.
 const ROUNDS: usize = 4;

@@ -8,8 +8,8 @@ use crate::{
     propagate::Memory,
     refine::{self, Cells, Colours},
 };
-use maskd_types::features::{Features, Grid};
 use maskd_types::{
+    features::{Features, Grid},
     frame::Size,
     instance::{EndCause, Instance, InstanceId, Origin, TrackEvent},
     mask::{LabelMap, ReadoutConfig, Rle, SoftLabels, readout},

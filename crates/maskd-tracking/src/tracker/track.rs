@@ -5,8 +5,10 @@ use crate::discover::{
     motion::cosine,
     region::{self, Connect},
 };
-use maskd_types::features::Features;
-use maskd_types::instance::{InstanceId, Origin};
+use maskd_types::{
+    features::Features,
+    instance::{InstanceId, Origin},
+};
 
 /// An instance that has not ended.
 #[derive(Clone, Debug)]

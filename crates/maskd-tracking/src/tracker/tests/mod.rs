@@ -18,8 +18,8 @@ use crate::{
     },
     propagate::{Memory, PropagateConfig, propagate},
 };
-use maskd_types::features::Grid;
 use maskd_types::{
+    features::Grid,
     instance::{BBox, EndCause},
     mask::Rle,
 };
