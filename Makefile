@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test lint check-cuda check-neon bench bench-davis ablation faults soak cycles demo clean
+.PHONY: help setup build test lint check-cuda check-neon bench bench-davis ablation faults soak cycles demo pictures clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -16,7 +16,7 @@ setup: ## Install what is missing: system packages (apt, as root or with sudo) a
 build: setup ## Build the release binary
 	cargo build --release --workspace
 
-test: setup ## Run all tests (release profile: one build serves the tests and the demo)
+test: setup ## Run the tests; the last line is their sum (release profile: one build serves the tests and the demo)
 	@bash .ci/test
 
 lint: setup ## Formatting, clippy without warnings, the direction of imports, licences and sources
@@ -52,6 +52,9 @@ faults: setup ## Break things on purpose and measure how maskd recovers; one tab
 
 demo: build ## The main job on a sample clip: live table, summary, demo.mp4 (SOURCE=, WEIGHTS=, SECONDS_MAX=40)
 	@SOURCE="$(SOURCE)" WEIGHTS="$(WEIGHTS)" SECONDS_MAX="$(SECONDS_MAX)" bash .ci/demo
+
+pictures: setup ## Draw the first picture of README.md again by the command under it (wants ../shared)
+	MASKD_PICTURES="$(CURDIR)/docs/pictures" cargo test --release --test it pictures:: -- --nocapture
 
 clean: ## Remove everything that was built
 	cargo clean

@@ -33,7 +33,7 @@ struct Args {
     /// The DAVIS folder
     #[arg(long, default_value = "../shared/data/davis")]
     root: PathBuf,
-    /// The network's weights
+    /// The network's weights; those of the table by default (benches/quality.md says what they are)
     #[arg(long, default_value = "../shared/weights/dinov2-vits14.safetensors")]
     weights: PathBuf,
     /// Pixels of the short side
@@ -111,7 +111,8 @@ fn variants(depth: usize) -> Vec<Variant> {
 fn main() -> Result<()> {
     let args = Args::parse();
     if !args.root.is_dir() || !args.weights.is_file() {
-        eprintln!("SKIPPED ablation: {} or {} is absent", args.root.display(), args.weights.display());
+        let (root, weights) = (args.root.display(), args.weights.display());
+        eprintln!("SKIPPED ablation: nothing is measured, {root} or {weights} is absent (--root, --weights)");
         return Ok(());
     }
     let mut dataset = Dataset::open(&args.root, "val", Task::SemiSupervised)?;

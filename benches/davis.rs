@@ -23,7 +23,7 @@ fn shared() -> Option<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let trees = root.join("golden/davis_eval");
     if !trees.is_dir() {
-        eprintln!("SKIPPED davis: {} is absent (set MASKD_SHARED)", trees.display());
+        eprintln!("SKIPPED davis: nothing is measured, {} is absent (set MASKD_SHARED)", trees.display());
         return None;
     }
     Some(trees)

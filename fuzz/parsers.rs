@@ -52,7 +52,7 @@ pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match Config::parse(&text, "x.toml") {
         Ok(config) => {
-            drop(config.validate());
+            drop(config.faults());
             drop(config.redacted());
         }
         Err(error) => drop(error.to_string()),

@@ -17,7 +17,7 @@ pub use maskd_observability::{metrics, pulse, redact};
 pub use maskd_scheduling as scheduling;
 pub use maskd_scheduling::overload;
 pub use maskd_tracking::{discover, engine, preset, propagate, refine, tracker};
-pub use maskd_types::{features, files, frame, instance, mask, stop};
+pub use maskd_types::{features, files, frame, instance, mask, picture, stop};
 
 /// Messages and their transport.
 pub mod publish {

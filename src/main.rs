@@ -12,8 +12,10 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where nobody can be told, the exit code still tells.
-            let _ = writeln!(io::stderr(), "maskd: error: {failure}");
+            for line in failure.lines() {
+                // Where nobody can be told, the exit code still tells.
+                let _ = writeln!(io::stderr(), "maskd: error: {line}");
+            }
             (&failure).into()
         }
     }

@@ -79,7 +79,7 @@ impl Shared {
         let absent = [&shared.weights, &shared.clip].into_iter().find(|path| !path.is_file());
         if let Some(path) = absent {
             eprintln!(
-                "SKIPPED the daemon's stages, cameras and instances: {} is absent (set MASKD_SHARED)",
+                "SKIPPED the daemon's stages, cameras and instances: not measured, {} is absent (set MASKD_SHARED)",
                 path.display()
             );
         }

@@ -7,13 +7,21 @@ use clap::Args as ClapArgs;
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _, segment::parse_device};
-use maskd_ingest::{Clip, ClipFrame, Mp4Writer};
+use super::{
+    Exit, Failure, OrExit as _,
+    inputs::{self, FrameNames},
+    segment::{parse_device, pictures},
+};
+use maskd_ingest::{Clip, ClipFrame, Mp4Writer, is_own_mp4};
 use maskd_model::{
     attention,
     backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
 };
-use maskd_types::frame::{Size, StreamId};
+use maskd_types::{
+    files::{self, Inputs},
+    frame::{Size, StreamId},
+    mask::is_own_png,
+};
 
 /// Draw where the network looks: the attention of [CLS] to each patch, head by head
 #[derive(ClapArgs, Debug)]
@@ -57,6 +65,9 @@ pub(super) struct Args {
     /// A video of frame and mean attention side by side; OUT/attention.mp4 where the input is a video
     #[arg(long, value_name = "MP4")]
     overlay: Option<PathBuf>,
+    /// Replace pictures and a video that maskd made earlier. What it did not make, or reads, is never replaced
+    #[arg(long)]
+    overwrite: bool,
 }
 
 fn parse_mass(text: &str) -> Result<f32, String> {
@@ -66,9 +77,14 @@ fn parse_mass(text: &str) -> Result<f32, String> {
     }
 }
 
-/// Inputs are checked before anything is written.
+/// Inputs and outputs are checked before anything is written.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?;
+    let overlay = match &args.overlay {
+        None if clip.is_video() => Some(args.out.join("attention.mp4")),
+        given => given.clone(),
+    };
+    let inputs = check_outputs(&args, &clip, overlay.as_deref()).or_exit(Exit::Config)?;
     let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
         return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
     };
@@ -83,10 +99,6 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     .or_exit(Exit::Config)?;
     check_block(args.block, &backbone).or_exit(Exit::Config)?;
     std::fs::create_dir_all(&args.out).or_exit(Exit::Io)?;
-    let overlay = match &args.overlay {
-        None if clip.is_video() => Some(args.out.join("attention.mp4")),
-        given => given.clone(),
-    };
     let size = Size::new(2 * first.size.width, first.size.height);
     let fps = clip.fps().unwrap_or((24, 1));
     let video = overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps));
@@ -106,7 +118,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         let input = backbone.prepare(&[&frame], backbone.input_size(frame.source)).or_exit(Exit::Internal)?;
         let found = backbone.attention(&input, args.block).or_exit(Exit::Internal)?;
         for attention in &found {
-            let both = draw(&args, &clip_frame, attention)?;
+            let both = draw(&args, &inputs, &clip_frame, attention)?;
             if let Some(video) = &mut video {
                 video.push(&both).or_exit(Exit::Io)?;
             }
@@ -135,12 +147,45 @@ fn check_block(block: BlockChoice, backbone: &Backbone) -> anyhow::Result<()> {
     }
 }
 
+/// What messages call the folder of a frame's pictures.
+const FOLDER: &str = "the folder";
+
+/// Notes what is read, and refuses outputs that are among it or would replace what must stay.
+fn check_outputs(args: &Args, clip: &Clip, overlay: Option<&Path>) -> anyhow::Result<Inputs> {
+    let inputs = inputs::of_clip(&args.input, clip, args.weights.as_deref());
+    inputs.refuse("--out", &args.out)?;
+    let check = |path: &Path, is_ours: &dyn Fn(&Path) -> std::io::Result<bool>| match args.overwrite {
+        true => files::check_target(path, is_ours).map(drop),
+        false => files::check_new(path, is_ours, "give another path, or --overwrite"),
+    };
+    if let Some(path) = overlay {
+        inputs.refuse("--overlay", path)?;
+        check(path, &is_own_mp4)?;
+    }
+    let names = FrameNames::of(clip, args.max_frames);
+    for entry in std::fs::read_dir(&args.out).into_iter().flatten().flatten() {
+        if !names.hold(&entry.file_name().to_string_lossy()) {
+            continue;
+        }
+        inputs.refuse(FOLDER, &entry.path())?;
+        for picture in pictures(&entry.path())? {
+            let name = picture.file_stem().unwrap_or_default().to_string_lossy();
+            if name == "mean" || name == "sheet" || name.starts_with("head-") || name.starts_with("mask-") {
+                inputs.refuse("the picture", &picture)?;
+                check(&picture, &is_own_png)?;
+            }
+        }
+    }
+    Ok(inputs)
+}
+
 /// Writes the pictures of one frame; the frame and the mean side by side, `(height, 2 width, 3)`.
-fn draw(args: &Args, frame: &ClipFrame, found: &Attention) -> Result<Vec<u8>, Failure> {
+fn draw(args: &Args, inputs: &Inputs, frame: &ClipFrame, found: &Attention) -> Result<Vec<u8>, Failure> {
     let Size { width, height } = frame.size;
     let picture = RgbImage::from_raw(width, height, frame.rgb.to_vec());
     let picture = picture.ok_or_else(|| Failure::new(Exit::Internal, anyhow::anyhow!("a frame is not of its size")))?;
     let folder = args.out.join(&frame.name);
+    inputs.refuse(FOLDER, &folder).or_exit(Exit::Config)?;
     std::fs::create_dir_all(&folder).or_exit(Exit::Io)?;
     let mean = attention::mean(found);
     let heads = found.heads.iter().zip(1..).map(|(values, head)| (values, format!("{head:02}")));

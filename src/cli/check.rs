@@ -1,14 +1,10 @@
-//! `maskd check`: everything that can be known to be wrong before the daemon starts.
+//! `maskd check`: everything that can be known to be wrong before the daemon starts, all of it at once.
 
 use std::{io::Write as _, path::PathBuf};
 
 use clap::Args as ClapArgs;
 
-use super::{Exit, Failure, OrExit as _, log};
-use crate::config::Config;
-use maskd_ingest::Description;
-use maskd_model::Choice;
-use maskd_types::mask::LabelMap;
+use super::{Exit, Failure, OrExit as _, given::Given, log};
 
 /// Validate a configuration and everything it names, and print it with all defaults filled in
 #[derive(ClapArgs, Debug)]
@@ -17,9 +13,12 @@ use maskd_types::mask::LabelMap;
   maskd check --config /etc/maskd/maskd.toml > resolved.toml
   maskd check --quiet --config /etc/maskd/maskd.toml && systemctl restart maskd
 
-Looked at: keys and values, whether this CPU computes in [model] precision, the weights' tensors, each stream's pipeline
-(parsed, not started), first masks, zenoh's own configuration file. Every fault is a line on standard error; the exit code is that of the last. Passwords are printed as ***.
-Cameras and the network are not contacted.")]
+Looked at, by the same rules as 'maskd run' and a reload: keys and values, whether this machine computes in [model]
+precision, the weights' tensors and what they can do, each stream's pipeline (built, not started), films, password files,
+first masks, zenoh's own configuration file. Every fault is a line on standard error, FILE:LINE: KEY: what is wrong; the
+exit code is the lowest of theirs. Passwords are printed as ***.
+Cameras and the network are not contacted: whether a first mask has the size of a camera's pictures shows only when the
+first one comes, and is told then as an error, an event (first_mask_refused) and in the stream's status.")]
 pub(super) struct Args {
     /// The configuration file
     #[arg(short, long, value_name = "FILE")]
@@ -35,52 +34,11 @@ pub(super) struct Args {
 /// Checks, then prints the resolved configuration to standard output.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let _log = log::init_quiet()?;
-    let mut config = Config::load(&args.config).or_exit(Exit::Config)?;
-    config.model.weights = args.weights.or(config.model.weights);
-    let mut faults = named_files(&config);
-    if let Some(last) = faults.pop() {
-        for fault in faults {
-            eprintln!("maskd: error: {fault}");
-        }
-        return Err(last);
-    }
+    let given = Given { config: Some(args.config), weights: args.weights, ..Given::default() };
+    let config = given.draft()?.ready().or_exit(Exit::Config)?.config;
     if !args.quiet {
         // A reader that closes early (| head) is no error.
         let _ = std::io::stdout().lock().write_all(config.redacted().as_bytes());
     }
     Ok(())
-}
-
-/// What is wrong with the files and pipelines that `config` names.
-fn named_files(config: &Config) -> Vec<Failure> {
-    let mut faults = Vec::new();
-    faults.extend(config.publish.check().or_exit(Exit::Config).err());
-    faults.extend(log::check(&config.log).err());
-    faults.extend(config.model.precision.check(config.model.device).or_exit(Exit::Config).err());
-    match Choice::of(config.model.weights.as_deref()) {
-        Err(error) => faults.push(fault(error, Exit::Config, "model.weights")),
-        Ok(weights) => {
-            if let Err(error) = weights.read(config.model.heads) {
-                faults.push(fault(error, Exit::Data, "model.weights"));
-            }
-        }
-    }
-    for (name, stream) in &config.streams {
-        if let Err(error) = Description::of(&stream.source).and_then(|pipeline| pipeline.check(&stream.source)) {
-            faults.push(fault(error, Exit::Config, &format!("streams.{name}")));
-        }
-        if let Some(path) = &stream.first_mask
-            && let Err(error) = LabelMap::read_png(path)
-        {
-            faults.push(fault(error, Exit::Data, &format!("streams.{name}.first_mask")));
-        }
-    }
-    faults
-}
-
-fn fault(error: impl Into<anyhow::Error>, exit: Exit, key: &str) -> Failure {
-    match Err::<(), _>(error.into().context(key.to_owned())).or_exit(exit) {
-        Err(failure) => failure,
-        Ok(()) => Failure::new(Exit::Internal, anyhow::anyhow!("This is a bug: a fault without an error")),
-    }
 }

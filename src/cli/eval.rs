@@ -1,18 +1,19 @@
 //! `maskd eval`: mask quality, measured as the field does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, OrExit as _, segment::parse_device};
+use super::{Exit, Failure, OrExit as _, inputs::add_weights, segment::parse_device};
 use maskd_eval::{self as davis, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task};
 use maskd_model::backbone::{Backbone, BackboneConfig, DeviceChoice, Precision};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
 };
+use maskd_types::files::Inputs;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
@@ -66,7 +67,7 @@ pub(super) struct Davis {
     /// Where masks, tables and report go; made if absent
     #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
     out: Option<PathBuf>,
-    /// Run finished sequences again, and write over masks of other settings
+    /// Run finished sequences again, and replace maskd's masks of other settings; what it did not make stays
     #[arg(long)]
     again: bool,
     /// Judge the masks in DIR/SEQUENCE/, of whatever method, and run nothing. Tables go to OUT, or to DIR
@@ -89,10 +90,12 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
                 let error = anyhow::anyhow!("{}: there is no such folder of results", results.display());
                 return Err(Failure::new(Exit::Data, error));
             }
+            check_outputs(&args, &dataset, out.as_ref().unwrap_or(results)).or_exit(Exit::Config)?;
             let summary = Summary::new(&dataset, results, &[]);
             judge(&dataset, results, out.as_ref().unwrap_or(results), summary)
         }
         (None, Some(out)) => {
+            check_outputs(&args, &dataset, out).or_exit(Exit::Config)?;
             let summary = segment(&args, &dataset, out)?;
             judge(&dataset, out, out, summary)
         }
@@ -100,8 +103,35 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Refuses a folder for outputs that the set is read from, and tables and a report that must stay.
+fn check_outputs(args: &Davis, dataset: &Dataset, out: &Path) -> anyhow::Result<()> {
+    let mut inputs = Inputs::default();
+    for (role, folder) in [
+        ("the frames", "JPEGImages"),
+        ("the annotations", "Annotations"),
+        ("the annotations", "Annotations_unsupervised"),
+        ("the lists", "ImageSets"),
+    ] {
+        inputs.add_tree(role, &args.root.join(folder));
+    }
+    for sequence in &dataset.sequences {
+        // Links lead out of those trees.
+        inputs.add_tree("the frames", &sequence.folder);
+        if let Some(folder) = sequence.annotations.first().and_then(|path| path.parent()) {
+            inputs.add_tree("the annotations", folder);
+        }
+    }
+    add_weights(&mut inputs, "--weights", args.weights.as_deref());
+    let role = if args.out.is_some() { "--out" } else { "--results, which is where tables go without --out," };
+    inputs.refuse(role, out)?;
+    if args.results.is_none() {
+        dataset.sequences.iter().try_for_each(|sequence| inputs.refuse(role, &out.join(&sequence.name)))?;
+    }
+    Ok(davis::check_written(out, &dataset.set)?)
+}
+
 /// Runs the sequences that are not finished.
-fn segment(args: &Davis, dataset: &Dataset, out: &std::path::Path) -> Result<Summary, Failure> {
+fn segment(args: &Davis, dataset: &Dataset, out: &Path) -> Result<Summary, Failure> {
     let start = match args.task {
         Task::SemiSupervised => Start::FirstMask,
         Task::Unsupervised => Start::Discovery,
@@ -175,17 +205,11 @@ fn failed(error: anyhow::Error) -> Failure {
 }
 
 /// Judges the masks in `results`, prints the table and writes tables and report to `out`.
-fn judge(
-    dataset: &Dataset,
-    results: &std::path::Path,
-    out: &std::path::Path,
-    mut summary: Summary,
-) -> Result<(), Failure> {
-    let write = |name: &str, text: String| davis::write_whole(&out.join(name), &text).or_exit(Exit::Io);
+fn judge(dataset: &Dataset, results: &Path, out: &Path, mut summary: Summary) -> Result<(), Failure> {
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     if !dataset.is_annotated() {
         println!("{}: not every frame has its annotation, so nothing is judged", dataset.annotations.display());
-        return write("report.json", pretty(&summary)?);
+        return davis::write_results(out, None, summary).or_exit(Exit::Io);
     }
     let report = match dataset.task {
         Task::SemiSupervised => davis::semi_supervised(dataset, results),
@@ -206,13 +230,7 @@ fn judge(
         );
         summary.most_salient = Some((&salient).into());
     }
-    write(&davis::global_csv_name(&dataset.set), davis::global_csv(&report))?;
-    write(&davis::per_sequence_csv_name(&dataset.set), davis::per_sequence_csv(&report))?;
-    write("report.json", pretty(&summary)?)?;
+    davis::write_results(out, Some(&report), summary).or_exit(Exit::Io)?;
     println!("\ntables and report in {}", out.display());
     Ok(())
-}
-
-fn pretty(summary: &Summary) -> Result<String, Failure> {
-    serde_json::to_string_pretty(summary).or_exit(Exit::Internal)
 }

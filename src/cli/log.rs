@@ -16,11 +16,6 @@ const VARIABLE: &str = "MASKD_LOG";
 
 const KEY: &str = "log.level";
 
-/// Whether the configured level or filter can be read.
-pub(super) fn check(config: &LogConfig) -> Result<(), Failure> {
-    filter(KEY, &config.level).map(drop)
-}
-
 /// What filters of earlier versions call the modules that are crates, or parts of crates, now.
 const MOVED: [(&str, &str); 18] = [
     ("maskd::attention", "maskd_model::attention"),

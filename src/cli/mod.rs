@@ -3,6 +3,8 @@
 mod attention;
 mod check;
 mod eval;
+mod given;
+mod inputs;
 mod interrupt;
 mod log;
 pub mod prompt;
@@ -22,7 +24,7 @@ pub use maskd_cli::{Exit, Failure, OrExit};
     version,
     about = "Live video in, instance masks out",
     long_about = "Live video in, instance masks out.\n\n\
-        maskd reads cameras through GStreamer, computes features with a self-supervised vision transformer, \
+        maskd reads cameras through GStreamer, computes features with a vision transformer, \
         finds and follows instances, and publishes their masks over zenoh. The offline commands run the same \
         engine on files.",
     after_help = "Try it without a camera:\n  \
@@ -58,7 +60,8 @@ Exit codes:
 Environment:
   MASKD_LOG   what to log, over the configuration: a level (debug) or a filter (info,maskd_ingest=debug)
 
-An error is a single line on standard error that starts with 'maskd: error:'.";
+An error is a single line on standard error that starts with 'maskd: error:'. A configuration has one for each of its
+faults; the exit code is the lowest of theirs. Wrong usage of the command line is explained in several lines.";
 
 #[derive(Subcommand, Debug)]
 enum Command {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::{Exit, Failure, OrExit as _};
@@ -11,7 +11,7 @@ use maskd_transport::{Answer, DEFAULT_ENDPOINT, ask};
 use maskd_types::{
     frame::StreamId,
     instance::{BBox, Prompt},
-    mask::{LabelMap, Rle},
+    mask::{FirstMask, Rle},
 };
 
 /// Ask a running daemon to follow something in a stream, in pixels of the camera's picture.
@@ -29,7 +29,8 @@ pub struct PromptArgs {
     /// A point that is not on it; may be given several times.
     #[arg(long, value_name = "X,Y", value_parser = numbers::<2>, requires = "point")]
     not_point: Vec<[u32; 2]>,
-    /// One new instance with this mask: a PNG (indexed or grey) of the picture's size, where everything but 0 counts.
+    /// One new instance with this mask: a PNG of the picture's size, indexed or grey; all that a first mask would mark
+    /// belongs to it.
     #[arg(long, value_name = "FILE.png")]
     mask: Option<PathBuf>,
     /// Forget all instances and discover again.
@@ -105,9 +106,9 @@ impl PromptArgs {
             return Ok(Prompt::Box { bbox: BBox { x, y, width, height } });
         }
         if let Some(path) = &self.mask {
-            let labels = LabelMap::read_png(path).with_context(|| format!("--mask {}", path.display()))?;
+            let first = FirstMask::read(path).context("--mask")?;
+            let labels = first.labels();
             let mask: Vec<bool> = labels.labels.iter().map(|&label| label != 0).collect();
-            ensure!(mask.contains(&true), "--mask {}: nothing is marked in it", path.display());
             return Ok(Prompt::Mask { mask: Rle::from_mask(labels.size, &mask) });
         }
         if self.reset {
@@ -131,7 +132,24 @@ mod tests {
 
     fn parse(line: &str) -> Result<Prompt, String> {
         let cli = Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.to_string())?;
-        cli.args.prompt().map_err(|e| e.to_string())
+        cli.args.prompt().map_err(|e| format!("{e:#}"))
+    }
+
+    #[test]
+    fn a_mask_is_read_as_a_first_mask_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        let line = format!("p gate --mask {}", path.display());
+        for (values, marked) in
+            [([0, 255, 255, 0], [false, true, true, false]), ([0, 3, 255, 9], [false, true, false, true])]
+        {
+            image::GrayImage::from_raw(4, 1, values.to_vec()).unwrap().save(&path).unwrap();
+            let mask = Rle::from_mask(maskd_types::frame::Size::new(4, 1), &marked);
+            assert_eq!(parse(&line), Ok(Prompt::Mask { mask }), "{values:?}");
+        }
+        image::GrayImage::new(4, 1).save(&path).unwrap();
+        let refused = parse(&line).unwrap_err();
+        assert!(refused.starts_with("--mask: ") && refused.contains("m.png: it marks nothing"), "{refused}");
     }
 
     #[test]

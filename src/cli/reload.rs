@@ -39,7 +39,10 @@ pub fn run(args: ReloadArgs) -> Result<(), Failure> {
             println!("{}", serde_json::to_string(&reloaded).or_exit(Exit::Internal)?);
             Ok(())
         }
-        Reloading::Refused(why) => Err(Failure::new(Exit::Data, anyhow!("refused, the old one goes on: {why}"))),
+        Reloading::Refused(why) => {
+            let faults = why.lines().map(|why| anyhow!("refused, the old one goes on: {why}"));
+            Err(Failure::all(Exit::Data, faults))
+        }
         Reloading::Unheard => {
             let why = anyhow!(
                 "site {} did not answer at {} in {} s: check that maskd runs there with control = true in [publish], that \

@@ -1,20 +1,11 @@
 //! `maskd run`: the daemon.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args as ClapArgs;
-use serde::Deserialize as _;
 
-use super::{Exit, Failure, OrExit as _, log};
-use crate::{
-    admin::Listen,
-    config::{Config, StreamConfig},
-    runtime,
-};
-use maskd_model::Choice;
-use maskd_observability::redact::redact_value;
-use maskd_types::frame::StreamId;
+use super::{Exit, Failure, OrExit as _, given::Given, log};
+use crate::{admin::Listen, runtime};
 
 /// Run the daemon: cameras in, instance masks out over zenoh
 #[derive(ClapArgs, Clone, Debug)]
@@ -46,20 +37,27 @@ pub(super) struct Args {
     /// Where health and metrics are served, over [admin] listen; "off" for nowhere
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<Listen>,
-    /// A PNG whose palette indices become the first instances of SOURCE; without it they are discovered
+    /// The first instances of SOURCE, as a PNG of its pictures' size: indexed or grey, values are ids (255 is void); a grey
+    /// one of 0 and 255 alone is one instance. Without it instances are discovered
     #[arg(long, value_name = "PNG", requires = "source")]
     first_mask: Option<PathBuf>,
 }
 
 /// Runs until a signal comes or every source has ended.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let config = resolve(args.clone())?;
-    let _log = log::init(&config.log)?;
-    let origin = runtime::Origin {
-        file: args.config.clone(),
-        read: Box::new(move || resolve(args.clone()).map_err(|failure| anyhow::anyhow!("{failure}"))),
+    let file = args.config.clone();
+    let given = Given {
+        config: args.config,
+        source: args.source,
+        first_mask: args.first_mask,
+        weights: args.weights,
+        short_side: args.short_side,
+        admin: args.admin,
     };
-    runtime::run(config, origin).map(drop).or_else(|error| {
+    let ready = given.draft()?.ready().or_exit(Exit::Config)?;
+    let _log = log::init(&ready.config.log)?;
+    let origin = runtime::Origin { file, read: Box::new(move || read(&given)) };
+    runtime::run(ready, origin).map(drop).or_else(|error| {
         use runtime::RunError::*;
         match error {
             // A file that is not there is told from one with the wrong content.
@@ -72,79 +70,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     })
 }
 
-fn resolve(args: Args) -> Result<Config, Failure> {
-    let mut config = match (&args.config, &args.source) {
-        (Some(file), _) => Config::load(file).or_exit(Exit::Config)?,
-        (None, Some(source)) => trial(source, args.first_mask).or_exit(Exit::Config)?,
-        (None, None) => Config::default(),
-    };
-    if let Some(short_side) = args.short_side {
-        config.model.short_side = short_side;
-    }
-    if let Some(admin) = args.admin {
-        config.admin.listen = admin;
-    }
-    config.model.weights = args.weights.or(config.model.weights);
-    // A name that was not fetched is known before anything starts.
-    Choice::of(config.model.weights.as_deref()).or_exit(Exit::Config)?;
-    Ok(config)
-}
-
-/// A configuration of one stream, for somebody who tries it the first time.
-fn trial(source: &str, first_mask: Option<PathBuf>) -> anyhow::Result<Config> {
-    let (kind, key) = match source {
-        "test" => ("test", None),
-        s if s.starts_with("rtsp://") || s.starts_with("rtsps://") => ("rtsp", Some("location")),
-        s if s.starts_with("/dev/video") => ("v4l2", Some("device")),
-        _ => ("file", Some("location")),
-    };
-    if kind == "file" {
-        std::fs::metadata(source).with_context(|| {
-            format!("{}: give a video file, an rtsp:// address, /dev/videoN, or the word test", redact_value(source))
-        })?;
-    }
-    let mut table = toml::Table::new();
-    table.insert("kind".to_owned(), kind.into());
-    if let Some(key) = key {
-        table.insert(key.to_owned(), source.into());
-    }
-    let mut stream = StreamConfig::deserialize(toml::Value::Table(table))?;
-    stream.first_mask = first_mask;
-    let mut config = Config::default();
-    config.streams.insert(stream_name(kind, source)?, stream);
-    config.validate().map_err(|(key, message)| anyhow::anyhow!("{key}: {message}"))?;
-    Ok(config)
-}
-
-/// `street` for `/data/Street.mp4`, `video0` for `/dev/video0`, else the kind of the source.
-fn stream_name(kind: &str, source: &str) -> anyhow::Result<StreamId> {
-    let stem =
-        Path::new(source).file_stem().and_then(|stem| stem.to_str()).filter(|_| kind == "file" || kind == "v4l2");
-    let clean = |name: &str| {
-        let name: String = name
-            .chars()
-            .map(|c| c.to_ascii_lowercase())
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .take(64)
-            .collect();
-        name
-    };
-    Ok(stem.map(clean).filter(|name| !name.is_empty()).unwrap_or_else(|| kind.to_owned()).parse()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_named_after_its_source() {
-        for (kind, source, name) in [
-            ("file", "/data/Street View.mp4", "street_view"),
-            ("v4l2", "/dev/video0", "video0"),
-            ("rtsp", "rtsp://user:secret@cam/1", "rtsp"),
-            ("test", "test", "test"),
-        ] {
-            assert_eq!(stream_name(kind, source).unwrap().as_str(), name);
+/// The configuration once more, while the daemon runs.
+fn read(given: &Given) -> runtime::Read {
+    match given.draft() {
+        Err(failure) => runtime::Read { weights: None, outcome: Err(failure.lines()) },
+        Ok(draft) => {
+            let weights = draft.config.model.weights.clone();
+            runtime::Read { weights, outcome: draft.ready().or_exit(Exit::Config).map_err(|failure| failure.lines()) }
         }
     }
 }

@@ -10,17 +10,22 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, Failure, OrExit as _, interrupt::Interrupt};
-use maskd_ingest::{Clip, ClipFrame, Mp4Writer};
+use super::{
+    Exit, Failure, OrExit as _,
+    inputs::{self, FrameNames},
+    interrupt::Interrupt,
+};
+use maskd_ingest::{Clip, Mp4Writer, is_own_mp4};
 use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
 use maskd_tracking::{
     engine::{Engine, FrameResult},
     preset::{Preset, Start},
 };
 use maskd_types::{
+    files::{self, Inputs},
     frame::{Size, StreamId},
     instance::InstanceId,
-    mask::{LabelMap, overlay},
+    mask::{FirstMask, is_own_png, overlay},
 };
 
 /// Segment a video file or a folder of frames: one indexed PNG a frame
@@ -39,8 +44,8 @@ pub(super) struct Args {
     /// Where the masks go; made if absent
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// An indexed PNG for the first frame; its instances are followed, and no others. Without it instances are
-    /// discovered
+    /// A PNG of the first frame's size; its instances are followed, and no others. Indexed or grey: values are ids, 255 is
+    /// void; a grey one of 0 and 255 alone is one instance. Without it instances are discovered
     #[arg(short = 'm', long, value_name = "PNG")]
     first_mask: Option<PathBuf>,
     /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
@@ -73,7 +78,7 @@ pub(super) struct Args {
     /// Frames a second of the overlay of a folder, which does not tell
     #[arg(long, value_name = "FPS", default_value_t = 24)]
     fps: u32,
-    /// Write into a folder that already holds masks
+    /// Replace masks and an overlay that maskd made earlier. What it did not make, or reads, is never replaced
     #[arg(long)]
     overwrite: bool,
 }
@@ -87,16 +92,16 @@ pub(super) fn parse_device(text: &str) -> Result<DeviceChoice, String> {
     }
 }
 
-/// Runs the engine over the whole input. Inputs are checked before anything is written.
+/// Runs the engine over the whole input. Inputs and outputs are checked before anything is written.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?;
-    let first_mask = args.first_mask.as_deref().map(LabelMap::read_png).transpose().or_exit(Exit::Data)?;
+    let inputs = check_outputs(&args, &clip).or_exit(Exit::Config)?;
+    let first_mask = args.first_mask.as_deref().map(FirstMask::read).transpose().or_exit(Exit::Data)?;
     let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
         return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
     };
-    if let (Some(mask), Some(path)) = (&first_mask, &args.first_mask) {
-        check_first_mask(mask, path, &first).or_exit(Exit::Data)?;
-    }
+    let first_mask =
+        first_mask.map(|mask| mask.fit(first.size)).transpose().context("first mask").or_exit(Exit::Data)?;
     let backbone = Backbone::load(&BackboneConfig {
         weights: args.weights.clone(),
         device: args.device,
@@ -106,7 +111,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         propagation_block: args.propagation_block.unwrap_or(args.preset.block()),
     })
     .or_exit(Exit::Config)?;
-    prepare_out(&args.out, args.overwrite).or_exit(Exit::Config)?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make {}", args.out.display()))
+        .or_exit(Exit::Io)?;
 
     eprintln!(
         "{} on {}, frames of {} seen at {}",
@@ -129,7 +136,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     };
     let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
     let interrupt = Interrupt::install().or_exit(Exit::Internal)?;
-    let mut sink = Sink::new(&args, total, size, fps)?;
+    let mut sink = Sink::new(&args, inputs, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = clip_frame.to_frame(&stream, sequence as u64);
@@ -147,35 +154,52 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_first_mask(mask: &LabelMap, path: &Path, first: &ClipFrame) -> Result<()> {
-    if mask.size != first.size {
-        bail!("first mask {}: it is {}, the first frame {} is {}", path.display(), mask.size, first.name, first.size);
+/// What messages call a mask that is to be written.
+const MASK: &str = "the mask";
+
+/// Notes what is read, and refuses outputs that are among it or would replace what must stay.
+fn check_outputs(args: &Args, clip: &Clip) -> Result<Inputs> {
+    let mut inputs = inputs::of_clip(&args.input, clip, args.weights.as_deref());
+    if let Some(path) = &args.first_mask {
+        inputs.add("--first-mask", path);
     }
-    if mask.labels.iter().all(|&label| label == 0) {
-        bail!("first mask {}: it marks nothing, every pixel is background", path.display());
+    inputs.refuse("--out", &args.out)?;
+    if let Some(path) = &args.overlay {
+        inputs.refuse("--overlay", path)?;
+        match args.overwrite {
+            true => drop(files::check_target(path, &is_own_mp4)?),
+            false => files::check_new(path, &is_own_mp4, "give another --overlay, or --overwrite")?,
+        }
     }
-    Ok(())
+    let names = FrameNames::of(clip, args.max_frames);
+    for path in pictures(&args.out)? {
+        if !args.overwrite {
+            bail!("{} already holds masks: give another --out, or --overwrite", args.out.display());
+        }
+        if path.file_stem().is_some_and(|stem| names.hold(&stem.to_string_lossy())) {
+            inputs.refuse(MASK, &path)?;
+            files::check_target(&path, &is_own_png)?;
+        }
+    }
+    Ok(inputs)
 }
 
-fn prepare_out(out: &Path, overwrite: bool) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    let holds_masks = || -> Result<bool> {
-        for entry in std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
-            if entry?.path().extension().is_some_and(|e| e == "png") {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    if !overwrite && holds_masks()? {
-        bail!("{} already holds masks: give another --out, or --overwrite", out.display());
+/// The PNG files of a folder; none where there is no folder.
+pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let what = || format!("cannot read {}", folder.display());
+    let entries = std::fs::read_dir(folder).with_context(what)?;
+    let mut pictures = entries.map(|entry| Ok(entry.with_context(what)?.path())).collect::<Result<Vec<_>>>()?;
+    pictures.retain(|path| path.extension().is_some_and(|e| e == "png"));
+    Ok(pictures)
 }
 
 /// Where results go: PNGs, the overlay, the progress bar, and what the summary counts.
 struct Sink<'a> {
     args: &'a Args,
+    inputs: Inputs,
     bar: ProgressBar,
     overlay: Option<Mp4Writer>,
     frames: u64,
@@ -185,7 +209,7 @@ struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     /// Starts the overlay, so that one that cannot be written is known before the first mask is.
-    fn new(args: &'a Args, total: Option<usize>, size: Size, fps: (u32, u32)) -> Result<Self, Failure> {
+    fn new(args: &'a Args, inputs: Inputs, total: Option<usize>, size: Size, fps: (u32, u32)) -> Result<Self, Failure> {
         let overlay = args.overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps)).transpose();
         let overlay = overlay.or_exit(Exit::Io)?;
         let template = "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}";
@@ -197,11 +221,14 @@ impl<'a> Sink<'a> {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Ok(Self { args, bar, overlay, frames: 0, ids: BTreeSet::new(), started: Instant::now() })
+        Ok(Self { args, inputs, bar, overlay, frames: 0, ids: BTreeSet::new(), started: Instant::now() })
     }
 
     fn write(&mut self, name: &str, result: &FrameResult) -> Result<(), Failure> {
-        result.labels.write_png(&self.args.out.join(format!("{name}.png"))).or_exit(Exit::Io)?;
+        let path = self.args.out.join(format!("{name}.png"));
+        // A video may have more frames than it said: not all masks were known at the start.
+        self.inputs.refuse(MASK, &path).or_exit(Exit::Config)?;
+        result.labels.write_png(&path).or_exit(Exit::Io)?;
         if let Some(writer) = &mut self.overlay {
             let mut rgb = result.frame.rgb.to_vec();
             overlay(&mut rgb, &result.labels);

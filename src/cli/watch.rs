@@ -19,9 +19,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout_at},
 };
 
+use maskd_ingest::is_own_mp4;
 use maskd_protocol::{keys::Site, wire};
 use maskd_transport::{DEFAULT_ENDPOINT, Reader, Received};
-use maskd_types::frame::StreamId;
+use maskd_types::{
+    files::{self, Inputs},
+    frame::StreamId,
+};
 
 /// How long output that is not a table may stay silent before it says why.
 const HINT_AFTER: Duration = Duration::from_secs(5);
@@ -58,7 +62,7 @@ pub struct WatchArgs {
     #[arg(long)]
     until_end: bool,
     /// Also record what is seen, masks drawn in, at the network's resolution: of --stream, or of the stream whose
-    /// picture comes first.
+    /// picture comes first. The file must not be there yet.
     #[arg(long, value_name = "MP4")]
     record: Option<PathBuf>,
 }
@@ -82,6 +86,7 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
     let mut view = View::new(args.json);
     let mut watched = Watched::default();
     let deadline = args.timeout.map(|t| tokio::time::Instant::now() + t);
+    check_record(&args)?;
     let mut recorder = args.record.as_deref().map(Recorder::new).transpose()?;
     let (site, stream) = (args.site.as_ref(), args.stream.as_ref());
     let mut reader = Reader::open(&args.connect, args.zenoh_config.as_deref(), site, stream).await?;
@@ -110,6 +115,17 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
         (Err(_), Some(count)) => bail!("only {} of {count} masks messages came in time", watched.received),
         (Err(_), None) => Ok(()),
     }
+}
+
+/// Refuses a recording over what is read, or over anything else that is there.
+fn check_record(args: &WatchArgs) -> anyhow::Result<()> {
+    let Some(path) = &args.record else { return Ok(()) };
+    let mut inputs = Inputs::default();
+    if let Some(file) = &args.zenoh_config {
+        inputs.add("--zenoh-config", file);
+    }
+    inputs.refuse("--record", path)?;
+    Ok(files::check_new(path, &is_own_mp4, "remove it, or give another --record")?)
 }
 
 async fn follow(

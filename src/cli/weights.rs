@@ -17,6 +17,7 @@ use maskd_model::{
     catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
+use maskd_types::files;
 
 /// List, fetch and look into weights
 #[derive(clap::Args, Debug)]
@@ -27,7 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// List the official weights and what is in the cache
+    /// List the published weights and what is in the cache
     List {
         /// The cache (default: maskd/weights in the user's cache folder)
         #[arg(long, value_name = "DIR")]
@@ -59,7 +60,7 @@ struct Fetch {
     /// The size that the file must have
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
-    /// Fetch it even where the cache has it
+    /// Fetch it even where the cache has it. What was put there by hand stays: remove it first
     #[arg(long)]
     force: bool,
     /// The cache (default: maskd/weights in the user's cache folder)
@@ -104,17 +105,21 @@ fn folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     given.or_else(cache_dir).context("no home folder here: say where the weights go with --cache DIR")
 }
 
+/// What a reader of the list must know before maskd's own figures are taken for those of published weights.
+const UNMEASURED: &str =
+    "Published weights have not been measured with maskd: its figures are of other files, which README.md names.";
+
 fn list(cache: &Path) -> String {
     let mut text = format!("{:<14} {:>7}  {:<24} {}\n", "NAME", "SIZE", "WHAT", "IN THE CACHE");
     let size_of = |file: &str| fs::metadata(cache.join(file)).ok().filter(fs::Metadata::is_file).map(|m| m.len());
     let megabytes = Choice::Shipped.size().unwrap_or_default() / 1_000_000;
-    let what = "half of DINOv2 ViT-S/14";
+    let what = "half a ViT-S, patch 14";
     let _ = writeln!(text, "{SHIPPED:<14} {megabytes:>4} MB  {what:<24} maskd carries it: no need to fetch");
     for known in &KNOWN {
         let file = format!("{}.pth", known.file);
         let state = match size_of(&file) {
             None => "no".to_owned(),
-            Some(size) if known.size.is_some_and(|k| k != size) => format!("damaged: {size} bytes; fetch with --force"),
+            Some(size) if known.size.is_some_and(|k| k != size) => format!("damaged: {size} bytes; fetch it anew"),
             Some(_) if known.sha256.is_none() && !record_path(&cache.join(&file)).exists() => {
                 format!("{file} (no record)")
             }
@@ -135,6 +140,7 @@ fn list(cache: &Path) -> String {
         let _ = writeln!(text, "{:<14} {megabytes:>4} MB  {:<24} {name}", "-", "fetched by address");
     }
     let _ = writeln!(text, "\nThe cache is {}. Sizes of files that are not there are approximate.", cache.display());
+    let _ = writeln!(text, "{UNMEASURED}");
     text
 }
 
@@ -172,16 +178,19 @@ fn fetch(args: Fetch) -> anyhow::Result<String> {
 
 /// The file is there already: it must still be what it was.
 fn check_present(path: &Path, size: Option<u64>, sha256: Option<&str>) -> anyhow::Result<String> {
-    const DAMAGED: &str = "the cached file is damaged or another one (fetch it again with --force)";
+    let on_record = recorded(path).context("the record of the cached file is damaged (remove it)")?;
+    let damaged = match on_record {
+        Some(_) => "the cached file is damaged or another one (fetch it again with --force)",
+        None => "the cached file is damaged or another one (remove it and fetch it again)",
+    };
     let what = || path.display().to_string();
     let found = sha256_of(path)?;
     let bytes = fs::metadata(path).with_context(what)?.len();
     if let Some(expected) = size.filter(|size| *size != bytes) {
-        return Err(FetchError::Size { url: what(), found: bytes, expected }).context(DAMAGED);
+        return Err(FetchError::Size { url: what(), found: bytes, expected }).context(damaged);
     }
-    let on_record = recorded(path).context(DAMAGED)?;
     for expected in [sha256, on_record.as_deref()] {
-        verify(&what(), &found, expected).context(DAMAGED)?;
+        verify(&what(), &found, expected).context(damaged)?;
     }
     if on_record.is_none() {
         record(path, &found)?;
@@ -206,12 +215,8 @@ fn report(path: &Path, received: &Received, verified: bool) -> anyhow::Result<St
 fn record(path: &Path, sha256: &str) -> anyhow::Result<()> {
     let record = record_path(path);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let write = || {
-        let mut temp = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-        writeln!(temp, "{sha256}  {name}")?;
-        temp.persist(&record).map_err(|e| e.error)
-    };
-    write().map(|_| ()).with_context(|| record.display().to_string())
+    let is_record = |_: &Path| Ok(recorded(path)?.is_some());
+    Ok(files::write(&record, &is_record, |file| writeln!(file, "{sha256}  {name}"))?)
 }
 
 /// Downloads with a progress bar. Ctrl-C and SIGTERM leave nothing behind.
@@ -279,7 +284,8 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     row("size", format!("{bytes} bytes ({})", HumanBytes(bytes)));
     row("sha256", format!("{} ({on_record})", checkpoint.sha256));
     row("model", checkpoint.model_id());
-    row("family", a.family.design().title.to_owned());
+    // A file tells how its network is built, not who trained it.
+    row("form", format!("{}'s", a.family.design().title));
     row("patch", format!("{0} x {0} pixels", a.patch));
     row("dim", a.dim.to_string());
     row("depth", a.depth.to_string());
@@ -288,9 +294,7 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     row("grid", format!("{0} x {0} patches: trained at {1} x {1} pixels", a.grid, a.grid * a.patch));
     row("parameters", a.parameters().to_string());
     row("stored as", checkpoint.stored.join(", "));
-    if let Some(known) = official {
-        row("official", known.name.to_owned());
-    }
+    row("published", official.map_or("not under a SHA-256 that maskd knows", |known| known.name).to_owned());
     let mut metadata: Vec<_> = checkpoint.metadata.iter().collect();
     metadata.sort();
     for (key, value) in metadata {

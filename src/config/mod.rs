@@ -3,22 +3,27 @@
 //! `configs/maskd.toml` documents every key, and `tests/it/config.rs` keeps it complete. A key that nobody reads is
 //! an error with its file and line, never ignored: a typing mistake in a setting must not look like a setting.
 
+mod draft;
+mod preflight;
 mod redact;
 mod stream;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
 
-pub use maskd_cli::ConfigError;
+pub use draft::Draft;
+pub use maskd_cli::{ConfigError, Document, Fault, Faults};
+pub use preflight::{Ready, Start};
 pub use stream::StreamConfig;
 
 use crate::admin::AdminConfig;
 use maskd_model::backbone::BackboneConfig;
 use maskd_scheduling::overload::OverloadConfig;
 use maskd_tracking::tracker::TrackerConfig;
-use maskd_transport::{PublishConfig, PublishError};
-use maskd_types::{files, frame::StreamId};
+use maskd_transport::PublishConfig;
+use maskd_types::frame::StreamId;
 
 /// Everything the daemon can be told.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -64,6 +69,15 @@ impl Default for LogConfig {
         // zenoh tells its inner life at info; its warnings are worth reading, but one of its routing says at every start
         // that gossip is off, which is our own setting.
         Self { format: LogFormat::Text, level: "info,zenoh=warn,zenoh::net::routing=error".to_owned() }
+    }
+}
+
+impl LogConfig {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let refused = EnvFilter::builder().parse(&self.level).err();
+        let level = &self.level;
+        let wrong = |e| ("level", format!("{level:?}: {e}; use a level such as info, or info,maskd_ingest=debug"));
+        refused.map(wrong).into_iter().collect()
     }
 }
 
@@ -115,64 +129,64 @@ impl RuntimeConfig {
         Duration::from_secs_f64(self.grace_seconds)
     }
 
-    fn validate(&self) -> Result<(), (&'static str, String)> {
+    fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
         if !(1..=64).contains(&self.max_batch) {
-            return Err(("runtime.max_batch", format!("{} is not in 1 to 64", self.max_batch)));
+            faults.push(("max_batch", format!("{} is not in 1 to 64", self.max_batch)));
         }
         let seconds = [
-            ("runtime.grace_seconds", self.grace_seconds, 0.0),
-            ("runtime.status_seconds", self.status_seconds, 0.1),
-            ("runtime.stall_seconds", self.stall_seconds, 1.0),
+            ("grace_seconds", self.grace_seconds, 0.0),
+            ("status_seconds", self.status_seconds, 0.1),
+            ("stall_seconds", self.stall_seconds, 1.0),
         ];
         for (key, value, least) in seconds {
             if !(least..=3600.0).contains(&value) {
-                return Err((key, format!("{value} is not in {least} to 3600 seconds")));
+                faults.push((key, format!("{value} is not in {least} to 3600 seconds")));
             }
         }
-        Ok(())
+        faults
     }
 }
 
 impl Config {
-    /// Reads and validates a file.
+    /// Reads and validates a file; what it names is not looked at (see [`Draft::ready`]).
     ///
     /// # Errors
-    /// The file cannot be read; a key is unknown, of the wrong type or out of range; no stream is configured. Each
-    /// names the file, the line where one is to blame, and the key.
+    /// The file cannot be read; or every key that is unknown, of the wrong type or out of range, and that no stream is
+    /// configured. Each names the file, the line where one is to blame, and the key.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        let text = files::read_text(path).map_err(|source| ConfigError::Read { file: name.clone(), source })?;
-        let config = Self::parse(&text, &name)?;
-        config.validate().map_err(|(key, message)| ConfigError::invalid(&text, &name, &key, message))?;
-        Ok(config)
+        Draft::read(path)?.judged()
     }
 
-    /// Reads `text`, which errors call `name`; values are not yet checked against each other.
+    /// Reads `text`, which errors call `name`; values are not yet judged.
     ///
     /// # Errors
-    /// As [`Config::load`], for the text.
+    /// As [`Config::load`], for what cannot be read.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::from_toml(&e, text, name))
+        Draft::parse(text.to_owned(), name.to_owned()).unjudged()
     }
 
-    /// Checks what a single key's type cannot, without touching any file.
-    ///
-    /// # Errors
-    /// The key, dotted, and what is wrong with its value.
-    pub fn validate(&self) -> Result<(), (String, String)> {
+    /// What is wrong with the values, as a single key's type cannot tell: each key, dotted, and what to do. No file is
+    /// looked at.
+    pub fn faults(&self) -> Vec<(String, String)> {
+        let none = "no stream is configured; add a table [streams.NAME]";
+        let mut faults = Vec::new();
         if self.streams.is_empty() {
-            return Err(("streams".to_owned(), "no stream is configured; add a table [streams.NAME]".to_owned()));
+            faults.push(("streams".to_owned(), none.to_owned()));
         }
-        self.runtime.validate().map_err(|(key, message)| (key.to_owned(), message))?;
-        self.model.validate().map_err(|(key, message)| (format!("model.{key}"), message))?;
-        self.overload.validate().map_err(|(key, message)| (format!("overload.{key}"), message))?;
-        self.tracker.validate().map_err(|(key, message)| (format!("tracker.{key}"), message))?;
-        let unnamed = |e: PublishError| e.to_string().trim_start_matches("publish: ").to_owned();
-        self.publish.validate().map_err(|e| ("publish".to_owned(), unnamed(e)))?;
+        let mut add = |table: &str, found: Vec<(&'static str, String)>| {
+            faults.extend(found.into_iter().map(|(key, message)| (format!("{table}.{key}"), message)));
+        };
+        add("runtime", self.runtime.faults());
+        add("model", self.model.faults());
+        add("overload", self.overload.faults());
+        add("tracker", self.tracker.faults());
+        add("publish", self.publish.faults());
+        add("log", self.log.faults());
         for (name, stream) in &self.streams {
-            stream.validate().map_err(|(key, message)| (format!("streams.{name}.{key}"), message))?;
+            add(&format!("streams.{name}"), stream.faults());
         }
-        Ok(())
+        faults
     }
 
     /// The resolved configuration as TOML, defaults included, with passwords replaced by `***`.

@@ -10,7 +10,7 @@ use serde::{
     de::{DeserializeSeed, Error, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use maskd_ingest::{SourceConfig, SourceError};
+use maskd_ingest::SourceConfig;
 
 /// One camera.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +18,7 @@ pub struct StreamConfig {
     /// Where the frames come from.
     #[serde(flatten)]
     pub source: SourceConfig,
-    /// A PNG whose palette indices become instance ids on the stream's first frame; without one, instances are
+    /// The instances of the stream's first frame, as a PNG: see [`maskd_types::mask::FirstMask`]; without one, instances are
     /// discovered or prompted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_mask: Option<PathBuf>,
@@ -32,15 +32,12 @@ impl StreamConfig {
         Self { source, first_mask: None, weight: 1 }
     }
 
-    pub(super) fn validate(&self) -> Result<(), (&'static str, String)> {
-        self.source.check().map_err(|e| match e {
-            SourceError::Key { key, reason } => (key, reason),
-            other => ("pipeline", other.to_string()),
-        })?;
+    pub(super) fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = self.source.faults();
         if !(1..=100).contains(&self.weight) {
-            return Err(("weight", format!("{} is not in 1 to 100", self.weight)));
+            faults.push(("weight", format!("{} is not in 1 to 100", self.weight)));
         }
-        Ok(())
+        faults
     }
 }
 

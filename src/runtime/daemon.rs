@@ -14,14 +14,13 @@ use super::{
     exchange::Outcome,
     fleet::Fleet,
     news::News,
-    reload::Reload,
+    reload::{self, Asker, Reload},
     service,
     signals::{Hangups, Signals},
     watchdog,
 };
 use crate::admin::Health;
 use maskd_observability::pulse::Pulse;
-use maskd_protocol::wire::Reloaded;
 use maskd_transport::{Publisher, ReloadRequest};
 use maskd_types::stop::Stop;
 
@@ -80,11 +79,17 @@ impl Daemon {
                     }
                     self.tell_service();
                 }
-                () = self.hangups.next() => drop(self.read_again("SIGHUP").await),
+                () = self.hangups.next() => self.read_again("SIGHUP", Vec::new()),
                 Some(ReloadRequest(answer)) = self.reloads.recv() => {
-                    // Who asked may have gone.
-                    let _ = answer.send(self.read_again("somebody asked over zenoh").await);
+                    self.read_again("somebody asked over zenoh", vec![answer]);
                 }
+                news = self.reload.next() => match news {
+                    reload::News::Changed => self.read_again("a file has changed", Vec::new()),
+                    reload::News::Read(read) => {
+                        self.reload.conclude_reading(read, &mut self.fleet, &self.publisher).await;
+                        self.tell_service();
+                    }
+                },
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
                 end = joined(&mut self.outbox) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
@@ -98,9 +103,7 @@ impl Daemon {
                     self.pulse.beat();
                     self.fleet.measure();
                     self.fleet.let_go();
-                    if self.reload.file_changed() {
-                        let _ = self.read_again("a file has changed").await;
-                    }
+                    self.reload.look();
                 }
             }
         }
@@ -162,11 +165,9 @@ impl Daemon {
         self.publisher
     }
 
-    async fn read_again(&mut self, why: &str) -> Result<Reloaded, String> {
+    fn read_again(&mut self, why: &str, askers: Vec<Asker>) {
         info!("{why}: reading the configuration again");
-        let done = self.reload.reload(&mut self.fleet, &self.publisher).await;
-        self.tell_service();
-        done
+        self.reload.begin(askers);
     }
 
     fn tell_service(&self) {

@@ -2,7 +2,6 @@
 //! and passes results on; it waits for frames only, never for the network.
 
 use std::{
-    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -12,8 +11,16 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{exchange::Trial, news::News, rate::OncePerSecond};
-use maskd_model::backbone::{Backbone, BackboneConfig};
+use super::{
+    exchange::Trial,
+    news::News,
+    rate::OncePerSecond,
+    starts::{Given, Starts},
+};
+use maskd_model::{
+    Checkpoint,
+    backbone::{Backbone, BackboneConfig},
+};
 use maskd_observability::{
     metrics::{DropCause, Metrics, Stage},
     pulse::{Caller, Pulse},
@@ -26,7 +33,7 @@ use maskd_tracking::{
 use maskd_transport::PromptRequest;
 use maskd_types::{
     frame::{Frame, Resolution, StreamId},
-    mask::LabelMap,
+    mask::FirstMask,
     stop::Stop,
 };
 
@@ -46,9 +53,11 @@ pub(super) struct Loaded {
 
 /// What the thread is told about streams, before their frames come or after the last one came.
 pub(super) enum Order {
-    /// Serve a stream by its weight; its next frame starts from a mask, if there is one. One that is served already keeps
-    /// its memory.
-    Serve { stream: StreamId, weight: u32, first_mask: Option<LabelMap> },
+    /// Serve a stream by its weight, with the first mask that it is configured with. One that is served already keeps its
+    /// memory, and starts from another mask only.
+    Serve { stream: StreamId, weight: u32, first_mask: Option<FirstMask> },
+    /// Serve a stream by another weight.
+    Weigh { stream: StreamId, weight: u32 },
     /// Forget a stream and what it held.
     Forget(StreamId),
     /// Lend the next batch's frames.
@@ -93,9 +102,10 @@ pub(super) struct EngineThread {
     pub(super) end: oneshot::Receiver<Result<()>>,
 }
 
-/// Starts the thread; it loads the weights first.
+/// Starts the thread; it builds the network of `weights` first.
 pub(super) fn spawn(
     model: BackboneConfig,
+    weights: Checkpoint,
     tracker: TrackerConfig,
     pulse: Pulse,
     metrics: Metrics,
@@ -104,7 +114,8 @@ pub(super) fn spawn(
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
         // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
-        let lived = catch_unwind(AssertUnwindSafe(|| live(model, tracker, tell_loaded, started, pulse, &metrics)));
+        let lived =
+            catch_unwind(AssertUnwindSafe(|| live(model, weights, tracker, tell_loaded, started, pulse, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
@@ -119,6 +130,7 @@ pub(super) fn spawn(
 
 fn live(
     model: BackboneConfig,
+    weights: Checkpoint,
     tracker: TrackerConfig,
     loaded: oneshot::Sender<Result<Loaded>>,
     started: oneshot::Receiver<Work>,
@@ -126,8 +138,9 @@ fn live(
     metrics: &Metrics,
 ) -> Result<()> {
     let loading = Instant::now();
-    let load = || -> Result<(Engine, Loaded)> {
-        let backbone = Backbone::load(&model)?;
+    let load = move || -> Result<(Engine, Loaded)> {
+        let backbone = Backbone::build(&model, &weights)?;
+        drop(weights);
         let about = Loaded {
             model: backbone.model_id().to_owned(),
             resolution: backbone.resolution(),
@@ -185,14 +198,14 @@ impl Observer for StageTimes<'_> {
 
 impl Work {
     fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
-        let (mut turns, mut first_masks) = (Turns::default(), HashMap::new());
+        let (mut turns, mut starts) = (Turns::default(), Starts::default());
         let mut pace = Pace::new(self.overload.clone(), Instant::now());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
         pulse.beat();
         while !self.abandon.is_set() {
             let waiting = self.inbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
-            self.obey(&mut engine, &mut turns, &mut pace, &mut first_masks);
+            self.obey(&mut engine, &mut turns, &mut pace, &mut starts);
             self.answer_prompts(&mut engine);
             pace.look(Instant::now(), &self.inbox, |size, level| engine.patches_at(size, level), metrics);
             if !waiting {
@@ -208,8 +221,8 @@ impl Work {
             self.trial.lend(&frames);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
-                if let Some(labels) = first_masks.remove(&frame.stream) {
-                    self.begin_from_mask(&mut engine, frame, labels);
+                if let Some(mask) = starts.take(&frame.stream) {
+                    self.begin_from_mask(&mut engine, frame, mask, &mut starts);
                 }
             }
             let begun = Instant::now();
@@ -252,26 +265,28 @@ impl Work {
         }
     }
 
-    fn obey(
-        &mut self,
-        engine: &mut Engine,
-        turns: &mut Turns,
-        pace: &mut Pace,
-        first_masks: &mut HashMap<StreamId, LabelMap>,
-    ) {
+    fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, pace: &mut Pace, starts: &mut Starts) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Serve { stream, weight, first_mask } => {
                     engine.add_stream(&stream);
-                    if let Some(labels) = first_mask {
-                        first_masks.insert(stream.clone(), labels);
+                    match first_mask.map(|mask| starts.give(&stream, mask)) {
+                        None => starts.forget(&stream),
+                        Some(Given::Waits) => {}
+                        Some(Given::HadItsFrame) => {
+                            info!(%stream, "first_mask is the one that was used before: the stream goes on from what it has");
+                        }
                     }
+                    pace.weigh(&stream, weight);
+                    turns.weigh(stream, weight);
+                }
+                Order::Weigh { stream, weight } => {
                     pace.weigh(&stream, weight);
                     turns.weigh(stream, weight);
                 }
                 Order::Forget(stream) => {
                     engine.remove_stream(&stream);
-                    first_masks.remove(&stream);
+                    starts.forget(&stream);
                     turns.forget(&stream);
                     pace.forget(&stream);
                 }
@@ -282,13 +297,15 @@ impl Work {
     }
 
     /// The first frame of a stream tells whether its mask fits.
-    fn begin_from_mask(&self, engine: &mut Engine, frame: &Frame, labels: LabelMap) {
+    fn begin_from_mask(&self, engine: &mut Engine, frame: &Frame, mask: FirstMask, starts: &mut Starts) {
         let stream = frame.stream.clone();
-        if labels.size == frame.source {
-            return engine.first_mask(&stream, labels);
-        }
-        let why = format!("it is {}, the stream's pictures are {}", labels.size, frame.source);
-        // Never waits: there is one such word for each stream at most.
+        let why = match mask.fit(frame.source) {
+            Ok(labels) => return engine.first_mask(&stream, labels),
+            Err(why) => why.to_string(),
+        };
+        // Given once more, with another source, it may fit.
+        starts.forget(&stream);
+        // Never waits: there is one such word for each mask at most.
         if let Err(unheard) = self.tell.try_send(News::BadFirstMask(stream, why)) {
             error!("a first mask does not fit, and nobody listens: {unheard}");
         }

@@ -12,7 +12,10 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use super::engine_thread::{Order, Orders};
-use maskd_model::backbone::{Backbone, BackboneConfig};
+use maskd_model::{
+    Checkpoint,
+    backbone::{Backbone, BackboneConfig},
+};
 use maskd_tracking::{
     engine::{Engine, Failure, FrameResult},
     tracker::TrackerConfig,
@@ -56,18 +59,19 @@ pub(super) enum Outcome {
     },
 }
 
-/// Starts the thread that loads a network, tries it, and hands it over.
+/// Starts the thread that builds a network of `weights`, tries it, and hands it over.
 ///
 /// # Errors
 /// The system refuses a thread.
 pub(super) fn start(
     model: BackboneConfig,
+    weights: Checkpoint,
     tracker: TrackerConfig,
     orders: Orders,
     tell: mpsc::Sender<Outcome>,
 ) -> Result<()> {
     let body = move || {
-        let tried = catch_unwind(AssertUnwindSafe(|| load(&model, tracker, &orders)))
+        let tried = catch_unwind(AssertUnwindSafe(|| load(&model, weights, tracker, &orders)))
             .unwrap_or_else(|_| Err(anyhow!("This is a bug: loading panicked")));
         // A runtime that no longer listens is about to end.
         match tried {
@@ -79,9 +83,10 @@ pub(super) fn start(
     Ok(())
 }
 
-fn load(model: &BackboneConfig, tracker: TrackerConfig, orders: &Orders) -> Result<Backbone> {
+fn load(model: &BackboneConfig, weights: Checkpoint, tracker: TrackerConfig, orders: &Orders) -> Result<Backbone> {
     let start = Instant::now();
-    let backbone = Backbone::load(model)?;
+    let backbone = Backbone::build(model, &weights)?;
+    drop(weights);
     backbone.warm_up().context("warming up the network")?;
     let (lend, lent) = bounded(1);
     let _ = orders.blocking_send(Order::Lend(lend));

@@ -1,7 +1,14 @@
 //! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
 
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
 use super::{
     engine_thread::{Order, Orders},
+    entry::{Entry, Stream, Then},
     ledger,
     memory::{self, Leftovers},
     news::{Farewell, News},
@@ -11,7 +18,6 @@ use crate::{
     admin::{Health, StreamHealth},
     config::StreamConfig,
 };
-use anyhow::{Context as _, Result};
 use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
 use maskd_observability::metrics::{Book, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
@@ -19,12 +25,8 @@ use maskd_scheduling::mailbox::Inbox;
 use maskd_transport::PublishError;
 use maskd_types::{
     frame::{Resolution, StreamId},
-    mask::LabelMap,
     stop::Stop,
 };
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
 
 /// News that may wait for the runtime; a camera thread waits above that, which harms nobody.
 const WAITING_NEWS: usize = 64;
@@ -48,36 +50,6 @@ pub(super) struct Fleet {
     once: bool,
     stopping: bool,
     leftovers: Leftovers,
-}
-
-/// A stream as configured, and the mask it is to start from.
-pub(super) struct Entry {
-    pub(super) config: StreamConfig,
-    pub(super) first_mask: Option<LabelMap>,
-}
-
-/// What becomes of a stream once its camera's thread has ended.
-enum Then {
-    /// Nothing more.
-    Stay,
-    /// It is gone from the configuration: forgotten as soon as none of its frames is on its way.
-    Leave,
-    /// It was configured anew.
-    Restart(Box<Entry>),
-}
-
-struct Stream {
-    stop: Stop,
-    numbers: Numbers,
-    then: Then,
-    /// A file that is played once: a fault ends it, since trying again would play it from its start.
-    finite: bool,
-    state: State,
-    reason: Option<String>,
-    decoder: Option<String>,
-    epoch: u32,
-    gone: bool,
-    fault: Option<String>,
 }
 
 impl Fleet {
@@ -115,7 +87,7 @@ impl Fleet {
     /// Takes up a stream that is not there yet; `desk` is its way out.
     ///
     /// # Errors
-    /// Its source cannot be; the system refuses a thread.
+    /// The system refuses a thread.
     pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, desk: Desk) -> Result<()> {
         self.wiring.desks.insert(stream.clone(), desk);
         let _known_at_zero = self.wiring.metrics.book(stream);
@@ -139,7 +111,7 @@ impl Fleet {
 
     /// Serves a stream by another weight.
     pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
-        self.order(Order::Serve { stream: stream.clone(), weight, first_mask: None });
+        self.order(Order::Weigh { stream: stream.clone(), weight });
     }
 
     /// Whether there is such a stream, on its way out too.
@@ -208,10 +180,11 @@ impl Fleet {
 
     /// Starts a camera's thread.
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
-        let Entry { config: StreamConfig { source, weight, .. }, first_mask } = entry;
+        let Entry { config: StreamConfig { source, weight, .. }, description, first_mask } = entry;
         let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
         let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
-        let camera = Camera::new(stream.clone(), source, *resolution, inbox.add_stream(stream), metrics.clone())?;
+        let outlet = inbox.add_stream(stream);
+        let camera = Camera::checked(stream.clone(), source, description, *resolution, outlet, metrics.clone());
         let camera = match numbers {
             Some(numbers) => camera.after(numbers),
             None => camera,
@@ -229,19 +202,7 @@ impl Fleet {
             });
         };
         std::thread::Builder::new().name(format!("cam-{stream}")).spawn(body).context("starting a camera's thread")?;
-        let about = Stream {
-            stop,
-            numbers,
-            then: Then::Stay,
-            finite,
-            state: State::Down,
-            reason: Some("starting".to_owned()),
-            decoder: None,
-            epoch: 0,
-            gone: false,
-            fault: None,
-        };
-        self.streams.insert(stream.clone(), about);
+        self.streams.insert(stream.clone(), Stream::starting(stop, numbers, finite));
         self.changed(stream, None);
         Ok(())
     }
@@ -308,15 +269,17 @@ impl Fleet {
         self.changed(&name, told);
     }
 
-    /// A file that was to start from a mask is of no use without it; a camera goes on, and discovers.
+    /// A file that was to start from a mask is of no use without it; a camera goes on, and discovers. Either way it is
+    /// told, and stays in the stream's status.
     fn bad_first_mask(&mut self, name: &StreamId, why: String) {
         error!(stream = %name, "first_mask is not used: {why}");
-        if let Some(stream) = self.streams.get_mut(name)
-            && stream.finite
-        {
+        let Some(stream) = self.streams.get_mut(name) else { return };
+        stream.maskless = Some(format!("first_mask is not used: {why}"));
+        if stream.finite {
             stream.stop.set();
             stream.fault = Some(format!("first_mask: {why}"));
         }
+        self.changed(name, Some(Event::FirstMaskRefused { cause: why }));
     }
 
     /// Every stream's status, to subscribers.
@@ -369,7 +332,7 @@ impl Fleet {
 
     fn changed(&self, name: &StreamId, told: Option<Event>) {
         let Some(stream) = self.streams.get(name) else { return };
-        let detail = stream.reason.clone().unwrap_or_default();
+        let detail = stream.why().unwrap_or_default();
         self.wiring.health.stream(name, StreamHealth { up: stream.state == State::Up, detail, epoch: stream.epoch });
         if let (Some(event), Some(desk)) = (told, self.wiring.desks.get(name)) {
             unsent(name, desk.publisher.publish_event(stream.epoch, event));
@@ -381,7 +344,7 @@ impl Fleet {
         let (Some(stream), Some(desk)) = (self.streams.get(name), self.wiring.desks.get(name)) else { return };
         let status = Status {
             state: stream.state,
-            reason: stream.reason.clone(),
+            reason: stream.why(),
             fps: desk.fps(),
             quality: desk.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),

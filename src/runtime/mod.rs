@@ -9,9 +9,11 @@
 //! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
 //! mailbox is emptied, then the outbox, then zenoh is closed; all within the grace time.
 
+mod aside;
 mod changes;
 mod daemon;
 mod engine_thread;
+mod entry;
 mod exchange;
 mod fleet;
 pub mod ledger;
@@ -24,6 +26,7 @@ mod reload;
 mod scribe;
 mod service;
 mod signals;
+mod starts;
 mod watchdog;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
@@ -37,23 +40,23 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use ledger::Summary;
-pub use reload::Origin;
+pub use reload::{Origin, Read};
 pub use scribe::Scribe;
 
 use crate::{
     admin::{self, Health, Listen},
-    config::Config,
+    config::{Config, Ready},
 };
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
+use entry::Entry;
 use exchange::Trial;
-use fleet::{Entry, Fleet, Wiring};
-use maskd_ingest::Camera;
+use fleet::{Fleet, Wiring};
 use maskd_model::WeightsError;
 use maskd_observability::{metrics::Metrics, pulse::Pulses};
 use maskd_scheduling::mailbox::Inbox;
 use maskd_transport::{PublishError, Publisher};
-use maskd_types::{frame::StreamId, stop::Stop};
+use maskd_types::stop::Stop;
 use outbox::{Desk, Desks};
 use reload::Reload;
 use signals::{Hangups, Signals};
@@ -81,12 +84,12 @@ pub enum RunError {
 /// Results that may wait for the publisher, whatever comes and goes: two of each of eight cameras.
 const WAITING_RESULTS: usize = 16;
 
-/// Runs the daemon until a signal comes or, where so configured, all sources have ended. On SIGHUP, and where its file
+/// Runs the daemon of a configuration that was found `ready`, until a signal comes or, where so configured, all sources have ended. On SIGHUP, and where its file
 /// changes, the configuration is read again from `origin`.
 ///
 /// # Errors
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
-pub fn run(config: Config, origin: Origin) -> Result<Summary, RunError> {
+pub fn run(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
     memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
@@ -96,13 +99,14 @@ pub fn run(config: Config, origin: Origin) -> Result<Summary, RunError> {
         .build()
         .context("starting tokio")
         .map_err(RunError::Internal)?;
-    let result = tokio.block_on(live(config, origin));
+    let result = tokio.block_on(live(ready, origin));
     // Whatever still hangs (a driver, a name server) must not hold up the exit.
     tokio.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
+async fn live(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
+    let Ready { config, weights, stamp, streams: mut starts } = ready;
     let mut signals = Signals::install().context("listening for signals").map_err(RunError::Internal)?;
     let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;
     let metrics = Metrics::new();
@@ -111,12 +115,13 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     let _watchdog = watchdog::start(pulses.clone()).map_err(RunError::Internal)?;
     let _workers = watchdog::show_tokio(pulses.stage("network threads"), stall);
     let health = Arc::new(Health::new(config.streams.keys().cloned(), pulses.clone()));
-    let entries = read_entries(&config)?;
     let (end_admin, admin) = open_admin(&config, &health, &metrics)?;
 
-    let EngineThread { mut loaded, start, end } =
-        engine_thread::spawn(config.model.clone(), config.tracker.clone(), pulses.stage("engine"), metrics.clone())
-            .map_err(RunError::Internal)?;
+    let EngineThread { mut loaded, start, end } = {
+        let pulse = pulses.stage("engine");
+        engine_thread::spawn(config.model.clone(), weights, config.tracker.clone(), pulse, metrics.clone())
+            .map_err(RunError::Internal)?
+    };
     let about = tokio::select! {
         about = &mut loaded => about,
         signal = signals.next() => {
@@ -132,25 +137,24 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
     };
     health.model_loaded(&about.model);
 
-    for (name, stream) in &config.streams {
-        Camera::check(&stream.source).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
-    }
     let (mut publisher, prompts) =
         Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone(), &pulses)
             .await
             .map_err(refused_publisher)?;
     let reloads = publisher.reloads().unwrap_or_else(|| mpsc::channel(1).1);
+    let (orders, ordered) = mpsc::channel(engine_thread::WAITING_ORDERS);
+    let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
+    let stamps = (reload::file_stamp(&origin), stamp);
+    let reload = Reload::new(config.clone(), &starts, stamps, origin, orders.clone(), tell_outcome.clone());
     let mut streams = Vec::new();
-    for (name, entry) in entries {
-        let stream = publisher.stream(name.clone()).await.map_err(refused_publisher)?;
-        streams.push((name, entry, Desk::new(stream)));
+    for (name, stream) in &config.streams {
+        let Some(start) = starts.remove(name) else { continue };
+        let desk = Desk::new(publisher.stream(name.clone()).await.map_err(refused_publisher)?);
+        streams.push((name.clone(), Entry::new(stream.clone(), start), desk));
     }
     health.publisher_open(true);
 
     let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
-    let (orders, ordered) = mpsc::channel(engine_thread::WAITING_ORDERS);
-    let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
-    let reload = Reload::new(config.clone(), origin, orders.clone(), tell_outcome.clone());
     let wiring = Wiring {
         inbox: inbox.clone(),
         resolution: about.resolution,
@@ -230,15 +234,6 @@ async fn live(config: Config, origin: Origin) -> Result<Summary, RunError> {
         (Why::Done, Some(fault)) => Err(RunError::Data(fault)),
         _ => Ok(summary),
     }
-}
-
-/// Every stream, and the mask it starts from.
-fn read_entries(config: &Config) -> Result<Vec<(StreamId, Entry)>, RunError> {
-    let read = |(name, stream)| {
-        let entry = reload::entry(stream).with_context(|| format!("streams.{name}"))?;
-        Ok((StreamId::clone(name), entry))
-    };
-    config.streams.iter().map(read).collect::<anyhow::Result<_>>().map_err(RunError::Data)
 }
 
 /// The task that answers the probes.

@@ -1,48 +1,79 @@
 //! The configuration, read again while the daemon runs: all of it is checked before any of it is done, and what is wrong
 //! leaves everything as it was.
+//!
+//! Reading looks at files that may be anywhere, on a share that is gone too. So it is done beside this task
+//! ([`Aside`]), which has signals and probes to answer.
 
 use std::{
-    fs,
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    time::SystemTime,
+    sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::{
+    aside::{Aside, Busy},
     changes::{Changes, network_of},
     engine_thread::Orders,
+    entry::Entry,
     exchange::{self, Outcome},
-    fleet::{Entry, Fleet},
+    fleet::Fleet,
     outbox::Desk,
 };
-use crate::config::{Config, StreamConfig};
-use maskd_ingest::{Camera, Kind};
-use maskd_model::{Choice, backbone::BackboneConfig};
+use crate::config::{Config, Ready, Start, StreamConfig};
+use maskd_ingest::Kind;
+use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
 use maskd_protocol::wire::Reloaded;
 use maskd_transport::Publisher;
-use maskd_types::{frame::Resolution, mask::LabelMap};
+use maskd_types::{
+    files::{self, Stamp},
+    frame::{Resolution, StreamId},
+};
+
+/// How long reading may take: that of the largest weights from a slow disk.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where the configuration came from.
 pub struct Origin {
     /// The file, if it was one: read again when it changes.
     pub file: Option<PathBuf>,
-    /// Reads it again, with everything that was said beside it.
-    pub read: Box<dyn Fn() -> Result<Config> + Send + Sync>,
+    /// Reads it again, with everything that was said beside it, and looks at all that it names. May block.
+    pub read: Box<dyn Fn() -> Read + Send + Sync>,
 }
 
-/// What tells one content of a file from another without reading it.
-type Stamp = (SystemTime, u64);
+/// What came of reading the configuration.
+pub struct Read {
+    /// The weights that it names, whether or not they can be used.
+    pub weights: Option<PathBuf>,
+    /// The configuration, or every fault on its line.
+    pub outcome: Result<Ready, Vec<String>>,
+}
+
+/// Who wants to know what came of a reload.
+pub(super) type Asker = oneshot::Sender<Result<Reloaded, String>>;
 
 /// The configuration's file, and that of the weights it names.
 type Stamps = (Option<Stamp>, Option<Stamp>);
 
+/// What happens beside.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
+pub(super) enum News {
+    /// A file is another than was read, and is not being written: two looks in a row found the same.
+    Changed,
+    /// The configuration was read, or reading it hangs.
+    Read(Result<(Stamps, Read), String>),
+}
+
 /// The running configuration and its origin.
 pub(super) struct Reload {
     running: Config,
-    origin: Origin,
+    /// What the first masks of its streams say.
+    masks: BTreeMap<StreamId, u64>,
+    origin: Arc<Origin>,
     /// The weights that were last asked for, whether or not they could be used.
     weights: Option<PathBuf>,
     /// The file of the weights that were last loaded, used or not.
@@ -51,6 +82,12 @@ pub(super) struct Reload {
     read: Stamps,
     /// As of the last look.
     seen: Stamps,
+    reading: Aside<(Stamps, Read)>,
+    looking: Aside<Stamps>,
+    /// Who waits for the reading that is under way.
+    asked: Vec<Asker>,
+    /// Who asked since it began: the file may have changed under it, so it is read once more.
+    asked_since: Option<Vec<Asker>>,
     /// The network that is being loaded or on probation, and the one to go back to.
     network: Option<(BackboneConfig, BackboneConfig)>,
     orders: Orders,
@@ -58,37 +95,79 @@ pub(super) struct Reload {
 }
 
 impl Reload {
-    /// What becomes of another network is told to `tell`; `orders` are the engine's.
-    pub(super) fn new(running: Config, origin: Origin, orders: Orders, tell: mpsc::Sender<Outcome>) -> Self {
-        let weights = running.model.weights.clone();
-        let none = (None, None);
-        let mut reload =
-            Self { running, origin, weights, loaded: None, read: none, seen: none, network: None, orders, tell };
-        reload.note();
-        reload.loaded = reload.read.1;
-        reload
-    }
-
-    /// The files are as they were read.
-    fn note(&mut self) {
-        self.read = self.stamps();
-        self.seen = self.read;
-    }
-
-    fn stamps(&self) -> Stamps {
-        let weights = match Choice::of(self.weights.as_deref()) {
-            Ok(Choice::File(path)) => stamp(&path),
-            _ => None,
-        };
-        (self.origin.file.as_deref().and_then(stamp), weights)
-    }
-
-    /// Whether a file is another than was read, and is not being written: two looks in a row found the same.
-    pub(super) fn file_changed(&mut self) -> bool {
-        if !self.running.runtime.reload_on_change {
-            return false;
+    /// What becomes of another network is told to `tell`; `orders` are the engine's. `stamps` are those of the files that
+    /// `running` was read from.
+    pub(super) fn new(
+        running: Config,
+        starts: &BTreeMap<StreamId, Start>,
+        stamps: Stamps,
+        origin: Origin,
+        orders: Orders,
+        tell: mpsc::Sender<Outcome>,
+    ) -> Self {
+        Self {
+            weights: running.model.weights.clone(),
+            running,
+            masks: fingerprints(starts),
+            origin: Arc::new(origin),
+            loaded: stamps.1,
+            read: stamps,
+            seen: stamps,
+            reading: Aside::new(READ_WITHIN),
+            looking: Aside::new(READ_WITHIN),
+            asked: Vec::new(),
+            asked_since: None,
+            network: None,
+            orders,
+            tell,
         }
-        let now = self.stamps();
+    }
+
+    /// Looks, beside, whether a file has changed.
+    pub(super) fn look(&mut self) {
+        if !self.running.runtime.reload_on_change {
+            return;
+        }
+        let (origin, weights) = (self.origin.clone(), self.weights.clone());
+        // One that is under way, or hangs, was told of.
+        let _ = self.looking.begin(move || (file_stamp(&origin), weights_stamp(weights.as_deref())));
+    }
+
+    /// Reads the configuration, beside; `askers` are told what comes of it.
+    pub(super) fn begin(&mut self, askers: Vec<Asker>) {
+        let (origin, weights) = (self.origin.clone(), self.weights.clone());
+        let work = move || {
+            // Before it is read: what is written meanwhile is a change.
+            let stamps = (file_stamp(&origin), weights_stamp(weights.as_deref()));
+            let read = (origin.read)();
+            let of_weights = match &read.outcome {
+                Ok(ready) => ready.stamp,
+                Err(_) => weights_stamp(read.weights.as_deref()),
+            };
+            ((stamps.0, of_weights), read)
+        };
+        match self.reading.begin(work) {
+            Ok(()) => self.asked.extend(askers),
+            Err(Busy::Working) => self.asked_since.get_or_insert_default().extend(askers),
+            Err(Busy::Hanging(why)) => answer(askers, &refused(vec![why])),
+        }
+    }
+
+    /// What happens beside, when it does.
+    pub(super) async fn next(&mut self) -> News {
+        loop {
+            tokio::select! {
+                read = self.reading.done() => return News::Read(read),
+                looked = self.looking.done() => match looked {
+                    Ok(stamps) if self.changed(stamps) => return News::Changed,
+                    Ok(_) => {}
+                    Err(why) => warn!("changes of files are not seen: {why}"),
+                },
+            }
+        }
+    }
+
+    fn changed(&mut self, now: Stamps) -> bool {
         // A file that is gone for a moment is being replaced.
         let gone = |now: Option<Stamp>, read: Option<Stamp>| now.is_none() && read.is_some();
         if gone(now.0, self.read.0) || gone(now.1, self.read.1) {
@@ -98,34 +177,55 @@ impl Reload {
         steady && self.read != now
     }
 
-    /// Reads the configuration and does what has changed of its streams and weights; says what that is. What is wrong is
+    /// Does what has changed of the configuration's streams and weights, and tells who asked what that is. What is wrong is
     /// logged, and changes nothing.
-    ///
-    /// # Errors
-    /// Why the configuration is refused, on one line.
-    pub(super) async fn reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded, String> {
-        let done = self.try_reload(fleet, publisher).await;
-        done.map_err(|error| {
-            error!("the configuration is refused, the old one goes on: {error:#}");
-            format!("{error:#}")
-        })
+    pub(super) async fn conclude_reading(
+        &mut self,
+        read: Result<(Stamps, Read), String>,
+        fleet: &mut Fleet,
+        publisher: &Publisher,
+    ) {
+        let done = match read {
+            Err(why) => {
+                // Once is enough for one change.
+                self.read = self.seen;
+                refused(vec![why])
+            }
+            Ok((stamps, Read { weights, outcome })) => {
+                (self.read, self.seen, self.weights) = (stamps, stamps, weights);
+                match outcome {
+                    Err(faults) => refused(faults),
+                    Ok(ready) => {
+                        self.take_up(ready, fleet, publisher).await.or_else(|e| refused(vec![format!("{e:#}")]))
+                    }
+                }
+            }
+        };
+        answer(std::mem::take(&mut self.asked), &done);
+        if let Some(since) = self.asked_since.take() {
+            self.begin(since);
+        }
     }
 
-    async fn try_reload(&mut self, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded> {
-        self.note();
-        let new = (self.origin.read)()?;
+    async fn take_up(&mut self, ready: Ready, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded> {
+        let Ready { config: new, weights, streams: starts, .. } = ready;
         let mut changes = Changes::between(&self.running, &new);
-        self.weights = new.model.weights.clone();
-        self.note();
         changes.network |= self.read.1 != self.loaded;
+        let masks = fingerprints(&starts);
+        // The same name, another mask.
+        let redrawn = |name: &&StreamId| self.masks.contains_key(*name) && self.masks.get(*name) != masks.get(*name);
+        let redrawn: Vec<_> = masks.keys().filter(redrawn).filter(|name| !changes.changed.contains(name)).collect();
+        changes.weighed.retain(|name| !redrawn.contains(&name));
+        changes.changed.extend(redrawn.into_iter().cloned());
         if !changes.waiting.is_empty() {
             warn!("changed, but not before a restart: [{}]", changes.waiting.join("], ["));
         }
         if changes.any() {
-            let plan = prepare(&self.running, &new, &changes, fleet, publisher).await?;
+            let plan = prepare(&new, starts, &changes, fleet, publisher).await?;
             if changes.network {
-                self.load(network_of(&self.running.model, &new.model));
+                self.load(network_of(&self.running.model, &new.model), weights);
             }
+            self.masks = masks;
             self.carry_out(plan, new, &changes, fleet);
             publisher.tell_config(&self.running.redacted());
             let Changes { added, removed, changed, weighed, .. } = &changes;
@@ -137,13 +237,13 @@ impl Reload {
         Ok(Reloaded { added, removed, changed, weighed, weights: network, waiting })
     }
 
-    fn load(&mut self, model: BackboneConfig) {
+    fn load(&mut self, model: BackboneConfig, weights: Checkpoint) {
         if self.network.is_some() {
             return error!("weights are still being loaded or on probation: read the configuration again after that");
         }
         self.loaded = self.read.1;
         let tracker = self.running.tracker.clone();
-        match exchange::start(model.clone(), tracker, self.orders.clone(), self.tell.clone()) {
+        match exchange::start(model.clone(), weights, tracker, self.orders.clone(), self.tell.clone()) {
             Ok(()) => {
                 info!("other weights are being loaded; the old ones go on meanwhile");
                 self.network = Some((model, self.running.model.clone()));
@@ -211,22 +311,22 @@ impl Reload {
 }
 
 /// Streams to take up (with a desk) or to run anew.
-type Plan = Vec<(maskd_types::frame::StreamId, Entry, Option<Desk>)>;
+type Plan = Vec<(StreamId, Entry, Option<Desk>)>;
 
-/// Everything that can be refused.
-async fn prepare(old: &Config, new: &Config, changes: &Changes, fleet: &Fleet, publisher: &Publisher) -> Result<Plan> {
+/// What is still to be had before anything is done.
+async fn prepare(
+    new: &Config,
+    mut starts: BTreeMap<StreamId, Start>,
+    changes: &Changes,
+    fleet: &Fleet,
+    publisher: &Publisher,
+) -> Result<Plan> {
     let mut plan = Plan::new();
     for name in changes.added.iter().chain(&changes.changed) {
-        let Some(config) = new.streams.get(name) else { bail!("This is a bug: no stream {name}") };
-        let what = || format!("streams.{name}");
-        Camera::check(&config.source).with_context(what)?;
-        let was = old.streams.get(name).and_then(|stream| stream.first_mask.as_ref());
-        // A mask that was there before has had its frame.
-        let first_mask = match &config.first_mask {
-            Some(path) if was != Some(path) => Some(read_mask(path).with_context(what)?),
-            _ => None,
+        let (Some(config), Some(start)) = (new.streams.get(name), starts.remove(name)) else {
+            bail!("This is a bug: no stream {name}")
         };
-        plan.push((name.clone(), Entry { config: config.clone(), first_mask }, None));
+        plan.push((name.clone(), Entry::new(config.clone(), start), None));
     }
     // Last, since the network sees it. A stream on its way out still has its desk.
     for (name, _, desk) in plan.iter_mut().filter(|(name, ..)| !fleet.has(name)) {
@@ -235,14 +335,25 @@ async fn prepare(old: &Config, new: &Config, changes: &Changes, fleet: &Fleet, p
     Ok(plan)
 }
 
-/// What a stream starts from.
-pub(super) fn entry(config: &StreamConfig) -> Result<Entry> {
-    let first_mask = config.first_mask.as_deref().map(read_mask).transpose()?;
-    Ok(Entry { config: config.clone(), first_mask })
+/// Logs the faults, each on its line, and gathers them for who asked.
+fn refused(faults: Vec<String>) -> Result<Reloaded, String> {
+    for fault in &faults {
+        error!("the configuration is refused, the old one goes on: {fault}");
+    }
+    Err(faults.join("\n"))
 }
 
-fn read_mask(path: &Path) -> Result<LabelMap> {
-    LabelMap::read_png(path).context("first_mask")
+fn answer(askers: Vec<Asker>, done: &Result<Reloaded, String>) {
+    for asker in askers {
+        // Who asked may have gone.
+        let _ = asker.send(done.clone());
+    }
+}
+
+fn fingerprints(starts: &BTreeMap<StreamId, Start>) -> BTreeMap<StreamId, u64> {
+    let fingerprint =
+        |(name, start): (&StreamId, &Start)| Some((name.clone(), start.first_mask.as_ref()?.fingerprint()));
+    starts.iter().filter_map(fingerprint).collect()
 }
 
 /// Whether the daemon ends with its sources: all are files that do not loop.
@@ -251,7 +362,14 @@ pub(super) fn plays_once(config: &Config) -> bool {
     config.runtime.exit_when_done && config.streams.values().all(ends)
 }
 
-fn stamp(file: &Path) -> Option<Stamp> {
-    let about = fs::metadata(file).ok()?;
-    Some((about.modified().ok()?, about.len()))
+/// The stamp of the configuration's file.
+pub(super) fn file_stamp(origin: &Origin) -> Option<Stamp> {
+    origin.file.as_deref().and_then(files::stamp)
+}
+
+fn weights_stamp(weights: Option<&Path>) -> Option<Stamp> {
+    match Choice::of(weights) {
+        Ok(Choice::File(path)) => files::stamp(&path),
+        _ => None,
+    }
 }

@@ -14,6 +14,7 @@ use super::{
     fault::{Fault, Scale},
     outcome::Outcome,
     post::{JUDGED, Plan, Post},
+    skip::skip,
     support::process::{counter, get},
     watch::Seen,
 };
@@ -41,8 +42,7 @@ fn true_latency_ms(seen: &Seen) -> f64 {
 fn run(scale: Scale) -> Vec<Outcome> {
     let folder = tempfile::tempdir().unwrap();
     let Some(library) = compiled(folder.path()) else {
-        // Past the test's capture.
-        let _ = writeln!(std::io::stderr(), "SKIPPED clock-steps: there is no C compiler (cc) to make a clock with");
+        skip("clock-steps: there is no C compiler (cc) to make a clock with");
         return Vec::new();
     };
     let step = folder.path().join("step");

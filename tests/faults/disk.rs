@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
@@ -14,6 +14,7 @@ use maskd::frame::Size;
 use super::{
     fault::{Fault, Scale},
     outcome::Outcome,
+    skip::skip,
     support::{
         audit::audit,
         process::{free_port, get},
@@ -158,8 +159,7 @@ fn with_small_disk(folder: &Path, kib: u32, args: &[&str]) -> Option<(Option<i32
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     if !listing.exists() {
-        // Past the test's capture.
-        let _ = writeln!(std::io::stderr(), "SKIPPED disk: no user and mount namespaces here: {}", text.trim());
+        skip(&format!("no user and mount namespaces here: {}", text.trim()));
         return None;
     }
     let left = std::fs::read_to_string(&listing).unwrap().lines().map(str::to_owned).collect();

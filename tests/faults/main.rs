@@ -37,6 +37,9 @@ mod soak;
 mod table;
 mod watch;
 
+#[path = "../it/skip.rs"]
+mod skip;
+
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, reason = "shared with the other test binary, which uses the rest")]
 mod support;

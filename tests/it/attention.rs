@@ -78,7 +78,7 @@ fn a_picture_becomes_heat_maps_masks_and_a_sheet() {
     let (small, all) = (area("mask-mean.png"), SCENE.size.area());
     assert!(small > 0 && small < all * 6 / 10 + 1, "the strongest patches, so at most 60 %: {small} of {all}");
     let (before, first) = (fs::read(home.path("out/photo/mean.png")).unwrap(), small);
-    home.works("photo.png", &["--block", "1", "--mass", "0.95"]);
+    home.works("photo.png", &["--block", "1", "--mass", "0.95", "--overwrite"]);
     assert_ne!(fs::read(home.path("out/photo/mean.png")).unwrap(), before, "another block looks elsewhere");
     assert!(area("mask-mean.png") > first);
 }

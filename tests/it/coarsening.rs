@@ -19,7 +19,10 @@ use maskd::{
     pulse::Pulses,
 };
 
-use crate::publish::{config, count, frame, instances, masks, meet, open, stream, two_boxes, until};
+use crate::{
+    publish::{config, count, frame, instances, masks, meet, open, stream, two_boxes, until},
+    skip::skip,
+};
 
 /// `k` discs side by side in rows whose rims are ragged, so that they need many bytes.
 fn ragged_discs(size: Size, k: u32) -> Vec<Instance> {
@@ -92,8 +95,7 @@ async fn a_python_subscriber_decodes_every_mask() {
     let python = std::env::var("MASKD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_both = Command::new(&python).args(["-c", "import zenoh, pycocotools.mask"]).output();
     if !has_both.is_ok_and(|o| o.status.success()) {
-        eprintln!("SKIPPED a_python_subscriber_decodes_every_mask: {python} lacks eclipse-zenoh or pycocotools");
-        return;
+        return skip(&format!("{python} lacks eclipse-zenoh or pycocotools (set MASKD_PYTHON)"));
     }
     let (publisher, _prompts, _, at) = open(PublishConfig { max_message_bytes: 10_000, ..config() }).await;
     let gate = publisher.stream(stream("gate")).await.unwrap();

@@ -187,7 +187,7 @@ fn values_out_of_range_are_refused_where_they_stand() {
         ("[streams.a]\nkind = 'test'\n[model]\nshort_side = 0\n", "x.toml:4: model.short_side: 0 is not in 1 to 4096"),
         (
             "[streams.a]\nkind = 'test'\n[publish]\nmax_message_bytes = 1\n",
-            "publish: max_message_bytes = 1: use 1024 to 65000",
+            "x.toml:4: publish.max_message_bytes: 1 is not in 1024 to 65000",
         ),
         ("[log]\nlevel = 'info'\n", "no stream is configured; add a table [streams.NAME]"),
     ] {

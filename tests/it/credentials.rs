@@ -36,6 +36,6 @@ fn a_credential_reaches_its_camera_and_nobody_else() {
         let mut daemon = Daemon::start(home.path(), &weights, &stream("yard"), env);
         assert_eq!(daemon.wait().code(), Some(64), "{}", daemon.log());
         let last = daemon.log().lines().last().unwrap().to_owned();
-        assert!(last.contains("streams.gate: password_file") && last.contains(said), "{last}");
+        assert!(last.contains("streams.gate.password_file: ") && last.contains(said), "{last}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use maskd::frame::Size;
+use maskd::{frame::Size, mask::LabelMap};
 use serde_json::Value;
 
 use crate::support::{
@@ -70,7 +70,7 @@ fn every_fault_has_its_exit_code_and_its_line() {
     assert_eq!(maskd(&["run"]).status.code(), Some(2));
     assert_eq!(maskd(&["fly"]).status.code(), Some(2));
 
-    let unknown = write("unknown.toml", b"[runtime]\nmax_bach = 3\n");
+    let unknown = write("unknown.toml", b"[runtime]\nmax_bach = 3\n[streams.a]\nkind = 'test'\n");
     fails(&["check", "--config", &unknown], 64, &["unknown.toml:2", "max_bach", "did you mean `max_batch`?"]);
     fails(&["run", "--config", &unknown], 64, &["unknown.toml:2", "max_bach"]);
     fails(&["run", "--config", &format!("{unknown}.not")], 74, &["unknown.toml.not"]);
@@ -86,7 +86,7 @@ fn every_fault_has_its_exit_code_and_its_line() {
     let text = write("text.pth", b"not weights");
     fails(&["run", "test", "--weights", &text], 65, &["text.pth"]);
     fails(&["run", "test", "--weights", "/nowhere/w.pth"], 74, &["/nowhere/w.pth"]);
-    fails(&["run", "test", "--weights", weights, "--first-mask", &text], 65, &["first_mask", "text.pth"]);
+    fails(&["run", "test", "--weights", weights, "--first-mask", &text], 65, &["--first-mask: ", "text.pth"]);
     fails(&["run", "test", "--weights", weights, "--first-mask", "/nowhere/m.png"], 74, &["/nowhere/m.png"]);
 
     let stream = "[streams.a]\nkind = 'test'\n";
@@ -103,7 +103,7 @@ fn every_fault_has_its_exit_code_and_its_line() {
     }
 
     let half = write("half.toml", b"[model]\ndevice = 'cpu'\nprecision = 'f16'\n[streams.a]\nkind = 'test'\n");
-    fails(&["check", "-c", &half, "-w", weights], 64, &["model.precision = \"f16\"", "needs a GPU"]);
+    fails(&["check", "-c", &half, "-w", weights], 64, &["half.toml:3: model.precision: \"f16\"", "needs a GPU"]);
 
     fails(&["run", "/nowhere/film.mp4", "--weights", weights], 74, &["/nowhere/film.mp4", "rtsp://"]);
 
@@ -290,11 +290,11 @@ fn a_file_that_cannot_be_played_is_bad_input() {
 
     let film = film(home.path(), 20);
     let mask = home.path().join("mask.png");
-    maskd::mask::LabelMap::new(Size::new(80, 60)).write_png(&mask).unwrap();
+    LabelMap { size: Size::new(80, 60), labels: vec![1; 80 * 60] }.write_png(&mask).unwrap();
     let config =
         format!("[streams.a]\nkind = 'file'\nlocation = '{}'\nfirst_mask = '{}'\n", film.display(), mask.display());
     let mut daemon = Daemon::start(home.path(), &weights, &config, &[]);
     assert_eq!(daemon.wait().code(), Some(65), "{}", daemon.log());
     let last = daemon.log().lines().last().unwrap().to_owned();
-    assert!(last.contains("first_mask: it is 80x60, the stream's pictures are 160x120"), "{last}");
+    assert!(last.contains("mask.png: it is 80x60, the pictures are 160x120"), "{last}");
 }

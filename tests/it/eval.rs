@@ -15,6 +15,7 @@ use crate::{
     support::{
         process::maskd,
         scene::{SHAPES, Scene},
+        turned::{lying, save_noted},
         weights::TinyVit,
     },
 };
@@ -167,6 +168,98 @@ fn a_set_is_run_judged_and_not_run_again() {
     fs::create_dir_all(tree.path("others/first")).unwrap();
     fs::write(tree.path("others/first/00000.png"), "theirs").unwrap();
     tree.refuses_to_run(&["--out", "@others"], 64, &["others/first", "unknown making"]);
+}
+
+#[test]
+fn nothing_of_others_and_nothing_of_the_set_is_replaced() {
+    let tree = Tree::new();
+    for (more, words) in [
+        (&["--out", "@Annotations/480p"][..], &["--out", "within the annotations"][..]),
+        (&["--out", "@Annotations_unsupervised/../JPEGImages"], &["--out", "is the frames"]),
+        (&["--out", "@link", "--again"], &["--out", "link/first", "is the annotations"]),
+    ] {
+        fs::create_dir_all(tree.path("link")).unwrap();
+        let _ = std::os::unix::fs::symlink(tree.path("Annotations/480p/first"), tree.path("link/first"));
+        tree.refuses_to_run(more, 64, words);
+    }
+    refused(&tree.eval(&["--results", "@Annotations/480p"]), 64, &["--results", "within the annotations"]);
+    for (name, start) in SEQUENCES {
+        for i in 0..FRAMES {
+            let truth = tree.path("Annotations/480p").join(name).join(format!("{i:05}.png"));
+            assert_eq!(LabelMap::read_png(&truth).unwrap(), SCENE.truth(start + i));
+        }
+    }
+
+    // The official evaluator's tables look like ours.
+    let official = "J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay\n0.1,0.1,0.1,0.1,0.1,0.1,0.1\n";
+    fs::create_dir_all(tree.path("out/first")).unwrap();
+    for (file, text) in [
+        ("results/global_results-val.csv", official),
+        ("results/report.json", "{\"made_by\": \"hand\"}"),
+        ("out/first.json", "{\"finished\": true}"),
+        ("out/first/00002.png", "theirs"),
+        ("out/report.json", "[]"),
+    ] {
+        fs::write(tree.path(file), text).unwrap();
+        if file.starts_with("results") {
+            refused(&tree.eval(&["--results", "@results"]), 64, &[file, "not known to be made by maskd"]);
+        } else {
+            tree.refuses_to_run(&["--out", "@out", "--again"], 64, &[file, "not known to be made by maskd"]);
+        }
+        assert_eq!(fs::read_to_string(tree.path(file)).unwrap(), text);
+        fs::remove_file(tree.path(file)).unwrap();
+    }
+
+    // Made again, as often as wanted; a picture of somebody else's that no mask takes the place of stays.
+    tree.run(&["--max-frames", "3"]);
+    fs::write(tree.path("out/first/look.png"), "theirs").unwrap();
+    tree.run(&["--again", "--max-frames", "3"]);
+    assert_eq!(fs::read_to_string(tree.path("out/first/look.png")).unwrap(), "theirs");
+    // Tables of two sets in one folder stay known.
+    fs::write(tree.path("ImageSets/2017/train.txt"), "second\n").unwrap();
+    for set in ["train", "val", "train"] {
+        let output = tree.eval(&["--results", "@results", "--set", set]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn frames_that_lie_are_judged_upright() {
+    let tree = Tree::new();
+    let score = |more: &[&str]| {
+        tree.run(&[&["--sequences", "first"], more].concat());
+        tree.report("out")["scores"]["j_and_f"].as_f64().unwrap()
+    };
+    let upright = score(&[]);
+    // All ways of lying in turn; annotations stay as they are.
+    for (i, orientation) in (0..FRAMES).zip([6, 3, 8, 5, 2]) {
+        let picture = image::RgbImage::from_raw(SCENE.size.width, SCENE.size.height, SCENE.rgb(i)).unwrap();
+        let path = tree.path("JPEGImages/480p/first").join(format!("{i:05}.jpg"));
+        save_noted(&lying(&picture, orientation), orientation, &path);
+    }
+    let turned = score(&["--again"]);
+    assert!((upright - turned).abs() < 0.05, "{upright} upright, {turned} turned");
+    // A frame that is cut off is named, and not filled with grey.
+    let path = tree.path("JPEGImages/480p/first/00002.jpg");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    tree.refuses_to_run(&["--sequences", "first", "--out", "@cut"], 65, &["first/00002.jpg", "cut off"]);
+}
+
+#[test]
+fn masks_of_2016_listed_as_2017s_are_one_object_each() {
+    let tree = Tree::new();
+    for (name, start) in SEQUENCES {
+        for i in 0..FRAMES {
+            let labels = SCENE.truth(start + i).labels.iter().map(|label| if *label > 0 { 255 } else { 0 }).collect();
+            let grey = image::GrayImage::from_raw(SCENE.size.width, SCENE.size.height, labels).unwrap();
+            grey.save(tree.path("Annotations/480p").join(name).join(format!("{i:05}.png"))).unwrap();
+        }
+    }
+    tree.run(&["--preset", "paper"]);
+    assert_eq!(tree.report("out")["scores"]["objects"].as_array().unwrap().len(), SEQUENCES.len());
+    let first = LabelMap::read_indexed_png(&tree.path("out/first/00000.png")).unwrap();
+    assert!(first.labels.contains(&1) && first.labels.iter().all(|label| *label <= 1));
 }
 
 #[test]

@@ -67,9 +67,9 @@ impl Edge {
 
 /// Two still pictures in which something is followed from a given mask, and nothing is looked for.
 fn followed(home: &Path) -> String {
-    let size = Size::new(320, 240);
+    let size = Size::new(640, 480);
     let mut mask = LabelMap::new(size);
-    mask.labels.chunks_exact_mut(320).take(150).for_each(|row| row[40..200].fill(5));
+    mask.labels.chunks_exact_mut(640).take(300).for_each(|row| row[80..400].fill(5));
     let path = home.join("first.png");
     mask.write_png(&path).unwrap();
     let stream = |name: &str| format!("[streams.{name}]\nkind = 'test'\nfirst_mask = '{}'\n", path.display());
@@ -132,14 +132,14 @@ fn bad_weights_are_refused_and_the_old_ones_go_on() {
     };
     it.name_weights(&bad);
     std::fs::write(&bad, &std::fs::read(it.weights()).unwrap()[..20_000]).unwrap();
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     edited("blocks.1.mlp.fc1.bias", |_, values| values[3] = f32::NAN);
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     edited("blocks.0.attn.proj.weight", |shape, values| {
         shape[1] /= 2;
         values.truncate(values.len() / 2);
     });
-    it.hang_up(REFUSED);
+    it.hang_up(crate::reload::REFUSED);
     // Each number is one, and what comes out is none: only trying tells.
     edited("blocks.0.mlp.fc2.weight", |_, values| values.fill(3e38));
     it.hang_up(REFUSED);

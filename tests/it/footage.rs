@@ -10,7 +10,8 @@ use std::{
 use maskd::{frame::Size, mask::LabelMap, publish::wire::MasksMessage};
 
 use crate::{
-    shared::shared,
+    shared::{SALIENCY_S14, shared},
+    skip::skip,
     support::{
         process::{Daemon, maskd},
         rtsp::{Mount, RtspServer},
@@ -22,7 +23,7 @@ const SIZE: Size = Size::new(768, 576);
 
 /// The film and the weights; `None`, after a loud word, where they are absent.
 fn footage() -> Option<(PathBuf, PathBuf)> {
-    Some((shared("footage/vtest.avi")?, shared("weights/dinov2-vits14.safetensors")?))
+    Some((shared("footage/vtest.avi")?, shared(SALIENCY_S14)?))
 }
 
 /// What `maskd watch --json`, a process of its own, hears from `daemon`.
@@ -105,10 +106,8 @@ fn python() -> Option<String> {
     if has.is_ok_and(|output| output.status.success()) {
         return Some(python);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let lacks = "has no eclipse-zenoh and pycocotools (pip install -r tests/python/requirements.txt, set MASKD_PYTHON)";
-    // Past the harness's capture: a skipped test must be seen.
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {python} {lacks}");
+    skip(&format!("{python} {lacks}"));
     None
 }
 

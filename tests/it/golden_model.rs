@@ -8,7 +8,10 @@ use maskd::{
     model::{Architecture, Checkpoint, Vit, Want},
 };
 
-use crate::shared::shared;
+use crate::{
+    shared::{SALIENCY_S14, shared},
+    skip::skip,
+};
 
 fn load(path: &Path) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
@@ -57,8 +60,8 @@ fn dino_forward_equals_the_reference_on_square_and_oblong_inputs() {
 }
 
 #[test]
-fn dinov2_forward_equals_the_reference_on_a_real_image() {
-    let Some(weights) = shared("weights/dinov2-vits14.safetensors") else { return };
+fn a_forward_in_dinov2s_form_equals_the_reference_on_a_real_image() {
+    let Some(weights) = shared(SALIENCY_S14) else { return };
     let Some(golden) = shared("golden/dinov2_forward.safetensors") else { return };
     let golden = load(&golden);
     let checkpoint = Checkpoint::read(&weights, None).unwrap();
@@ -80,10 +83,9 @@ fn dinov2_forward_equals_the_reference_on_a_real_image() {
 #[test]
 fn bfloat16_stays_close_to_float32() {
     if !kernels::bf16::is_available() {
-        eprintln!("SKIPPED bfloat16_stays_close_to_float32: this CPU has no AVX512_BF16");
-        return;
+        return skip("this CPU has no AVX512_BF16");
     }
-    let Some(weights) = shared("weights/dinov2-vits14.safetensors") else { return };
+    let Some(weights) = shared(SALIENCY_S14) else { return };
     let Some(golden) = shared("golden/dinov2_forward.safetensors") else { return };
     let input = &load(&golden)["input"];
     let checkpoint = Checkpoint::read(&weights, None).unwrap();

@@ -15,7 +15,7 @@ use maskd::{
 };
 
 use crate::{
-    shared::shared,
+    shared::{SALIENCY_S14, shared},
     support::play::{ACTORS, CROSSING, HIDING, LEAVING, Play, SIZE, TURNING},
 };
 
@@ -33,7 +33,7 @@ struct Run {
 
 /// Plays `play` to an engine as the daemon configures it, with or without the first frame's masks.
 fn run(play: &Play, given: bool) -> Option<Run> {
-    let weights = shared("weights/dinov2-vits14.safetensors")?;
+    let weights = shared(SALIENCY_S14)?;
     let config = BackboneConfig { weights: Some(weights), short_side: SHORT_SIDE, ..BackboneConfig::default() };
     let mut engine = Engine::new(Backbone::load(&config).unwrap(), TrackerConfig::default());
     let stream: StreamId = "play".parse().unwrap();

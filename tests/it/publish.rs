@@ -87,10 +87,10 @@ fn a_bad_configuration_is_named() {
         ("sight = \"x\"", "unknown field"),
         ("site = \"a/b\"", "site name \"a/b\""),
         ("encoding = \"xml\"", "xml"),
-        ("max_message_bytes = 70000", "max_message_bytes = 70000"),
+        ("max_message_bytes = 70000", "max_message_bytes: 70000"),
         ("mode = \"client\"", "connect"),
         ("mode = \"client\"\nconnect = [\"tcp/127.0.0.1:1\"]\nlisten = [\"tcp/127.0.0.1:2\"]", "cannot listen"),
-        ("listen = [\"127.0.0.1:7447\"]", "listen endpoint \"127.0.0.1:7447\""),
+        ("listen = [\"127.0.0.1:7447\"]", "listen: endpoint \"127.0.0.1:7447\""),
         ("connect = [\"ws/127.0.0.1:7447\"]", "protocol ws"),
     ];
     for (text, says) in cases {

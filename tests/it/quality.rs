@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, io::Write as _, path::PathBuf};
 
-use crate::{shared::shared, support::process::maskd};
+use crate::{
+    shared::{SALIENCY_S14, shared},
+    support::process::maskd,
+};
 
 /// A sequence, our mean J when it was last looked at, and the reference's (`golden/README.md`), all in per cent, by the
 /// protocol over the first 25 frames; the first and the last are not judged.
@@ -85,9 +88,9 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// As [`eval_with`], with DINOv2 ViT-S/14.
+/// As [`eval_with`], with the saliency S/14.
 fn eval(sequences: &[&str], options: &[&str]) -> Option<HashMap<String, f64>> {
-    eval_with(Some(shared("weights/dinov2-vits14.safetensors")?), sequences, options)
+    eval_with(Some(shared(SALIENCY_S14)?), sequences, options)
 }
 
 /// The mean J in per cent of each sequence, over its first 25 frames, by `maskd eval davis` with `weights`, or with those

@@ -79,7 +79,7 @@ impl Edge {
 }
 
 const READ: &str = "the configuration was read again";
-const REFUSED: &str = "the configuration is refused, the old one goes on";
+pub const REFUSED: &str = "the configuration is refused, the old one goes on";
 
 fn test_streams(names: &[&str]) -> String {
     names.iter().map(|name| format!("[streams.{name}]\nkind = 'test'\n")).collect()

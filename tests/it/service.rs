@@ -1,15 +1,14 @@
 //! The shipped systemd unit: it fits the program, systemd understands it, and it is locked up well.
 
-use std::{io::Write as _, path::Path};
+use std::path::Path;
 
-use crate::support::{process::maskd, weights::TinyVit};
+use crate::{
+    skip::skip,
+    support::{process::maskd, weights::TinyVit},
+};
 
 /// How long a client looks for its router before it gives up: see `src/publish/config.rs`.
 const CONNECT_SECONDS: f64 = 10.0;
-
-fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED service::{test}: {why}");
-}
 
 #[test]
 fn the_service_unit_fits_the_daemon() {
@@ -54,7 +53,6 @@ fn the_service_is_locked_up_well() {
     let mut command = std::process::Command::new("systemd-analyze");
     // The threshold is in tenths; the figure, 0 (locked up) to 10 (open), is on the last line.
     let judged = command.args(["security", "--offline=true", "--no-pager", "--threshold=25"]).arg(&unit).output();
-    let skip = |why| skip("the_service_is_locked_up_well", why);
     let Ok(judged) = judged else { return skip("systemd-analyze is absent") };
     let text = String::from_utf8_lossy(&judged.stdout);
     let Some((_, last)) = text.rsplit_once("Overall exposure level for maskd.service: ") else {
@@ -80,8 +78,8 @@ fn systemd_understands_the_unit() {
     };
     match verify(&unit.replace("WatchdogSec=30", "WatchdogSecs=30")) {
         Ok(faults) if faults.iter().any(|fault| fault.contains("WatchdogSecs")) => {}
-        Ok(_) => return skip("systemd_understands_the_unit", "this systemd-analyze verifies nothing offline"),
-        Err(_) => return skip("systemd_understands_the_unit", "systemd-analyze is absent"),
+        Ok(_) => return skip("this systemd-analyze verifies nothing offline"),
+        Err(_) => return skip("systemd-analyze is absent"),
     }
     assert_eq!(verify(&unit).unwrap(), Vec::<String>::new());
 }

@@ -1,19 +1,34 @@
-//! Where the reference data is, and a loud word where it is not.
+//! Where the reference data is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::skip::skip;
+
+/// The saliency S/14: a ViT-S/14 in DINOv2's form and names, the backbone of a saliency network. It is not the published
+/// DINOv2, whatever the file is called: README.md, "Which files were measured", says where it is from.
+#[allow(dead_code, reason = "shared with the trainer's tests")]
+pub const SALIENCY_S14: &str = "weights/dinov2-vits14.safetensors";
 
 /// The path of `what` below the shared folder (`MASKD_SHARED`, or `../shared` beside the project);
-/// `None`, with one line naming the test, where it is absent.
+/// `None` where it is absent: then the test is skipped, and that is said.
 pub fn shared(what: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MASKD_SHARED")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")), PathBuf::from);
-    let path = root.join(what);
+    let path = root().join(what);
     if path.exists() {
         return Some(path);
     }
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Past the harness's capture: a skipped test must be seen.
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {} is absent (set MASKD_SHARED)", path.display());
+    let place = "README.md says under 'Data' where it is from, MASKD_SHARED where it is";
+    skip(&format!("nothing is tested or measured, {} is absent ({place})", path.display()));
     None
+}
+
+/// The shared folder: beside the workspace, whose lock file tells its root from its members'.
+fn root() -> PathBuf {
+    std::env::var_os("MASKD_SHARED").map_or_else(
+        || {
+            let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let project = package.ancestors().find(|folder| folder.join("Cargo.lock").is_file());
+            project.unwrap_or(package).join("../shared")
+        },
+        PathBuf::from,
+    )
 }

@@ -1,16 +1,19 @@
 //! Who is stuck is named, and the watchdog goes hungry: a wedged GStreamer thread, engine, publisher and network side.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf};
+use std::{fs::OpenOptions, path::PathBuf};
 
 use maskd::frame::Size;
 use serde_json::Value;
 
-use crate::support::{
-    notify::{Manager, freeze_threads, pipe},
-    process::{Daemon, counter, get, spawn},
-    scene::Scene,
-    until,
-    weights::TinyVit,
+use crate::{
+    skip::skip,
+    support::{
+        notify::{Manager, freeze_threads, pipe},
+        process::{Daemon, counter, get, spawn},
+        scene::Scene,
+        until,
+        weights::TinyVit,
+    },
 };
 
 /// In microseconds: a look every tenth of a second.
@@ -44,12 +47,15 @@ fn a_wedged_gstreamer_thread_is_left_behind_twice_more_and_then_trips_it() {
     let manager = Manager::new(home.path());
     let (film, hung) = (home.path().join("film.mp4"), home.path().join("hung.mp4"));
     Scene { size: Size::new(160, 120), frames: 20, fps: 10 }.write_video(&film);
-    // Opening a pipe that nobody writes to holds the change of state for ever.
+    // Opening a pipe that nobody writes to holds the change of state for ever. The daemon looks at films that it is given,
+    // not at what a pipeline of one's own opens.
     pipe(&hung);
+    let launch = home.path().join("hung.launch");
+    let shipped = include_str!("../../pipelines/file.launch");
+    std::fs::write(&launch, shipped.replace("location=video.mp4", &format!("location={}", hung.display()))).unwrap();
     let config = format!(
-        "{STALL}[streams.good]\nkind = 'test'\n[streams.hung]\nkind = 'file'\nlocation = '{}'\nloop = true\n\
-         stall_timeout_s = 0.3\n",
-        hung.display()
+        "{STALL}[streams.good]\nkind = 'test'\n[streams.hung]\npipeline = '{}'\nstall_timeout_s = 0.3\n",
+        launch.display()
     );
     let mut daemon = Daemon::start(home.path(), &weights, &config, &manager.env(OFTEN));
     let admin = daemon.admin();
@@ -116,8 +122,7 @@ fn freeze(threads: &str, stage: &str, probed: bool) -> bool {
     manager.hear("ping", is_ping);
     // Let go before the daemon is waited for.
     let Some(_frozen) = freeze_threads(daemon.pid(), threads) else {
-        let skipped = format!("SKIPPED watchdog::{threads}: this machine lets nobody trace a child's threads");
-        let _ = writeln!(std::io::stderr(), "{skipped}");
+        skip("this machine lets nobody trace a child's threads");
         return false;
     };
     manager.hear_stuck(stage, 5);

@@ -19,6 +19,8 @@ use clap::Parser as _;
 use maskd::{cli::weights, model::fetch::FetchError};
 use sha2::{Digest as _, Sha256};
 
+use crate::shared::{SALIENCY_S14, shared};
+
 /// Answers each path with its bytes, status line and headers included; anything else with 404.
 struct Server {
     base: String,
@@ -40,8 +42,8 @@ impl Server {
                     return;
                 }
                 let mut stream = stream.unwrap();
-                let path = request_path(&stream);
-                log.lock().unwrap().push(path.clone());
+                let (path, login) = request(&stream);
+                log.lock().unwrap().push(format!("{path}{}", if login { " with a login" } else { "" }));
                 let missing = || b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec();
                 // A client that hangs up on too large a file is part of the test.
                 let _ = stream.write_all(&answers.get(&path).cloned().unwrap_or_else(missing));
@@ -63,11 +65,12 @@ impl Drop for Server {
     }
 }
 
-fn request_path(stream: &TcpStream) -> String {
+/// Which path is asked for, and whether a login came with it.
+fn request(stream: &TcpStream) -> (String, bool) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let path = lines.next().and_then(|first| first.split(' ').nth(1).map(str::to_owned)).unwrap_or_default();
-    lines.take_while(|line| !line.is_empty()).for_each(drop);
-    path
+    let headers = lines.take_while(|line| !line.is_empty());
+    (path, headers.filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).count() > 0)
 }
 
 /// An answer that announces `length` bytes and sends `body`.
@@ -172,6 +175,31 @@ fn another_file_than_the_one_on_record_does_not_replace_it() {
 }
 
 #[test]
+fn what_was_not_fetched_is_not_replaced() {
+    let cache = tempfile::tempdir().unwrap();
+    let path = |name: &str| cache.path().join(name);
+    fs::write(path("mine.pth"), "trained for weeks").unwrap();
+    std::os::unix::fs::symlink("mine.pth", path("link.pth")).unwrap();
+    fs::write(path("mine.pth.sha256"), "not a record").unwrap();
+    fs::write(path("other.pth"), "trained for weeks").unwrap();
+    // Refused before anything is asked of the network.
+    let server = Server::new(&[]);
+    for name in ["mine.pth", "link.pth", "other.pth"] {
+        let error = format!(
+            "{:#}",
+            maskd(cache.path(), &["fetch", &format!("{}/{name}", server.base), "--force"]).unwrap_err()
+        );
+        assert!(error.contains(name) && !error.contains('\n'), "{error}");
+    }
+    assert!(server.asked().is_empty());
+    for name in ["mine.pth", "link.pth", "other.pth"] {
+        assert_eq!(fs::read(path(name)).unwrap(), b"trained for weeks", "{name}");
+    }
+    assert_eq!(fs::read(path("mine.pth.sha256")).unwrap(), b"not a record");
+    assert_eq!(names(cache.path()).len(), 4);
+}
+
+#[test]
 fn what_is_published_about_a_file_is_checked_without_being_asked() {
     let path = "/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth";
     let server = Server::new(&[(path, whole(b"not those weights"))]);
@@ -193,9 +221,23 @@ fn a_repository_gives_safetensors_or_else_the_older_file() {
     assert_eq!(fs::read(cache.path().join("a--old--v1.pth")).unwrap(), b"old");
     let said = maskd(cache.path(), &["list"]).unwrap();
     assert!(said.contains("a--new.safetensors") && said.contains("dino_vits8"), "{said}");
+    assert!(said.contains("have not been measured with maskd"), "{said}");
 
     let error = refused(&["fetch", "hf:a/none", "--endpoint", &server.base]);
     assert!(matches!(error, FetchError::NotFound { .. }), "{error}");
+}
+
+#[test]
+fn a_mirrors_login_does_not_go_where_the_mirror_sends_us() {
+    let other = Server::new(&[("/there.pth", whole(b"weights"))]);
+    let location = format!("Location: {}/there.pth", other.base);
+    let moved = format!("HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    let mirror = Server::new(&[("/here.pth", moved.into_bytes())]);
+    let cache = tempfile::tempdir().unwrap();
+    let url = format!("{}/here.pth", mirror.base.replace("http://", "http://me:hunter2@"));
+    maskd(cache.path(), &["fetch", &url]).unwrap();
+    assert_eq!(mirror.asked(), ["/here.pth with a login"]);
+    assert_eq!(other.asked(), ["/there.pth"]);
 }
 
 #[test]
@@ -260,7 +302,7 @@ fn an_interrupted_fetch_leaves_nothing_behind() {
             .unwrap();
         // Half a file, and then nothing more.
         let (mut stream, _) = listener.accept().unwrap();
-        request_path(&stream);
+        request(&stream);
         stream.write_all(&announcing(200_000, &[7; 100_000])).unwrap();
         let begun = || fs::read_dir(cache.path()).unwrap().any(|e| e.unwrap().metadata().is_ok_and(|m| m.len() > 0));
         until(begun, "the download begins");
@@ -286,13 +328,16 @@ fn until(mut condition: impl FnMut() -> bool, what: &str) {
 
 #[test]
 fn info_tells_what_a_file_holds_and_when_it_is_not_the_one_on_record() {
-    let Some(weights) = crate::shared::shared("weights/dinov2-vits14.safetensors") else { return };
+    let Some(weights) = shared(SALIENCY_S14) else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("w.safetensors");
     fs::copy(&weights, &file).unwrap();
     let info = || weights::answer(Line::try_parse_from(["weights", "info", file.to_str().unwrap()]).unwrap().args);
     let said = info().unwrap();
-    for expected in ["DINOv2", "14 x 14 pixels", "22056192", "37 x 37 patches", "F16", "not on record"] {
+    // Of DINOv2's form, and not taken for what was published.
+    for expected in
+        ["DINOv2's", "not under a SHA-256", "14 x 14 pixels", "22056192", "37 x 37 patches", "F16", "not on record"]
+    {
         assert!(said.contains(expected), "no {expected:?} in {said}");
     }
     fs::write(folder.path().join("w.safetensors.sha256"), format!("{}  w.safetensors\n", hash(b"other"))).unwrap();

@@ -63,6 +63,7 @@ pub fn status() -> Status {
 fn every_message_reads_back_as_written_in_both_formats() {
     let ended = Event::Instance(TrackEvent::Ended { id: 9, cause: EndCause::SceneCut });
     let appeared = Event::Instance(TrackEvent::Appeared { id: 9, origin: Origin::Prompt });
+    let refused = Event::FirstMaskRefused { cause: "it marks nothing".to_owned() };
     let down = Event::StreamDown { cause: "stall".to_owned() };
     let status = StatusMessage {
         version: wire::VERSION,
@@ -75,7 +76,9 @@ fn every_message_reads_back_as_written_in_both_formats() {
     for format in [Format::Json, Format::Cbor] {
         let bytes = wire::encode(&masks_message(), format).unwrap();
         assert_eq!(wire::decode::<MasksMessage>(&bytes, format, "masks").unwrap(), masks_message());
-        for event in [Event::StreamUp, Event::StreamEnded, down.clone(), ended.clone(), appeared.clone()] {
+        for event in
+            [Event::StreamUp, Event::StreamEnded, refused.clone(), down.clone(), ended.clone(), appeared.clone()]
+        {
             let message = event_message(event);
             let bytes = wire::encode(&message, format).unwrap();
             assert_eq!(wire::decode::<EventMessage>(&bytes, format, "event").unwrap(), message);

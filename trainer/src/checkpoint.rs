@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,8 @@ const VERSION: u32 = 1;
 const KEY: &str = "maskd_train";
 /// No training that this program can do leaves more.
 const MAX_FILE: u64 = 64 << 30;
+/// The longest header that files of tensors may have, by their format.
+const MAX_HEADER: u64 = 100_000_000;
 
 /// What a checkpoint says besides its tensors. Everything else (schedules, drop path, the data's order) is a function of
 /// the configuration and the step.
@@ -105,42 +107,46 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
     Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
-/// Writes `path` whole or not at all: `write` fills a file, or makes another, in a temporary folder beside it.
+/// What a file of tensors says of itself; nothing where it says nothing, or is no such file. Its tensors are not read.
 ///
 /// # Errors
-/// The disk is full or the folder cannot be written; what was at `path` is then still there.
-pub fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let inner = || -> Result<()> {
-        // A folder of its own: the writer of tensors has temporary files, too, and all must go together.
-        let place = tempfile::Builder::new().prefix(PART).tempdir_in(folder)?;
-        let part = place.path().join("part");
-        // Who may read it is for the umask to say, which that writer does not ask.
-        let permissions = File::create(&part)?.metadata()?.permissions();
-        write(&part)?;
-        let file = File::open(&part)?;
-        file.set_permissions(permissions)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)?;
-        // The name itself is on the disk only when the folder is.
-        Ok(File::open(folder)?.sync_all()?)
-    };
-    inner().with_context(|| format!("{} could not be written", path.display()))
+/// It cannot be opened or read.
+pub fn about(path: &Path) -> io::Result<HashMap<String, String>> {
+    #[derive(Default, Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__", default)]
+        about: HashMap<String, String>,
+    }
+    let mut file = files::open(path, u64::MAX)?;
+    let mut header = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut header)?;
+    let length = header.as_slice().try_into().map_or(0, u64::from_le_bytes);
+    header.clear();
+    if length <= MAX_HEADER {
+        file.take(length).read_to_end(&mut header)?;
+    }
+    Ok(serde_json::from_slice::<Header>(&header).unwrap_or_default().about)
 }
 
-/// How the folders of unfinished files are called.
-pub const PART: &str = ".part-";
+/// Whether `path` is a checkpoint.
+///
+/// # Errors
+/// As [`about`].
+pub fn is_checkpoint(path: &Path) -> io::Result<bool> {
+    Ok(about(path)?.contains_key(KEY))
+}
 
 /// Writes the checkpoint of `learner` to `path`, whole or not at all.
 ///
 /// # Errors
-/// As [`write_whole`].
+/// The disk is full or the folder cannot be written, or something else than a checkpoint is there; what was at `path` is
+/// then still there.
 pub fn save(path: &Path, learner: &dyn Method, mut progress: Progress) -> Result<()> {
     let tensors = tensors(learner);
     progress.digest = digest(&tensors)?;
     progress.updates = learner.optimizer().slots().iter().map(|s| (s.name.clone(), s.updates)).collect();
     let header = HashMap::from([(KEY.to_owned(), toml::to_string(&progress).context("the checkpoint's header")?)]);
-    write_whole(path, |part| Ok(safetensors::serialize_to_file(&tensors, Some(header), part)?))
+    files::write_durably(path, &is_checkpoint, |part| Ok(safetensors::serialize_to_file(&tensors, Some(header), part)?))
 }
 
 /// Reads and checks a checkpoint.

@@ -9,6 +9,10 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use maskd_cli::{Exit, Failure, OrExit as _};
+use maskd_types::{
+    files::{self, Inputs},
+    mask::is_own_png,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -62,7 +66,7 @@ enum Command {
       --config configs/train-tiny.toml
   Fit given weights to your cameras, in hours:
     maskd-train pretrain --data recordings/ --out run \\
-      --config configs/train-footage.toml --init dinov2.safetensors
+      --config configs/train-footage.toml --init weights.safetensors
   Go on after an interruption:
     maskd-train pretrain --out run --resume
 
@@ -74,7 +78,7 @@ must fall clearly below it.")]
     /// Teach a small network what a large one sees, for a daemon that is faster on your cameras
     #[command(after_help = "Examples:
   The student is made of some of the teacher's blocks, and taught the rest:
-    maskd-train distill --teacher dinov2.safetensors --data recordings/ \\
+    maskd-train distill --teacher large.safetensors --data recordings/ \\
       --out run --config configs/distill-vits14.toml
     maskd-train export run --half --out weights.safetensors
   Go on after an interruption:
@@ -90,7 +94,7 @@ the configuration asks for a student of another shape, from scratch.")]
     Curves {
         /// The run's folder
         run: PathBuf,
-        /// The PNG to write; without it, RUN/curves.png
+        /// The PNG to write, which must not be there yet; without it, RUN/curves.png, drawn anew
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -165,7 +169,7 @@ struct Export {
     /// Store float16: half the size, no visible loss
     #[arg(long)]
     half: bool,
-    /// Overwrite --out
+    /// Replace --out where it is an earlier export
     #[arg(long)]
     force: bool,
 }
@@ -196,8 +200,15 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         }),
         Command::Export(args) => write_weights(&args),
         Command::Curves { run, out } => {
+            let log = run.join(run_folder::LOG);
+            let mut inputs = Inputs::default();
+            inputs.add("the log", &log);
+            if let Some(out) = &out {
+                inputs.refuse("--out", out).or_exit(Exit::Config)?;
+                files::check_new(out, &is_own_png, "remove it, or give another --out").or_exit(Exit::Config)?;
+            }
             let picture = out.unwrap_or_else(|| run.join("curves.png"));
-            draw_curves(&run.join(run_folder::LOG), &picture).or_exit(Exit::Data)?;
+            draw_curves(&log, &picture).or_exit(Exit::Data)?;
             say(&picture.display().to_string())
         }
     }
@@ -208,6 +219,9 @@ fn go(args: Run, command: &str, start: impl FnOnce(&Run) -> Result<Start, Failur
     // Heard from before anything takes long.
     let stop = stop_flag().context("signals").or_exit(Exit::Internal)?;
     let start = if args.resume { Start::Resume } else { start(&args)? };
+    if let Start::Fresh(config) | Start::Weights(config, ..) | Start::Teacher(config, ..) = &start {
+        check_outputs(&args, config).or_exit(Exit::Config)?;
+    }
     // What cannot be measured is better known before the run has a folder.
     if let Start::Fresh(config) | Start::Weights(config, ..) | Start::Teacher(config, ..) = &start {
         Judge::open(&config.quality, &[], config.run.device, &args.out).or_exit(Exit::Data)?;
@@ -241,6 +255,22 @@ fn go(args: Run, command: &str, start: impl FnOnce(&Run) -> Result<Start, Failur
         ),
     }
     Ok(())
+}
+
+/// Refuses a run's folder within what it reads: its pictures would become data.
+fn check_outputs(args: &Run, config: &Config) -> anyhow::Result<()> {
+    let mut inputs = Inputs::default();
+    args.data.iter().for_each(|data| inputs.add_tree("--data", data));
+    let quality = &config.quality;
+    if !quality.davis.is_empty() {
+        for folder in ["JPEGImages", "Annotations", "ImageSets"] {
+            inputs.add_tree("quality.davis", &Path::new(&quality.davis).join(folder));
+        }
+    }
+    if !quality.knn.is_empty() {
+        inputs.add_tree("quality.knn", Path::new(&quality.knn));
+    }
+    Ok(inputs.refuse("--out", &args.out)?)
 }
 
 /// The configuration that was named, or `default`, with what the command line says over it.
@@ -306,6 +336,12 @@ fn say_skipped(skipped: &[String]) {
 
 fn write_weights(args: &Export) -> Result<(), Failure> {
     let path = if args.run.is_dir() { run_folder::newest(&args.run).or_exit(Exit::Io)? } else { args.run.clone() };
+    let mut inputs = Inputs::default();
+    inputs.add("the checkpoint", &path);
+    inputs.refuse("--out", &args.out).or_exit(Exit::Config)?;
+    if args.force {
+        files::check_target(&args.out, &export::is_export).or_exit(Exit::Config)?;
+    }
     let saved = checkpoint::read(Path::new(&path)).or_exit(Exit::Data)?;
     export::export(&saved, &args.out, args.half, args.force).or_exit(Exit::Io)?;
     say(&format!("{} (step {})", args.out.display(), saved.progress.step))

@@ -212,10 +212,12 @@ impl Config {
     /// Reads and validates `text`, which errors call `name`.
     ///
     /// # Errors
-    /// As [`Config::load`].
+    /// As [`Config::load`]: every key that cannot be read, else the first value that cannot be.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|e| ConfigError::from_toml(&e, text, name))?;
-        config.validate().map_err(|(key, message)| ConfigError::invalid(text, name, &key, message))?;
+        let (config, faults) = maskd_cli::read::<Self>(text);
+        ConfigError::check(name, faults)?;
+        let config = config.unwrap_or_default();
+        config.validate().map_err(|(key, message)| ConfigError::invalid(text, name, &key, &message))?;
         Ok(config)
     }
 

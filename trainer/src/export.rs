@@ -1,20 +1,32 @@
 //! The backbone that a training was for as a weights file that `maskd` reads, with where it comes from in its metadata.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, io, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use candle_core::DType;
 use maskd_model::backbone::PROPAGATION_BLOCK;
+use maskd_types::files;
 
 use crate::{
-    checkpoint::{Saved, write_whole},
+    checkpoint::{Saved, about},
     config::ModelConfig,
 };
+
+/// The metadata's key that says which program made the weights.
+const MADE_BY: &str = "made_by";
+
+/// Whether `path` holds weights that [`export`] wrote.
+///
+/// # Errors
+/// It cannot be opened or read.
+pub fn is_export(path: &Path) -> io::Result<bool> {
+    Ok(about(path)?.get(MADE_BY).is_some_and(|name| name.starts_with("maskd-train ")))
+}
 
 /// Writes the backbone to `out`, as float16 where `half` says so, else as float32.
 ///
 /// # Errors
-/// `out` is there already and `force` does not allow it; it cannot be written.
+/// `out` is there already, and `force` does not allow it or it is not an earlier export; it cannot be written.
 pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> {
     if !force && out.exists() {
         bail!("{}: it is there already; --force overwrites it", out.display());
@@ -29,7 +41,7 @@ pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> 
     let about = [
         ("architecture", arch.to_string()),
         ("heads", arch.heads.to_string()),
-        ("made_by", concat!("maskd-train ", env!("CARGO_PKG_VERSION")).to_owned()),
+        (MADE_BY, concat!("maskd-train ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("step", progress.step.to_string()),
         ("data", progress.fingerprint.clone()),
         ("config_sha256", progress.config.sha256().context("the configuration")?),
@@ -41,5 +53,5 @@ pub fn export(saved: &Saved, out: &Path, half: bool, force: bool) -> Result<()> 
     });
     let about = about.into_iter().chain(taught.transpose()?.into_iter().flatten());
     let about: HashMap<String, String> = about.map(|(key, value)| (key.to_owned(), value)).collect();
-    write_whole(out, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
+    files::write_durably(out, &is_export, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
 }

@@ -2,16 +2,34 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write as _,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
 };
 
 use anyhow::{Context as _, Result};
+use maskd_types::files;
 
-use crate::{
-    checkpoint::write_whole,
-    report::{Observer, Quality, StepReport},
-};
+use crate::report::{Observer, Quality, StepReport};
+
+/// More than the longest line that is written.
+const LINE: u64 = 1 << 16;
+
+/// The step that a line of the log is of.
+fn step_of(line: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(line).ok()?["step"].as_u64()
+}
+
+/// Whether `path` is a log of ours, as its first line shows. One that has no whole line yet may be.
+fn is_log(path: &Path) -> io::Result<bool> {
+    let mut first = String::new();
+    let read = BufReader::new(files::open(path, u64::MAX)?.take(LINE)).read_line(&mut first);
+    Ok(match read {
+        Ok(0) => true,
+        Ok(_) => step_of(&first).is_some() || (!first.ends_with('\n') && first.starts_with('{')),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => false,
+        Err(e) => return Err(e),
+    })
+}
 
 /// Appends to a file.
 pub struct JsonLines {
@@ -23,18 +41,15 @@ impl JsonLines {
     /// checkpoint, go: those steps will be done again.
     ///
     /// # Errors
-    /// It cannot be read or written.
+    /// It cannot be read or written, or something else bears its name.
     pub fn open(path: &Path, step: u64) -> Result<Self> {
         let what = || path.display().to_string();
-        if path.exists() {
+        if files::check_target(path, &is_log)? {
             let text = String::from_utf8_lossy(&fs::read(path).with_context(what)?).into_owned();
-            let done = |line: &&str| {
-                let line: Option<serde_json::Value> = serde_json::from_str(line).ok();
-                line.is_some_and(|l| l["step"].as_u64().is_some_and(|s| s <= step))
-            };
+            let done = |line: &&str| step_of(line).is_some_and(|s| s <= step);
             let kept: String = text.lines().filter(done).flat_map(|line| [line, "\n"]).collect();
             if kept != text {
-                write_whole(path, |part| Ok(fs::write(part, kept)?))?;
+                files::write_durably(path, &is_log, |part| Ok(fs::write(part, kept)?))?;
             }
         }
         Ok(Self { file: OpenOptions::new().create(true).append(true).open(path).with_context(what)? })

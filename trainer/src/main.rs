@@ -9,7 +9,9 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("maskd-train: error: {failure}");
+            for line in failure.lines() {
+                eprintln!("maskd-train: error: {line}");
+            }
             (&failure).into()
         }
     }

@@ -2,15 +2,16 @@
 //! One process at a time works in it, and nothing in it is overwritten unasked.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use maskd_model::Choice;
+use maskd_types::files::{PART, write_durably};
 
-use crate::checkpoint::{PART, write_whole};
+use crate::checkpoint::is_checkpoint;
 
 /// The name of the log.
 pub const LOG: &str = "log.jsonl";
@@ -48,10 +49,15 @@ impl RunFolder {
             );
         }
         let folder = Self::lock(root)?;
+        // Nothing is cleared away in a folder that is no run's.
+        let newest = newest(root)?;
+        if !is_checkpoint(&newest).with_context(|| newest.display().to_string())? {
+            return Ok(folder);
+        }
         for place in [root, &checkpoints] {
             for entry in fs::read_dir(place).with_context(|| place.display().to_string())?.flatten() {
                 if entry.file_name().to_string_lossy().starts_with(PART) {
-                    let _ = fs::remove_dir_all(entry.path());
+                    let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir_all(entry.path()));
                 }
             }
         }
@@ -61,7 +67,8 @@ impl RunFolder {
     fn lock(root: &Path) -> Result<Self> {
         let path = root.join("lock");
         let what = || path.display().to_string();
-        let lock = File::create(&path).with_context(what)?;
+        // Whatever a file of that name holds, it is not ours to empty.
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&path).with_context(what)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => bail!("{}: another maskd-train works in it", root.display()),
@@ -84,7 +91,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be written.
     pub fn write_config(&self, text: &str) -> Result<()> {
-        write_whole(&self.root.join("config.toml"), |part| Ok(fs::write(part, text)?))
+        write_durably(&self.root.join("config.toml"), &|_| Ok(false), |part| Ok(fs::write(part, text)?))
     }
 
     /// The teacher of a distillation: the file as it was given.
@@ -97,7 +104,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be read or written.
     pub fn keep_teacher(&self, weights: &Choice) -> Result<()> {
-        write_whole(&self.teacher(), |part| {
+        write_durably(&self.teacher(), &|_| Ok(false), |part| {
             weights.copy(part).with_context(|| weights.to_string())?;
             Ok(())
         })
@@ -123,7 +130,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be written.
     pub fn keep_best(&self, path: &Path) -> Result<()> {
-        write_whole(&self.root.join("best.safetensors"), |part| {
+        write_durably(&self.root.join("best.safetensors"), &is_checkpoint, |part| {
             fs::remove_file(part)?;
             // A second name where the file system has them: nothing is copied.
             fs::hard_link(path, part).or_else(|_| fs::copy(path, part).map(drop))?;

@@ -1,15 +1,17 @@
-//! The one place that turns an error into an exit code and a line on standard error.
+//! The one place that turns an error into an exit code and a line on standard error: one for each fault.
 //!
 //! The codes are those of `sysexits.h`, so that a service manager can tell "fix the file" from "try again".
 
 use std::{fmt, io, process::ExitCode};
 
+use crate::ConfigError;
 use maskd_model::{NotFetched, fetch::FetchError, weights::Fault};
 use maskd_observability::redact::redact;
 use maskd_protocol::PublishError;
+use maskd_types::files::OutputError;
 
 /// Why a command ended; the number is the process's exit code. Usage errors (2) are clap's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// The configuration, or a value given in its place, is wrong.
     Config = 64,
@@ -23,18 +25,47 @@ pub enum Exit {
     Io = 74,
 }
 
-/// An error with its exit code. Prints as one line.
+/// What a command failed of, with its exit code. Prints as one line for each fault.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the process exits with.
+    /// What the process exits with: the lowest code of all faults.
     pub exit: Exit,
-    error: anyhow::Error,
+    errors: Vec<anyhow::Error>,
 }
 
 impl Failure {
     /// `error`, which ends the command with `exit`.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into() }
+        Self { exit, errors: vec![error.into()] }
+    }
+
+    /// Several faults that end the command with `exit`.
+    pub fn all(exit: Exit, errors: impl IntoIterator<Item = anyhow::Error>) -> Self {
+        Self { exit, errors: errors.into_iter().collect() }
+    }
+
+    /// `error` with the code that it is known by, else `exit`; a configuration's faults each with its own.
+    fn of(error: anyhow::Error, exit: Exit) -> Self {
+        let one = |error: anyhow::Error, exit| Self { exit: known(&error).unwrap_or(exit), errors: vec![error] };
+        match error.downcast::<ConfigError>() {
+            Ok(ConfigError::Faults(faults)) => faults
+                .into_errors()
+                .map(|(error, data)| one(error, if data { Exit::Data } else { exit }))
+                .reduce(Self::and)
+                .unwrap_or_else(|| Self { exit, errors: Vec::new() }),
+            Ok(other) => one(other.into(), exit),
+            Err(error) => one(error, exit),
+        }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.errors.extend(other.errors);
+        Self { exit: self.exit.min(other.exit), errors: self.errors }
+    }
+
+    /// Each fault on its line.
+    pub fn lines(&self) -> Vec<String> {
+        self.errors.iter().map(line).collect()
     }
 }
 
@@ -46,16 +77,13 @@ pub trait OrExit<T> {
 
 impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     fn or_exit(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| {
-            let error = error.into();
-            Failure { exit: known(&error).unwrap_or(exit), error }
-        })
+        self.map_err(|error| Failure::of(error.into(), exit))
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: known(&error).unwrap_or(Exit::Internal), error }
+        Self::of(error, Exit::Internal)
     }
 }
 
@@ -80,6 +108,10 @@ fn known(error: &anyhow::Error) -> Option<Exit> {
                     FetchError::Unreachable { .. } | FetchError::Status { .. } | FetchError::Broken { .. }
                 );
                 return offline.then_some(Exit::Unavailable);
+            }
+            if let Some(error) = cause.downcast_ref::<OutputError>() {
+                // The system's own errors are told apart below.
+                return (!matches!(error, OutputError::Io { .. })).then_some(Exit::Config);
             }
             if cause.is::<NotFetched>() {
                 return Some(Exit::Config);
@@ -108,30 +140,35 @@ fn is_file_trouble(error: &anyhow::Error) -> bool {
 }
 
 impl fmt::Display for Failure {
-    /// The whole chain of causes on one line; control characters (a hostile file name) are escaped. A cause
-    /// that its parent's text already holds is not said twice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = String::new();
-        for cause in self.error.chain() {
-            let text = cause.to_string();
-            if line.contains(&text) {
-                continue;
-            }
-            if !line.is_empty() {
-                line.push_str(": ");
-            }
-            line.push_str(&text);
-        }
-        // Arguments and library errors are quoted in it: an address with its password may be among them.
-        for c in redact(&line).chars() {
-            match c {
-                '\n' | '\r' | '\t' => f.write_str(" ")?,
-                c if c.is_control() => write!(f, "{}", c.escape_default())?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
+}
+
+/// The whole chain of causes on one line; control characters (a hostile file name) are escaped. A cause that its parent's
+/// text already holds is not said twice.
+fn line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    let mut out = String::with_capacity(line.len());
+    // Arguments and library errors are quoted in it: an address with its password may be among them.
+    for c in redact(&line).chars() {
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 impl From<&Failure> for ExitCode {
@@ -161,5 +198,9 @@ mod tests {
         assert_eq!(missing.or_exit(Exit::Data).unwrap_err().exit, Exit::Io);
         let wrong: Result<(), _> = Err(io::Error::from(io::ErrorKind::InvalidData));
         assert_eq!(wrong.or_exit(Exit::Data).unwrap_err().exit, Exit::Data);
+        let output = |error| Err::<(), _>(maskd_types::mask::MaskError::Output(error)).or_exit(Exit::Internal);
+        assert_eq!(output(OutputError::Foreign("a.png".into())).unwrap_err().exit, Exit::Config);
+        let full = OutputError::Io { path: "a.png".into(), source: io::ErrorKind::StorageFull.into() };
+        assert_eq!(output(full).unwrap_err().exit, Exit::Io);
     }
 }

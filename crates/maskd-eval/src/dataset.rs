@@ -10,7 +10,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
-use maskd_types::{files, frame::Size, mask::LabelMap};
+use maskd_types::{
+    files,
+    frame::Size,
+    mask::{FirstMask, LabelMap},
+};
 
 /// Which of DAVIS's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -68,7 +72,8 @@ pub struct Sequence {
     pub frames: Vec<PathBuf>,
     /// Annotations (`.png`) in order: one for each frame, for the first frame only, or none (the test sets).
     pub annotations: Vec<PathBuf>,
-    /// DAVIS 2016: whatever is not background is one object, though files say 255 or several labels.
+    /// DAVIS 2016, and annotations that are grey pictures of 0 and 255: whatever is not background is one object, though
+    /// files say 255 or several labels.
     pub single_object: bool,
 }
 
@@ -175,6 +180,8 @@ impl Sequence {
                 bail!("{}: missing, though there is {}", missing.display(), annotation.display());
             }
         }
+        // The masks of 2016, listed as 2017's: their 255 is the object, not void.
+        let single_object = single_object || annotations.first().is_some_and(|first| FirstMask::is_binary(first));
         Ok(Self { name: name.to_owned(), folder, frames, annotations, single_object })
     }
 
@@ -284,6 +291,21 @@ mod tests {
             assert_eq!(dog.annotation(0).unwrap().labels, labels, "{kind}");
             assert!(dog.annotation(2).unwrap_err().to_string().contains("no annotation of frame 2"));
         }
+    }
+
+    #[test]
+    fn grey_annotations_of_0_and_255_are_one_object_under_whatever_list() {
+        let root = folder("2017", "dog\ncar-shadow\n");
+        let own = root.path().join("Annotations/480p/dog");
+        for frame in ["00000", "00001"] {
+            let grey = image::GrayImage::from_raw(4, 1, vec![0, 255, 255, 0]).unwrap();
+            grey.save(own.join(frame).with_extension("png")).unwrap();
+        }
+        let dataset = Dataset::open(root.path(), "val", Task::SemiSupervised).unwrap();
+        let [dog, car] = &dataset.sequences[..] else { panic!("two sequences") };
+        assert_eq!(dog.annotation_with_void(1).unwrap().labels, [0, 1, 1, 0]);
+        // Indexed ones keep their void.
+        assert_eq!(car.annotation_with_void(1).unwrap().labels, [0, 1, 2, 255]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! All that is known after an evaluation, for programs: `report.json`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing_subscriber::fmt::{
@@ -8,6 +10,9 @@ use tracing_subscriber::fmt::{
 };
 
 use super::{Dataset, Marker, Report, Row, Timing};
+
+/// Who made a report, as it says itself.
+pub(super) const MADE_BY: &str = "maskd";
 
 /// Median milliseconds per frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -48,6 +53,8 @@ struct SequenceSummary {
 /// What `report.json` holds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// Always `maskd`: what bears another name or none is not replaced.
+    made_by: &'static str,
     /// When, UTC.
     pub date: String,
     /// This program's version.
@@ -75,6 +82,8 @@ pub struct Summary {
     /// Medians over the frames that instances were searched for in.
     pub milliseconds_where_discovered: Option<Milliseconds>,
     sequences: Vec<SequenceSummary>,
+    /// SHA-256 of the tables beside the report, by name: these are maskd's.
+    pub(super) tables: BTreeMap<String, String>,
 }
 
 /// A report with the figure that methods are ranked by.
@@ -103,6 +112,7 @@ impl Summary {
             milliseconds: markers.get(i).and_then(|marker| Milliseconds::of(marker.timings.iter())),
         };
         Self {
+            made_by: MADE_BY,
             date: now(),
             version: env!("CARGO_PKG_VERSION"),
             task: dataset.task.to_string(),
@@ -117,6 +127,7 @@ impl Summary {
             milliseconds: Milliseconds::of(timings()),
             milliseconds_where_discovered: Milliseconds::of(timings().filter(|timing| timing.discovered)),
             sequences: dataset.sequences.iter().enumerate().map(sequence).collect(),
+            tables: BTreeMap::new(),
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    io::Write as _,
-    os::unix::fs::PermissionsExt as _,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Instant,
@@ -15,13 +13,13 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Dataset, Sequence, Task, proposals::Collection};
+use super::{Dataset, Sequence, Task, proposals::Collection, written::write_text};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::{
     files,
     frame::{Frame, Size, StreamId},
-    mask::LabelMap,
+    mask::{FirstMask, LabelMap, is_own_png},
     stage::Stage,
 };
 
@@ -88,15 +86,25 @@ impl Plan {
     /// Which sequences remain to be run, in order; before any of them is touched.
     ///
     /// # Errors
-    /// Masks of other settings in the folder, or masks that nobody says the making of.
+    /// Masks of other settings in the folder, masks that nobody says the making of, files that maskd did not make where
+    /// it would write.
     pub fn remaining<'a>(&self, dataset: &'a Dataset) -> Result<Vec<&'a Sequence>> {
         let mut remaining = Vec::new();
         for sequence in &dataset.sequences {
             if self.again || !self.is_finished(sequence)? {
+                self.check_targets(sequence)?;
                 remaining.push(sequence);
             }
         }
         Ok(remaining)
+    }
+
+    fn check_targets(&self, sequence: &Sequence) -> Result<()> {
+        files::check_target(&self.marker_path(sequence), &is_own_marker)?;
+        (0..sequence.frames.len()).try_for_each(|index| {
+            files::check_target(&sequence.result_path(&self.out, index), &is_own_png)?;
+            Ok(())
+        })
     }
 
     fn is_finished(&self, sequence: &Sequence) -> Result<bool> {
@@ -136,7 +144,7 @@ impl Plan {
         let folder = self.out.join(&sequence.name);
         fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
         if self.marker_path(sequence).exists() {
-            // Ours, and perhaps more of them than will be now.
+            // Of an earlier run, and perhaps more of them than will be now.
             remove_masks(&folder)?;
         }
         let settings = self.settings_for(sequence);
@@ -203,44 +211,31 @@ impl Plan {
     }
 
     fn write_marker(&self, sequence: &Sequence, marker: &Marker) -> Result<()> {
-        write_whole(&self.marker_path(sequence), &serde_json::to_string(marker)?)
+        Ok(write_text(&self.marker_path(sequence), &is_own_marker, &serde_json::to_string(marker)?)?)
     }
 }
 
-/// Writes a text file that appears whole or not at all.
-///
-/// # Errors
-/// When the folder cannot be written to.
-pub fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let write = || -> Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".text-")
-            // The usual mode of a new file: the umask still applies.
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| path.display().to_string())
-}
-
+/// Removes the masks of maskd from `folder`, and nothing else.
 fn remove_masks(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "png") {
+        let is_mask = path.extension().is_some_and(|extension| extension == "png");
+        if is_mask && files::check_target(&path, &is_own_png).is_ok_and(|ours| ours) {
             fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
     }
     Ok(())
 }
 
+/// Whether a file has the form of a [`Marker`].
+fn is_own_marker(path: &Path) -> io::Result<bool> {
+    Ok(serde_json::from_str::<Marker>(&files::read_text(path)?).is_ok())
+}
+
 fn read_marker(path: &Path) -> Result<Marker> {
     let text = files::read_text(path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).map_err(|error| {
-        anyhow!("{}: not what maskd eval writes ({error}): give another --out, or --again", path.display())
-    })
+    serde_json::from_str(&text)
+        .map_err(|error| anyhow!("{}: not what maskd eval writes ({error}): give another --out", path.display()))
 }
 
 /// What is not the same in two settings, in words: `preset "paper", now "best"`.
@@ -261,11 +256,7 @@ fn differences(before: &Map<String, Value>, now: &Map<String, Value>) -> Vec<Str
 
 fn first_mask(sequence: &Sequence, size: Size) -> Result<LabelMap> {
     ensure!(!sequence.annotations.is_empty(), "sequence {}: it has no annotation of its first frame", sequence.name);
-    let first = sequence.annotation(0)?;
-    let path = sequence.annotations[0].display();
-    ensure!(first.size == size, "{path}: it is {}, the frames are {size}", first.size);
-    ensure!(first.labels.iter().any(|label| *label > 0), "{path}: it marks nothing, every pixel is background");
-    Ok(first)
+    Ok(FirstMask::of(&sequence.annotations[0], sequence.annotation(0)?)?.fit(size)?)
 }
 
 /// Times the stages of one frame.

@@ -88,6 +88,9 @@ enum End {
 
 impl Camera {
     /// Checks the source and its pipeline description. Frames are scaled for `resolution` and go to `outlet`.
+    ///
+    /// # Errors
+    /// As [`Camera::check`].
     pub fn new(
         stream: StreamId,
         config: SourceConfig,
@@ -96,11 +99,23 @@ impl Camera {
         metrics: Metrics,
     ) -> Result<Self, SourceError> {
         let description = Self::check(&config)?;
+        Ok(Self::checked(stream, config, description, resolution, outlet, metrics))
+    }
+
+    /// As [`Camera::new`], for a source and `description` that were checked before: no file is looked at.
+    pub fn checked(
+        stream: StreamId,
+        config: SourceConfig,
+        description: Description,
+        resolution: Resolution,
+        outlet: Outlet,
+        metrics: Metrics,
+    ) -> Self {
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
         let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
         let errands = Errands::new(stream.clone(), metrics.clone());
         let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
-        Ok(Self { config, description, resolution, intake: Arc::new(intake), errands, pulse: None })
+        Self { config, description, resolution, intake: Arc::new(intake), errands, pulse: None }
     }
 
     /// Checks all that can be checked of a source without playing it; returns its pipeline.
@@ -245,12 +260,17 @@ impl Camera {
         let (description, config, intake) = (self.description.clone(), self.config.clone(), self.intake.clone());
         let (resolution, over, errands) = (self.resolution, Stop::new(), self.errands.clone());
         let left_behind = over.clone();
-        let start =
-            move || description.build(&config).map(|built| Running::start(built, intake, resolution, over, errands));
+        let start = move || {
+            let missing = |error: std::io::Error| Fault::new(Cause::Unreachable, error.to_string());
+            config.check_file().map_err(missing)?;
+            // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
+            let gone = |error: SourceError| Fault::new(Cause::Error, error.to_string());
+            let built = description.build(&config).map_err(gone)?;
+            Ok(Running::start(built, intake, resolution, over, errands))
+        };
         let gave_up = match self.errands.run(within, Some(stop), start) {
             Ok(Ok(running)) => return Ok(running),
-            // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
-            Ok(Err(error)) => return Err(End::Failed(Fault::new(Cause::Error, error.to_string()))),
+            Ok(Err(fault)) => return Err(End::Failed(fault)),
             Err(gave_up) => gave_up,
         };
         // Should it start after all, nothing of it is taken in.

@@ -13,10 +13,13 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoInfo;
-use image::ImageReader;
 
-use super::{fault::Fault, intake::pixels};
-use maskd_types::frame::{Frame, Quality, Size, StreamId};
+use super::{fault::Fault, guard::guard, intake::pixels, upright::spare_copies};
+use maskd_types::{
+    files,
+    frame::{Frame, Quality, Size, StreamId},
+    picture::{self, MOST_PIXELS},
+};
 
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a file is tried that fails without a word.
 const SILENT_TRIES: usize = 4;
 
-/// One picture of a clip.
+/// One picture of a clip, upright as people see it.
 #[derive(Clone)]
 pub struct ClipFrame {
     /// The file's name without its extension; for a video, the frame's number in five digits.
@@ -78,14 +81,14 @@ impl Clip {
         if kind.is_dir() {
             return Self::folder(path);
         }
-        if is_picture(path) { Self::pictures(vec![path.to_owned()]) } else { Self::video(path) }
+        if picture::is_named_so(path) { Self::pictures(vec![path.to_owned()]) } else { Self::video(path) }
     }
 
     fn folder(folder: &Path) -> Result<Self> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
             let path = entry.with_context(|| folder.display().to_string())?.path();
-            if is_picture(&path) && !stem(&path).starts_with('.') {
+            if picture::is_named_so(&path) && !stem(&path).starts_with('.') {
                 files.push(path);
             }
         }
@@ -125,6 +128,15 @@ impl Clip {
         matches!(self.source, Source::Video(_))
     }
 
+    /// The files that frames are yet to come from: pictures in order, or the video.
+    pub fn files(&self) -> &[PathBuf] {
+        match &self.source {
+            Source::Folder(files) => files.as_slice(),
+            Source::Video(video) => std::slice::from_ref(&video.path),
+            Source::Over => &[],
+        }
+    }
+
     /// How many frames there are, for a progress bar: exact for a folder, an estimate for a video.
     pub fn len_hint(&self) -> Option<usize> {
         self.len_hint
@@ -152,24 +164,17 @@ impl Iterator for Clip {
     }
 }
 
-fn is_picture(path: &Path) -> bool {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-    matches!(ending.as_str(), "jpg" | "jpeg" | "png")
-}
-
 fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn dimensions(path: &Path) -> Result<Size> {
-    let read = || ImageReader::open(path)?.with_guessed_format()?.into_dimensions().map_err(anyhow::Error::from);
-    let (width, height) = read().with_context(|| format!("{}: cannot be read", path.display()))?;
-    Ok(Size::new(width, height))
+    picture::size(path, MOST_PIXELS).with_context(|| format!("{}: cannot be read", path.display()))
 }
 
 fn read_picture(path: &Path, size: Size) -> Result<ClipFrame> {
-    let read = || ImageReader::open(path)?.with_guessed_format()?.decode().map_err(anyhow::Error::from);
-    let picture = read().with_context(|| format!("{}: cannot be read", path.display()))?.into_rgb8();
+    let read = picture::read(path, MOST_PIXELS);
+    let picture = read.with_context(|| format!("{}: cannot be read", path.display()))?;
     let found = Size::new(picture.width(), picture.height());
     ensure!(found == size, "{}: is {found}, but the first picture is {size}", path.display());
     Ok(ClipFrame { name: stem(path), rgb: picture.into_raw().into(), size, pts_ns: None })
@@ -212,16 +217,20 @@ struct Video {
 
 impl Video {
     fn open(path: &Path) -> Result<Self> {
+        // filesrc would wait at a pipe for its other end.
+        files::check(path)?;
         gst::init()?;
         let pipeline = gst::parse::launch(
             "filesrc name=source ! decodebin expose-all-streams=false caps=video/x-raw(ANY) ! videoconvert \
-             ! appsink name=frames sync=false max-buffers=4 wait-on-eos=false caps=video/x-raw,format=RGB",
+             ! videoflip name=turn video-direction=auto ! appsink name=frames sync=false max-buffers=4 wait-on-eos=false caps=video/x-raw,format=RGB",
         )?;
         let missing = "This is a bug: the clip's pipeline lacks an element";
         let pipeline = pipeline.downcast::<gst::Pipeline>().ok().context(missing)?;
         let frames = pipeline.by_name("frames").and_then(|e| e.downcast::<AppSink>().ok()).context(missing)?;
         let bus = pipeline.bus().context(missing)?;
         pipeline.by_name("source").context(missing)?.set_property("location", path);
+        guard(&pipeline).map_err(anyhow::Error::msg)?;
+        spare_copies(&pipeline);
         let size = Size::new(0, 0);
         let path = path.to_owned();
         let mut video = Self { path, pipeline, bus, frames, size, fps: None, len_hint: None, taken: 0 };

@@ -1,7 +1,8 @@
 //! Pipeline descriptions: text files in gst-launch syntax, made into a GStreamer pipeline with named elements.
 //!
 //! A description needs an element `name=source` and ends in `appsink name=frames`. Where it also has a
-//! `capsfilter name=size` behind a scaler, frames come out at the network's size; without, at their own.
+//! `capsfilter name=size` behind a scaler, frames come out at the network's size; without, at their own. A
+//! `videoflip name=turn` before the scaler turns them as the stream says; without, they are taken as they lie.
 //! Configuration reaches the elements through properties only; the text is never edited.
 
 use gstreamer as gst;
@@ -9,8 +10,11 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 
 use super::{
-    credential, properties,
+    address::split_login,
+    credential, guard, properties,
+    redirect::{self, Guard},
     source::{Kind, SourceConfig, SourceError, key},
+    upright,
 };
 use maskd_observability::redact::{Secrets, redact_value};
 use maskd_types::files;
@@ -27,6 +31,7 @@ pub(super) struct Built {
     pub(super) pipeline: gst::Pipeline,
     pub(super) frames: AppSink,
     pub(super) scaling: Option<Scaling>,
+    pub(super) guard: Guard,
 }
 
 /// Where frames are scaled inside the pipeline.
@@ -61,9 +66,18 @@ impl Description {
         Self { name: name.into(), text: lines.join("\n") }
     }
 
-    /// Builds the pipeline once, without starting it (no file, device or network is touched), and throws it away.
+    /// Builds the pipeline once, without starting it (no film, device or network is touched), and throws it away.
+    ///
+    /// # Errors
+    /// The first of [`Description::faults`].
     pub fn check(&self, config: &SourceConfig) -> Result<(), SourceError> {
         self.build(config).map(drop)
+    }
+
+    /// What keeps the pipeline from being built, all of it: the text, else each key and property that cannot be set.
+    pub fn faults(&self, config: &SourceConfig) -> Vec<SourceError> {
+        let faults = self.parsed(config).map_or_else(|error| vec![error], |built| settle(config, &built));
+        faults.into_iter().map(|error| self.discreet(config, error)).collect()
     }
 
     fn wrong(&self, reason: impl Into<String>) -> SourceError {
@@ -77,15 +91,25 @@ impl Description {
 
     /// Builds the pipeline and sets the properties that `config` gives.
     pub(super) fn build(&self, config: &SourceConfig) -> Result<Built, SourceError> {
-        self.assemble(config).map_err(|error| {
-            let mut secrets = Secrets::default();
-            self.reveal(&mut secrets);
-            config.reveal(&mut secrets);
-            error.without(&secrets)
-        })
+        let mut built = self.parsed(config).map_err(|error| self.discreet(config, error))?;
+        if let Some(error) = settle(config, &built).into_iter().next() {
+            return Err(self.discreet(config, error));
+        }
+        // It takes note of what is configured, so it comes last.
+        built.guard = Guard::over(&built.pipeline);
+        Ok(built)
     }
 
-    fn assemble(&self, config: &SourceConfig) -> Result<Built, SourceError> {
+    /// `error` without a secret of the camera's.
+    fn discreet(&self, config: &SourceConfig, error: SourceError) -> SourceError {
+        let mut secrets = Secrets::default();
+        self.reveal(&mut secrets);
+        config.reveal(&mut secrets);
+        error.without(&secrets)
+    }
+
+    /// The pipeline as the text describes it.
+    fn parsed(&self, config: &SourceConfig) -> Result<Built, SourceError> {
         gst::init().map_err(|e| SourceError::GStreamer(e.to_string()))?;
         let mut context = gst::ParseContext::new();
         let parsed = gst::parse::launch_full(&self.text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
@@ -98,15 +122,17 @@ impl Description {
         let pipeline = parsed
             .downcast::<gst::Pipeline>()
             .map_err(|_| self.wrong("needs an element with name=source and a final `appsink name=frames`"))?;
-        let source = pipeline.by_name("source").ok_or_else(|| self.wrong("needs an element with name=source"))?;
+        pipeline.by_name("source").ok_or_else(|| self.wrong("needs an element with name=source"))?;
         let frames = pipeline
             .by_name("frames")
             .and_then(|element| element.downcast::<AppSink>().ok())
             .ok_or_else(|| self.wrong("needs a final `appsink name=frames`"))?;
         let scaling = pipeline.by_name("size").map(|size| self.scaling(size)).transpose()?;
-        apply_keys(config, &source)?;
-        apply_properties(config, &pipeline)?;
-        Ok(Built { pipeline, frames, scaling })
+        upright::spare_copies(&pipeline);
+        if config.is_shipped() {
+            guard::guard(&pipeline).map_err(|reason| self.wrong(reason))?;
+        }
+        Ok(Built { pipeline, frames, scaling, guard: Guard::default() })
     }
 
     /// The scaler before `size`: the nearest element upstream that says of itself that it scales.
@@ -128,50 +154,70 @@ impl Description {
     }
 }
 
+/// Sets what `config` says; what cannot be set is left as it is, and returned.
+fn settle(config: &SourceConfig, built: &Built) -> Vec<SourceError> {
+    let mut faults = built.pipeline.by_name("source").map_or_else(Vec::new, |source| apply_keys(config, &source));
+    faults.extend(apply_properties(config, &built.pipeline));
+    faults
+}
+
 /// The keys of the stream's table that are properties of `source`.
-fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Result<(), SourceError> {
-    let set = |name: &'static str, property: &str, value: String| {
-        properties::set(source, property, &toml::Value::String(value)).map_err(|reason| key(name, reason))
+fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Vec<SourceError> {
+    let mut faults = Vec::new();
+    let mut set = |name: &'static str, property: &str, value: String| {
+        let done = properties::set(source, property, &toml::Value::String(value));
+        faults.extend(done.err().map(|reason| key(name, reason)));
     };
+    let login = config.location.as_deref().filter(|_| redirect::is_rtspsrc(source)).and_then(split_login);
     if let Some(location) = &config.location {
-        set("location", "location", location.clone())?;
+        // With the login in it not every version of GStreamer takes every address.
+        let bare = login.as_ref().map_or(location, |(_, bare)| bare);
+        set("location", "location", bare.clone());
     }
     if let Some(device) = &config.device {
-        set("device", "device", device.display().to_string())?;
+        set("device", "device", device.display().to_string());
     }
     if config.kind == Some(Kind::Rtsp) {
-        set("latency_ms", "latency", config.latency_ms.to_string())?;
+        set("latency_ms", "latency", config.latency_ms.to_string());
         // In the middle of a message nothing else wakes it, not even its end; no frame for so long is a stall anyway.
         let patience = config.stall_timeout().as_micros();
         properties::set_if_there(source, "tcp-timeout", &patience.to_string());
         if let Some(user) = &config.user {
-            set("user", "user-id", user.clone())?;
+            set("user", "user-id", user.clone());
         }
-        if let Some(path) = &config.password_file {
-            let password = credential::password(path).map_err(|reason| key("password_file", reason))?;
-            set("password_file", "user-pw", password)?;
+        match config.password_file.as_deref().map(credential::password) {
+            Some(Ok(password)) => set("password_file", "user-pw", password),
+            Some(Err(reason)) => faults.push(key("password_file", reason)),
+            None => {}
         }
     }
-    Ok(())
+    if let Some((login, _)) = login {
+        redirect::log_in(source, login);
+    }
+    faults
 }
 
 /// The table `properties`.
-fn apply_properties(config: &SourceConfig, pipeline: &gst::Pipeline) -> Result<(), SourceError> {
+fn apply_properties(config: &SourceConfig, pipeline: &gst::Pipeline) -> Vec<SourceError> {
+    let mut faults = Vec::new();
     for (name, values) in &config.properties {
         let element = pipeline.by_name(name);
         for (property, value) in values {
             let wrong =
                 |reason: String| SourceError::Property { element: name.clone(), property: property.clone(), reason };
             let missing = || wrong(format!("the pipeline has no element with name={name}"));
-            properties::set(element.as_ref().ok_or_else(missing)?, property, value).map_err(wrong)?;
+            let set = |element: &gst::Element| properties::set(element, property, value).map_err(wrong);
+            faults.extend(element.as_ref().ok_or_else(missing).and_then(set).err());
         }
     }
-    Ok(())
+    faults
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use gstreamer_base::prelude::BaseTransformExt;
 
     use super::*;
 
@@ -195,6 +241,14 @@ mod tests {
             let built = Description::of(&config).unwrap().build(&config).unwrap();
             let scaling = built.scaling.unwrap();
             assert_eq!(scaling.input.parent_element().unwrap().name(), "scale");
+            // What the scaler sees is upright, and what lies so already is not copied.
+            if let Some(turn) = built.pipeline.by_name("turn") {
+                let next = turn.static_pad("src").and_then(|pad| pad.peer()?.parent_element());
+                assert_eq!(next.unwrap().name(), "scale");
+                assert!(turn.downcast::<gstreamer_base::BaseTransform>().unwrap().is_passthrough());
+            } else {
+                assert_eq!(config.kind, Some(Kind::Test));
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! overlays           -> Mp4Writer
 //! ```
 
+mod address;
 mod backoff;
 mod camera;
 mod clip;
@@ -14,12 +15,15 @@ mod credential;
 mod description;
 mod errand;
 mod fault;
+mod guard;
 mod intake;
 mod pipeline;
 mod properties;
+mod redirect;
 mod source;
 mod teardown;
 mod timeline;
+mod upright;
 mod writer;
 
 pub use backoff::Backoff;
@@ -29,4 +33,4 @@ pub use description::Description;
 pub use fault::{Cause, Fault};
 pub use source::{Kind, Pace, SourceConfig, SourceError};
 pub use timeline::{Stamp, Timeline};
-pub use writer::Mp4Writer;
+pub use writer::{Mp4Writer, is_own_mp4};

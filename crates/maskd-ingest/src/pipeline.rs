@@ -17,6 +17,7 @@ use super::{
     fault::{Cause, Fault},
     intake::{Admitted, Intake},
     properties::set_if_there,
+    redirect::Guard,
     source::Pace,
     teardown,
 };
@@ -79,7 +80,7 @@ impl Running {
         over: Stop,
         errands: Errands,
     ) -> Self {
-        let Built { pipeline, frames, scaling } = built;
+        let Built { pipeline, frames, scaling, guard } = built;
         let (tell, signals) = bounded(NEWS);
         let flow = Flow { idle_since: Some(Instant::now()), first_frame: None, source: None, decoder: None };
         let running = Self { pipeline, frames, over, flow: Arc::new(Mutex::new(flow)), errands, signals };
@@ -88,7 +89,7 @@ impl Running {
             running.watch_size(scaling, resolution, tell.clone());
         }
         running.watch_elements();
-        running.watch_bus(tell.clone());
+        running.watch_bus(guard, tell.clone());
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             // The element that refused has said why on the bus; this is for one that has not.
             let _ = tell.try_send(Signal::Fault(Fault::new(Cause::Error, "the pipeline does not start")));
@@ -195,13 +196,19 @@ impl Running {
         });
     }
 
-    fn watch_bus(&self, tell: Sender<Signal>) {
+    fn watch_bus(&self, guard: Guard, tell: Sender<Signal>) {
         let Some(bus) = self.pipeline.bus() else { return };
         // Runs in whichever thread posts; nothing is queued on the bus.
         bus.set_sync_handler(move |_, message| {
             let signal = match message.view() {
                 gst::MessageView::Eos(_) => Some(Signal::Ended),
-                gst::MessageView::Error(error) => Some(Signal::Fault(Fault::from_message(error))),
+                gst::MessageView::Error(error) => {
+                    Some(Signal::Fault(guard.explain(error.src(), Fault::from_message(error))))
+                }
+                gst::MessageView::Progress(progress) => {
+                    guard.hear(progress);
+                    None
+                }
                 _ => None,
             };
             if let Some(signal) = signal {

@@ -1,7 +1,14 @@
-//! Sets an element's properties from configuration values, through the property interface and with every check it offers.
+//! Sets an element's properties from configuration values, through the property interface and with every check it offers;
+//! and reads text out of them.
 
 use gstreamer as gst;
-use gstreamer::{glib, prelude::*};
+use gstreamer::{
+    glib::{
+        self, gobject_ffi,
+        translate::{ToGlibPtr as _, from_glib_none},
+    },
+    prelude::*,
+};
 
 use maskd_observability::redact::is_secret;
 
@@ -16,27 +23,53 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
     {
         return Err(format!("{factory} does not let it be set"));
     }
-    let text = match value {
+    let said = match value {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(flag) => flag.to_string(),
         _ => return Err("say a string, a number, true or false".to_owned()),
     };
-    let shown = if is_secret(name) { "the value" } else { &text };
+    let shown = if is_secret(name) { "the value" } else { &said };
     let wrong = || format!("{shown:?} is no {}: see `gst-inspect-1.0 {factory}`", spec.value_type());
     // A string is taken as it is: GStreamer's reader would interpret quotes and backslashes in it.
     let parsed = if spec.value_type() == glib::Type::STRING {
-        text.to_value()
+        said.to_value()
     } else {
-        glib::Value::deserialize_with_pspec(&text, &spec).map_err(|_| wrong())?
+        glib::Value::deserialize_with_pspec(&said, &spec).map_err(|_| wrong())?
     };
     // GObject would leave the old value in place and say so on stderr only.
     if let Some(range) = out_of_range(&spec, &parsed) {
         return Err(format!("{shown} is out of range: {range}"));
     }
+    let before = text(element, name);
     element.set_property_from_value(name, &parsed);
+    // Some elements refuse text without a word, and keep what they had: an address of another host, perhaps.
+    let readable = spec.value_type() == glib::Type::STRING && flags.contains(glib::ParamFlags::READABLE);
+    if readable && !said.is_empty() {
+        let after = text(element, name);
+        if after == before && after.as_deref() != Some(said.as_str()) {
+            return Err(format!("{factory} does not take this value: see `gst-inspect-1.0 {factory}`"));
+        }
+    }
     Ok(())
+}
+
+/// The text that a property holds; `None` where it holds none, or where the element has no such property.
+pub(super) fn text(element: &gst::Element, name: &str) -> Option<String> {
+    let spec = element.find_property(name)?;
+    let readable = spec.flags().contains(glib::ParamFlags::READABLE);
+    readable.then(|| text_of(&element.property_value(name))).flatten()
+}
+
+/// The text in a value; `None` where it is none. What is no UTF-8 is replaced: what a camera has sent may be anything, and
+/// the usual ways to text in a value take for granted that it is UTF-8.
+pub(super) fn text_of(value: &glib::Value) -> Option<String> {
+    if value.type_() != glib::Type::STRING {
+        return None;
+    }
+    // SAFETY: the value is a string, borrowed for this call; it may be null, and is copied with a check of its bytes.
+    unsafe { from_glib_none(gobject_ffi::g_value_get_string(value.to_glib_none().0)) }
 }
 
 /// The range that `value` is outside of.
@@ -105,5 +138,23 @@ mod tests {
             let error = set(&element, "user-pw", &toml::Value::Array(vec!["hunter2".into()])).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn text_that_an_element_does_not_take_is_refused() {
+        gst::init().unwrap();
+        let element = gst::ElementFactory::make("rtspsrc").property("location", "rtsp://other/").build().unwrap();
+        for odd in ["rtsp://[::1/x?token=hunter2", "cam", "http://cam/"] {
+            let error = set(&element, "location", &odd.into()).unwrap_err();
+            assert!(error.contains("does not take") && !error.contains("hunter2"), "{odd}: {error}");
+        }
+        for good in ["rtsp://cam/", "rtsp://cam/", "rtsp://[::1]/x"] {
+            set(&element, "location", &good.into()).unwrap();
+            assert_eq!(text(&element, "location").as_deref(), Some(good));
+        }
+        // What is read back in another form was taken.
+        set(&element, "proxy", &"http://proxy".into()).unwrap();
+        assert_eq!(text(&element, "nothing-like-this"), None);
+        assert_eq!(text(&element, "latency"), None);
     }
 }

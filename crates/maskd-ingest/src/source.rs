@@ -1,11 +1,17 @@
 //! What a camera's table in the configuration may say.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::credential;
 use maskd_observability::redact::{Secrets, is_secret, redact_value};
+use maskd_types::files;
 
 /// Which of the shipped pipelines a stream uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +56,8 @@ pub enum Pace {
 pub struct SourceConfig {
     /// Which shipped pipeline; may be left out where `pipeline` names a file.
     pub kind: Option<Kind>,
-    /// A pipeline description of your own, in gst-launch syntax with `#` comments.
+    /// A pipeline description of your own, in gst-launch syntax with `#` comments. It opens whatever its elements open; the
+    /// shipped ones open nothing but their source.
     #[serde(serialize_with = "redacted_path")]
     pub pipeline: Option<PathBuf>,
     /// The file's path, or the camera's URL; set on the element `source`.
@@ -170,44 +177,59 @@ impl SourceConfig {
     }
 
     /// Checks the keys against each other. The pipeline description is checked by [`Description::check`](super::Description::check).
+    ///
+    /// # Errors
+    /// The first of [`SourceConfig::faults`].
     pub fn check(&self) -> Result<(), SourceError> {
+        self.faults().into_iter().next().map_or(Ok(()), |(wrong, reason)| Err(key(wrong, reason)))
+    }
+
+    /// What is wrong with the keys, alone and against each other: each key, and what to do.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
         let is = |kind| self.kind == Some(kind);
-        if self.kind.is_none() && self.pipeline.is_none() {
-            return Err(key(
-                "kind",
-                "say \"file\", \"rtsp\", \"v4l2\" or \"test\", or name a description in `pipeline`",
-            ));
-        }
-        let shipped = self.pipeline.is_none();
-        if shipped && self.location.is_none() && (is(Kind::File) || is(Kind::Rtsp)) {
-            return Err(key("location", "missing: the file's path or the camera's URL"));
-        }
-        if self.location.is_some() && (is(Kind::V4l2) || is(Kind::Test)) {
-            return Err(key("location", "only kind = \"file\" and \"rtsp\" have one; a V4L2 camera has a `device`"));
-        }
-        if self.device.is_some() && !is(Kind::V4l2) {
-            return Err(key("device", "only kind = \"v4l2\" has one"));
-        }
-        let scheme = |url: &String| url.starts_with("rtsp://") || url.starts_with("rtsps://");
-        if is(Kind::Rtsp) && !self.location.as_ref().is_none_or(scheme) {
-            return Err(key("location", "an RTSP address starts with rtsp:// or rtsps://"));
-        }
-        if (self.user.is_some() || self.password_file.is_some()) && !is(Kind::Rtsp) {
-            return Err(key("user", "`user` and `password_file` need kind = \"rtsp\""));
-        }
-        if !is(Kind::File) && (self.pace == Pace::Fast || self.repeat) {
-            return Err(key("pace", "pace = \"fast\" and `loop` need kind = \"file\""));
-        }
-        for (name, seconds) in [
+        let (shipped, film) = (self.is_shipped(), is(Kind::File));
+        let unknown = shipped && self.kind.is_none();
+        let url = |url: &String| url.starts_with("rtsp://") || url.starts_with("rtsps://");
+        let rules = [
+            (unknown, "kind", "say \"file\", \"rtsp\", \"v4l2\" or \"test\", or name a description in `pipeline`"),
+            (
+                shipped && self.location.is_none() && (film || is(Kind::Rtsp)),
+                "location",
+                "missing: the file's path or the camera's URL",
+            ),
+            (
+                self.location.is_some() && (is(Kind::V4l2) || is(Kind::Test)),
+                "location",
+                "only kind = \"file\" and \"rtsp\" have one; a V4L2 camera has a `device`",
+            ),
+            (
+                is(Kind::Rtsp) && !self.location.as_ref().is_none_or(url),
+                "location",
+                "an RTSP address starts with rtsp:// or rtsps://",
+            ),
+            // Of a kind that is not known, nothing can be said.
+            (!unknown && self.device.is_some() && !is(Kind::V4l2), "device", "only kind = \"v4l2\" has one"),
+            (!unknown && self.user.is_some() && !is(Kind::Rtsp), "user", "only kind = \"rtsp\" has one"),
+            (
+                !unknown && self.password_file.is_some() && !is(Kind::Rtsp),
+                "password_file",
+                "only kind = \"rtsp\" has one",
+            ),
+            (!unknown && self.pace == Pace::Fast && !film, "pace", "\"fast\" needs kind = \"file\""),
+            (!unknown && self.repeat && !film, "loop", "true needs kind = \"file\""),
+        ];
+        let mut faults: Vec<_> =
+            rules.into_iter().filter(|rule| rule.0).map(|(_, key, why)| (key, why.to_owned())).collect();
+        for (key, seconds) in [
             ("stall_timeout_s", self.stall_timeout_s),
             ("retry_max_s", self.retry_max_s),
             ("max_gap_s", self.max_gap_s),
         ] {
             if !(seconds > 0.0 && seconds <= 86_400.0) {
-                return Err(key(name, format!("{seconds} s: say a number of seconds above 0, at most 86400")));
+                faults.push((key, format!("{seconds} s: say a number of seconds above 0, at most 86400")));
             }
         }
-        Ok(())
+        faults
     }
 
     /// How long a stream may be silent.
@@ -245,6 +267,20 @@ impl SourceConfig {
         }
         for (name, value) in self.properties.values().flatten() {
             secrets.learn_from_toml(name, value);
+        }
+    }
+
+    /// Whether the pipeline is one of maskd's own, and not a description of the user's.
+    pub(super) fn is_shipped(&self) -> bool {
+        self.pipeline.is_none()
+    }
+
+    /// Checks that a file to be played is a regular one: GStreamer would wait at a pipe for its other end. Touches the disk,
+    /// which may hang. What a pipeline of the user's own reads is its own affair.
+    pub(super) fn check_file(&self) -> io::Result<()> {
+        match &self.location {
+            Some(path) if self.kind == Some(Kind::File) && self.is_shipped() => files::check(Path::new(path)),
+            _ => Ok(()),
         }
     }
 

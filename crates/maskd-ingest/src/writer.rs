@@ -1,8 +1,8 @@
 //! Writes pictures to look at: an H.264 video in an MP4 file.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
+    fs::OpenOptions,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use gstreamer_video::{VideoFormat, VideoInfo};
 use tempfile::TempPath;
 
 use super::fault::Fault;
-use maskd_types::frame::Size;
+use maskd_types::{files, frame::Size};
 
 /// Encoders in order of preference, each with what follows it.
 const ENCODERS: [(&str, &str); 3] = [
@@ -25,6 +25,21 @@ const ENCODERS: [(&str, &str); 3] = [
 
 /// Pictures that may wait for the encoder.
 const WAITING: u64 = 4;
+
+/// The end of every video that this makes: a box that players skip, with the name of who made it. Programs that cut,
+/// convert or repack a video leave it out.
+const MARK: &[u8] = b"\0\0\0\x15freemade by maskd";
+
+/// Whether `path` is a video that [`Mp4Writer`] made.
+///
+/// # Errors
+/// A file that cannot be opened.
+pub fn is_own_mp4(path: &Path) -> io::Result<bool> {
+    let mut file = files::open(path, u64::MAX)?;
+    let mut end = [0; MARK.len()];
+    let read = file.seek(SeekFrom::End(-(MARK.len() as i64))).and_then(|_| file.read_exact(&mut end));
+    Ok(read.is_ok() && end == MARK)
+}
 
 /// A video file that appears under its name once it is finished; dropped unfinished, it leaves nothing behind.
 pub struct Mp4Writer {
@@ -42,12 +57,15 @@ pub struct Mp4Writer {
 
 impl Mp4Writer {
     /// Starts a video of pictures of `size` at `fps` (numerator, denominator) a second. H.264 wants even sides: an odd
-    /// one gets its last row or column twice. Errors: a folder that cannot be written to, no encoder on this machine.
+    /// one gets its last row or column twice. Errors: a file at `path` that maskd did not make, a folder that cannot be
+    /// written to, no encoder on this machine.
     pub fn create(path: &Path, size: Size, fps: (u32, u32)) -> Result<Self> {
-        Self::create_named(path, size, fps).with_context(|| path.display().to_string())
+        files::check_target(path, &is_own_mp4)?;
+        let unfinished = files::beside(path, ".mp4")?.into_temp_path();
+        Self::create_named(path, unfinished, size, fps).with_context(|| path.display().to_string())
     }
 
-    fn create_named(path: &Path, size: Size, fps: (u32, u32)) -> Result<Self> {
+    fn create_named(path: &Path, unfinished: TempPath, size: Size, fps: (u32, u32)) -> Result<Self> {
         gst::init()?;
         ensure!(size.area() > 0 && fps.0 > 0 && fps.1 > 0, "a video of {size} at {}/{} frames a second", fps.0, fps.1);
         let has = |name: &str| gst::ElementFactory::find(name).is_some();
@@ -72,13 +90,6 @@ impl Mp4Writer {
         draw.set_caps(Some(&info.to_caps()?));
         draw.set_max_bytes(WAITING * info.size() as u64);
 
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unfinished = tempfile::Builder::new()
-            .prefix(".unfinished-")
-            .suffix(".mp4")
-            .permissions(fs::Permissions::from_mode(0o666)) // less the umask, as for any new file
-            .tempfile_in(folder)?
-            .into_temp_path();
         let file = pipeline.by_name("file").context(missing)?;
         file.set_property("location", unfinished.to_str().context("the path is not UTF-8")?);
         let (path, unfinished) = (path.to_owned(), Some(unfinished));
@@ -139,13 +150,15 @@ impl Mp4Writer {
         }
     }
 
-    /// Writes what is left and gives the file its name. An existing file is replaced.
+    /// Writes what is left and gives the file its name, in place of nothing or of a video that maskd made.
     pub fn finish(self) -> Result<()> {
         let path = self.path.clone();
-        self.finish_unnamed().with_context(|| path.display().to_string())
+        let finished = self.finish_unnamed().with_context(|| path.display().to_string())?;
+        Ok(files::put(finished, &path, &is_own_mp4)?)
     }
 
-    fn finish_unnamed(mut self) -> Result<()> {
+    /// The finished file, which has no name yet.
+    fn finish_unnamed(mut self) -> Result<TempPath> {
         ensure!(self.pushed > 0, "no picture was written");
         let _ = self.draw.end_of_stream();
         let ends = [gst::MessageType::Eos, gst::MessageType::Error];
@@ -157,10 +170,9 @@ impl Mp4Writer {
             None => bail!("the encoder does not come to an end"),
         }
         let _ = self.pipeline.set_state(gst::State::Null);
-        if let Some(unfinished) = self.unfinished.take() {
-            unfinished.persist(&self.path)?;
-        }
-        Ok(())
+        let finished = self.unfinished.take().context("This is a bug: the video is finished twice")?;
+        OpenOptions::new().append(true).open(&finished)?.write_all(MARK)?;
+        Ok(finished)
     }
 }
 

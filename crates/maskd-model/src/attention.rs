@@ -1,16 +1,20 @@
 //! Where `[CLS]` looks, drawn for people: heat maps, the patches that hold most of the attention, contact sheets, as in
 //! the figures of DINO (Caron et al. 2021; `visualize_attention.py`).
 
-use std::{fs::Permissions, io::Cursor, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{io::BufWriter, path::Path};
 
-use anyhow::{Context, Result};
 use image::{
-    ImageBuffer, ImageFormat, Luma, Rgb, RgbImage,
+    ImageBuffer, Luma, Rgb, RgbImage,
     imageops::{FilterType, replace, resize},
 };
 
 use crate::backbone::Attention;
-use maskd_types::{features::Grid, frame::Size, mask::LabelMap};
+use maskd_types::{
+    features::Grid,
+    files::{self, OutputError},
+    frame::Size,
+    mask::{LabelMap, is_own_png, sign_png},
+};
 
 /// Widest picture within a contact sheet, in pixels.
 const CELL: u32 = 320;
@@ -122,25 +126,20 @@ pub fn beside(left: &RgbImage, right: &RgbImage) -> RgbImage {
     both
 }
 
-/// Writes a PNG that appears whole or not at all.
+/// Writes a PNG with maskd's mark that appears whole or not at all, and replaces nothing but a PNG with that mark.
 ///
 /// # Errors
-/// When the folder cannot be written to.
-pub fn write_png(picture: &RgbImage, path: &Path) -> Result<()> {
-    let write = || -> Result<()> {
-        let mut bytes = Cursor::new(Vec::new());
-        picture.write_to(&mut bytes, ImageFormat::Png)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new()
-            .prefix(".picture-")
-            // The usual mode of a new file: the umask still applies.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
-        file.write_all(bytes.get_ref())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| path.display().to_string())
+/// Something else is there, or the folder cannot be written to.
+pub fn write_png(picture: &RgbImage, path: &Path) -> Result<(), OutputError> {
+    files::write(path, &is_own_png, |file| {
+        let mut encoder = png::Encoder::new(BufWriter::new(file), picture.width(), picture.height());
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_compression(png::Compression::Fast);
+        sign_png(&mut encoder)?;
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(picture.as_raw())?;
+        Ok(writer.finish()?)
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 pub use precision::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, Choice, Discovery, Vit, Want, preprocess};
+use crate::{Architecture, Checkpoint, Choice, Discovery, Vit, Want, preprocess};
 use maskd_kernels::Path;
 use maskd_types::{
     features::{Features, Grid},
@@ -75,18 +75,42 @@ impl Default for BackboneConfig {
 }
 
 impl BackboneConfig {
-    /// Checks what needs no weights to know.
-    ///
-    /// # Errors
-    /// The key in `[model]`, and what is wrong with its value.
-    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// What is wrong with the values, as far as it needs no weights to know: each key in `[model]`, and what to do.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
         if !(1..=MAX_SHORT_SIDE).contains(&self.short_side) {
-            return Err(("short_side", format!("{} is not in 1 to {MAX_SHORT_SIDE}", self.short_side)));
+            faults.push(("short_side", format!("{} is not in 1 to {MAX_SHORT_SIDE}", self.short_side)));
         }
-        match self.heads {
-            Some(0) => Err(("heads", "0 heads cannot attend to anything".to_owned())),
-            _ => Ok(()),
+        if self.heads == Some(0) {
+            faults.push(("heads", "0 heads cannot attend to anything".to_owned()));
         }
+        faults
+    }
+
+    /// What is wrong with the values on this machine: a device that is not there, a precision that it has not.
+    pub fn faults_here(&self) -> Vec<(&'static str, String)> {
+        let precision = self.precision.check(self.device).err().map(|error| ("precision", error.to_string()));
+        let device = match self.device {
+            // Only a GPU that is asked for by name can be missing.
+            DeviceChoice::Cuda => choose_device(self.device).err().map(|error| ("device", error.to_string())),
+            DeviceChoice::Auto | DeviceChoice::Cpu => None,
+        };
+        device.into_iter().chain(precision).collect()
+    }
+
+    /// What of the values these weights cannot do: a picture smaller than a patch, a block that they have not.
+    pub fn faults_with(&self, weights: &Checkpoint) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let patch = weights.architecture.patch as u32;
+        if !(patch..=MAX_SHORT_SIDE).contains(&self.short_side) {
+            let wanted =
+                format!("{} is not in {patch} (one patch of these weights) to {MAX_SHORT_SIDE}", self.short_side);
+            faults.push(("short_side", wanted));
+        }
+        if let Err(error) = self.propagation_block.of(weights) {
+            faults.push(("propagation_block", error.to_string()));
+        }
+        faults
     }
 }
 
@@ -111,15 +135,21 @@ impl Backbone {
     /// Weights that cannot be used (the cause is a [`crate::WeightsError`]), a device that is
     /// not there, a precision that the device has not.
     pub fn load(config: &BackboneConfig) -> Result<Self> {
-        let checkpoint = Choice::of(config.weights.as_deref())?.read(config.heads)?;
+        Self::build(config, &Choice::of(config.weights.as_deref())?.read(config.heads)?)
+    }
+
+    /// As [`Backbone::load`], of weights that were read before.
+    ///
+    /// # Errors
+    /// As [`Backbone::load`].
+    pub fn build(config: &BackboneConfig, checkpoint: &Checkpoint) -> Result<Self> {
         let arch = checkpoint.architecture;
-        let device = choose_device(config.device)?;
-        let (dtype, path) = config.precision.on(device.is_cpu())?;
-        let block = config.propagation_block.of(&checkpoint)?;
-        let patch = arch.patch as u32;
-        if config.short_side < patch || config.short_side > MAX_SHORT_SIDE {
-            bail!("model.short_side = {}: want {patch} (one patch) to {MAX_SHORT_SIDE}", config.short_side);
+        let device = choose_device(config.device).context("model.device")?;
+        let (dtype, path) = config.precision.on(device.is_cpu()).context("model.precision")?;
+        if let Some((key, wrong)) = config.faults_with(checkpoint).into_iter().next() {
+            bail!("model.{key}: {wrong}");
         }
+        let (block, patch) = (config.propagation_block.of(checkpoint)?, arch.patch as u32);
         let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, path).context("building the network")?;
         let numbers = if path == Path::Bf16 { DType::BF16 } else { dtype };
         let model_id = match numbers {
@@ -272,7 +302,8 @@ fn choose_device(choice: DeviceChoice) -> Result<Device> {
             }))
         }
         DeviceChoice::Auto => Ok(Device::Cpu),
-        DeviceChoice::Cuda => Device::new_cuda(0)
-            .context("model.device = \"cuda\": no usable GPU (is this build made with --features cuda?)"),
+        DeviceChoice::Cuda => {
+            Device::new_cuda(0).context("\"cuda\": no usable GPU (is this build made with --features cuda?)")
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     Checkpoint, WeightsError,
     catalogue::{KNOWN, cache_dir},
 };
+use maskd_types::files;
 
 /// The name of the weights that maskd carries.
 pub const SHIPPED: &str = "maskd_s14";
@@ -42,7 +43,7 @@ impl Choice {
 
     fn among(given: Option<&Path>, cache: Option<&Path>) -> Result<Self, NotFetched> {
         let Some(path) = given else { return Ok(Self::Shipped) };
-        if path.exists() {
+        if files::stamp(path).is_some() {
             return Ok(Self::File(path.to_owned()));
         }
         if path.as_os_str() == SHIPPED {

@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use ureq::http::Uri;
 
-use maskd_types::files;
+use super::catalogue::recorded;
+use maskd_types::files::{self, OutputError};
 
 /// No file larger than this is fetched, whatever a server says.
 pub const MAX_BYTES: u64 = 2 << 30;
@@ -92,6 +93,9 @@ pub enum FetchError {
         /// The hash it must have.
         expected: String,
     },
+    /// Something is in its place that was not fetched.
+    #[error("{0}")]
+    Output(#[source] OutputError),
     /// The file could not be written here.
     #[error("{}: {source}", path.display())]
     Io {
@@ -109,6 +113,11 @@ pub struct Expected {
     pub size: Option<u64>,
     /// SHA-256, lower-case hexadecimal.
     pub sha256: Option<String>,
+}
+
+/// Whether `path` was fetched, or checked where it lay: its hash is on record.
+fn is_fetched(path: &Path) -> io::Result<bool> {
+    Ok(recorded(path)?.is_some())
 }
 
 /// A file on its way: a temporary file beside its target, gone when this is dropped before [`Part::keep`].
@@ -131,12 +140,13 @@ impl Part {
     /// An empty part of `target`; makes the folder where it is missing.
     ///
     /// # Errors
-    /// [`FetchError::Io`].
+    /// [`FetchError::Io`]; [`FetchError::Output`] where something is there that has no record.
     pub fn of(target: &Path) -> Result<Self, FetchError> {
         let folder = target.parent().unwrap_or(Path::new("."));
         let io = |source| FetchError::Io { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(io)?;
-        let temp = tempfile::Builder::new().prefix(".fetch-").suffix(".part").tempfile_in(folder).map_err(io)?;
+        files::check_target(target, &is_fetched).map_err(FetchError::Output)?;
+        let temp = files::beside(target, "").map_err(FetchError::Output)?;
         Ok(Self { temp, target: target.to_owned() })
     }
 
@@ -231,16 +241,10 @@ impl Part {
     /// Puts this in its target's place in one step.
     ///
     /// # Errors
-    /// [`FetchError::Io`]; the target is as it was.
+    /// [`FetchError::Output`]; the target is as it was.
     pub fn keep(self) -> Result<(), FetchError> {
         let Self { temp, target } = self;
-        // Temporary files are for their owner only; weights are for whoever may read the folder.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let _ = temp.as_file().set_permissions(fs::Permissions::from_mode(0o644));
-        }
-        temp.persist(&target).map_err(|e| FetchError::Io { path: target.clone(), source: e.error })?;
+        files::put(temp.into_temp_path(), &target, &is_fetched).map_err(FetchError::Output)?;
         // The name must survive a power cut as well; a filesystem that cannot do it has the file all the same.
         if let Some(folder) = target.parent() {
             let _ = File::open(folder).and_then(|folder| folder.sync_all());

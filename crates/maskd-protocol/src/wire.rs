@@ -217,6 +217,11 @@ pub enum Event {
     },
     /// The source is at its end and will not be opened again.
     StreamEnded,
+    /// The stream does not start from its first mask; until another is configured, its status says so as well.
+    FirstMaskRefused {
+        /// Why, on one line.
+        cause: String,
+    },
     /// An instance `appeared` or `ended`.
     #[serde(untagged)]
     Instance(TrackEvent),
@@ -324,4 +329,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], format: Format, limit: usize, what: 
 /// An error's text on one line of bounded length: parsers quote what they were given.
 pub fn one_line(error: &dyn std::fmt::Display) -> String {
     error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+}
+
+/// Several errors' texts, each on its line: as many as anybody reads.
+pub fn lines(errors: &str) -> String {
+    errors.lines().take(64).map(|line| one_line(&line)).collect::<Vec<_>>().join("\n")
 }

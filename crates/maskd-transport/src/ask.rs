@@ -111,7 +111,7 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
 pub enum Reloading {
     /// It did; what has changed.
     Done(Reloaded),
-    /// It refused the configuration, and goes on as it was.
+    /// It refused the configuration, and goes on as it was: why, one line for each fault.
     Refused(String),
     /// Nobody answered: no daemon, none that allows it, or no right to ask.
     Unheard,
@@ -147,7 +147,7 @@ pub async fn reload(
             .map_err(refused("reload"))?;
         match replies.recv_async().await.map(|reply| reply.into_result()) {
             Ok(Ok(sample)) => Reloading::Done(wire::decode_plain(&sample.payload().to_bytes())?),
-            Ok(Err(e)) => Reloading::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
+            Ok(Err(e)) => Reloading::Refused(wire::lines(&String::from_utf8_lossy(&e.payload().to_bytes()))),
             Err(_) => Reloading::Unheard,
         }
     };

@@ -103,23 +103,35 @@ impl fmt::Debug for PublishConfig {
 }
 
 impl PublishConfig {
-    /// Checks what types cannot: ranges, endpoints, and what each mode needs. Reads no file.
-    pub fn validate(&self) -> Result<(), PublishError> {
-        let bad = |text: String| Err(PublishError::Config(text));
+    /// What types cannot tell: ranges, endpoints, and what each mode needs; each key in `[publish]`, and what to do. Reads
+    /// no file.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
         if !(1024..=65_000).contains(&self.max_message_bytes) {
-            return bad(format!("max_message_bytes = {}: use 1024 to 65000", self.max_message_bytes));
+            faults.push(("max_message_bytes", format!("{} is not in 1024 to 65000", self.max_message_bytes)));
         }
-        for (field, endpoints) in [("listen", self.listen.as_deref().unwrap_or_default()), ("connect", &self.connect)] {
-            endpoints.iter().try_for_each(|endpoint| check_endpoint(field, endpoint))?;
+        for (key, endpoints) in [("listen", self.listen.as_deref().unwrap_or_default()), ("connect", &self.connect)] {
+            let refused = |endpoint: &String| check_endpoint(endpoint).err().map(|why| (key, why));
+            faults.extend(endpoints.iter().filter_map(refused));
         }
-        match self.mode {
-            Mode::Client if self.connect.is_empty() && !self.multicast => {
-                bad("mode = \"client\" needs a router's endpoint in connect, such as \"tcp/192.0.2.7:7447\"".to_owned())
-            }
-            Mode::Client if self.listen.as_ref().is_some_and(|l| !l.is_empty()) => {
-                bad("mode = \"client\" cannot listen: remove listen, or use mode = \"peer\"".to_owned())
-            }
-            _ => Ok(()),
+        if self.mode == Mode::Client && self.connect.is_empty() && !self.multicast {
+            let needs = "mode = \"client\" needs a router's endpoint here, such as \"tcp/192.0.2.7:7447\"";
+            faults.push(("connect", needs.to_owned()));
+        }
+        if self.mode == Mode::Client && self.listen.as_ref().is_some_and(|l| !l.is_empty()) {
+            faults.push(("listen", "mode = \"client\" cannot listen: remove it, or use mode = \"peer\"".to_owned()));
+        }
+        faults
+    }
+
+    /// As [`PublishConfig::faults`], the first of them as an error.
+    ///
+    /// # Errors
+    /// A value that cannot be.
+    pub fn validate(&self) -> Result<(), PublishError> {
+        match self.faults().into_iter().next() {
+            Some((key, wrong)) => Err(PublishError::Config(format!("{key}: {wrong}"))),
+            None => Ok(()),
         }
     }
 
@@ -176,7 +188,8 @@ impl PublishConfig {
 
 /// The zenoh configuration of somebody who only looks and asks: connects, never listens, and keeps trying.
 pub(super) fn reader_config(connect: &[String], base: Option<&Path>) -> Result<Config, PublishError> {
-    connect.iter().try_for_each(|endpoint| check_endpoint("connect", endpoint))?;
+    let refused = |why| PublishError::Config(format!("connect: {why}"));
+    connect.iter().try_for_each(|endpoint| check_endpoint(endpoint).map_err(refused))?;
     let mut config = base.map_or_else(|| Ok(Config::default()), read_base)?;
     set(&mut config, "mode", &"peer")?;
     set(&mut config, "listen/endpoints", &Vec::<String>::new())?;
@@ -231,8 +244,8 @@ pub(super) fn shown(endpoint: &str) -> String {
     hidden.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-fn check_endpoint(field: &str, endpoint: &str) -> Result<(), PublishError> {
-    let bad = |why: String| Err(PublishError::Config(format!("{field} endpoint {:?}: {why}", shown(endpoint))));
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    let bad = |why: String| Err(format!("endpoint {:?}: {why}", shown(endpoint)));
     match endpoint.parse::<EndPoint>() {
         Err(_) => bad("write it as protocol/address, such as \"tcp/127.0.0.1:7447\"".to_owned()),
         Ok(e) if !["tcp", "tls", "unixsock-stream"].contains(&e.protocol().as_str()) => {

@@ -246,7 +246,7 @@ impl From<WireError> for Refusal {
 
 async fn outcome<T>(answered: oneshot::Receiver<Result<T, String>>) -> Result<T, String> {
     match timeout(ANSWER_WITHIN, answered).await {
-        Ok(Ok(result)) => result.map_err(|why| wire::one_line(&why)),
+        Ok(Ok(result)) => result.map_err(|why| wire::lines(&why)),
         Ok(Err(_)) => Err("the daemon is stopping".to_owned()),
         Err(_) => Err(format!("no answer within {} s; it may still be applied", ANSWER_WITHIN.as_secs())),
     }

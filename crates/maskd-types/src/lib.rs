@@ -10,5 +10,6 @@ pub mod files;
 pub mod frame;
 pub mod instance;
 pub mod mask;
+pub mod picture;
 pub mod stage;
 pub mod stop;

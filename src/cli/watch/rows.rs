@@ -113,7 +113,7 @@ impl Watched {
                     Event::StreamUp => row.state = "up",
                     Event::StreamDown { .. } => row.state = "reconnecting",
                     Event::StreamEnded => row.state = "ended",
-                    Event::Instance(_) => {}
+                    Event::Instance(_) | Event::FirstMaskRefused { .. } => {}
                 }
             }
             Received::Status(message) => {

@@ -6,7 +6,9 @@ pub mod play;
 pub mod process;
 pub mod rtsp;
 pub mod scene;
+pub mod script;
 pub mod site;
+pub mod turned;
 pub mod weights;
 
 use std::time::{Duration, Instant};

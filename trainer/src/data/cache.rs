@@ -22,7 +22,7 @@ use super::{DataConfig, files::DataFile};
 const LIST: &str = "frames.json";
 const WRITING: &str = ".writing-";
 /// Raised where the same video and settings would give other frames.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A folder of entries, in use for as long as this lives.
 pub(super) struct Cache {

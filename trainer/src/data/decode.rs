@@ -1,51 +1,26 @@
-//! An image file in memory. Whatever its bytes say, memory stays within bounds.
+//! An image file as a picture to learn from.
 
-use std::{
-    fs,
-    io::Cursor,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use anyhow::{Result, ensure};
+use maskd_types::{frame::Size, picture};
 
 use super::DataConfig;
 use crate::augment::Picture;
 
-/// Reads a JPEG or PNG as RGB; transparency is dropped, 16 bits become 8, EXIF rotation is not applied.
+/// Reads a JPEG or PNG as RGB, upright; transparency is dropped, 16 bits become 8.
 ///
 /// # Errors
 /// What is wrong with the file, without its name: unreadable, damaged, cut off, too large or too small.
 pub(super) fn read(path: &Path, config: &DataConfig) -> Result<Picture> {
-    // Uncompressed with four channels of 16 bits, no picture within the bound is larger.
-    let (bytes, most) = (fs::metadata(path)?.len(), config.max_pixels() * 8);
-    ensure!(bytes <= most, "{bytes} bytes are more than data.max_megapixels = {} can hold", config.max_megapixels);
-    let bytes = fs::read(path)?;
-    // A decoder that panics on a file has found a damaged one; the run goes on without it.
-    catch_unwind(AssertUnwindSafe(|| decode(&bytes, config))).unwrap_or_else(|_| bail!("the decoder gave up on it"))
-}
-
-fn decode(bytes: &[u8], config: &DataConfig) -> Result<Picture> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    // The decoder would fill what is missing with grey.
-    ensure!(reader.format() != Some(ImageFormat::Jpeg) || is_whole_jpeg(bytes), "it is cut off");
-    let mut decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    check_size(width, height, config)?;
-    let mut limits = Limits::default();
-    // 16 bits and four channels, and as much again for the decoder itself.
-    limits.max_alloc = Some(config.max_pixels() * 16);
-    decoder.set_limits(limits)?;
-    let picture = DynamicImage::from_decoder(decoder)?.into_rgb8();
-    Picture::new(picture.width(), picture.height(), picture.into_raw()).context("the decoder broke off")
-}
-
-/// Whether the end-of-image marker follows the last start of a scan: within a scan its bytes cannot occur. What
-/// stands before (a thumbnail, with markers of its own) or after (what some cameras append) does no harm.
-fn is_whole_jpeg(bytes: &[u8]) -> bool {
-    let (end, scan) = ([0xff, 0xd9], [0xff, 0xda]);
-    bytes.windows(2).rev().find(|pair| *pair == end || *pair == scan).is_some_and(|pair| pair == end)
+    let picture = picture::read(path, config.max_pixels()).map_err(|error| match error.downcast_ref() {
+        Some(picture::TooLarge { size: Size { width, height }, .. }) => {
+            check_size(*width, *height, config).err().unwrap_or(error)
+        }
+        None => error,
+    })?;
+    check_size(picture.width(), picture.height(), config)?;
+    Picture::new(picture.width(), picture.height(), picture.into_raw())
 }
 
 /// Refuses what is too large to decode or too small to learn from.
@@ -96,22 +71,6 @@ mod tests {
         image::RgbImage::new(100, 31).save(&path).unwrap();
         let error = format!("{:#}", read(&path, &DataConfig::default()).unwrap_err());
         assert!(error.contains("100x31 is less than data.min_side = 32"), "{error}");
-    }
-
-    #[test]
-    fn a_jpeg_that_is_cut_off_is_refused_and_one_with_more_behind_it_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.jpg");
-        let textured = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x, y, x * y].map(|v| (v * 37 % 256) as u8)));
-        textured.save(&path).unwrap();
-        let mut bytes = fs::read(&path).unwrap();
-        for keep in [bytes.len() * 9 / 10, bytes.len() / 2, 40] {
-            fs::write(&path, &bytes[..keep]).unwrap();
-            assert!(read(&path, &DataConfig::default()).is_err(), "{keep} of {} bytes", bytes.len());
-        }
-        bytes.extend(b"what a camera appends");
-        fs::write(&path, &bytes).unwrap();
-        assert!(read(&path, &DataConfig::default()).is_ok());
     }
 
     fn crc32(bytes: &[u8]) -> u32 {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use maskd_types::picture;
 
-const IMAGES: [&str; 3] = ["jpg", "jpeg", "png"];
 const VIDEOS: [&str; 14] =
     ["mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "m2ts", "mts", "wmv", "flv", "ogv"];
 
@@ -56,7 +56,7 @@ pub(super) fn find(sources: &[PathBuf]) -> Result<(Vec<DataFile>, Vec<String>)> 
         !search.files.is_empty(),
         "no images or videos in {}: looked for files ending in {} (images) and {} (videos)",
         if looked.is_empty() { "no source at all" } else { &looked },
-        IMAGES.join(", "),
+        picture::ENDINGS.join(", "),
         VIDEOS.join(", "),
     );
     Ok((search.files, search.skipped))
@@ -126,10 +126,10 @@ impl Search {
 }
 
 fn kind_of(path: &Path) -> Option<Kind> {
-    let ending = path.extension().and_then(OsStr::to_str)?.to_ascii_lowercase();
-    if IMAGES.contains(&ending.as_str()) {
+    if picture::is_named_so(path) {
         return Some(Kind::Image);
     }
+    let ending = path.extension().and_then(OsStr::to_str)?.to_ascii_lowercase();
     VIDEOS.contains(&ending.as_str()).then_some(Kind::Video)
 }
 

@@ -93,7 +93,7 @@ pub fn draw(log: &Path, picture: &Path) -> Result<()> {
         root.present().map_err(cause)?;
     }
     let image = RgbImage::from_raw(SIZE.0, SIZE.1, pixels).context("the picture is not of its size")?;
-    maskd_model::attention::write_png(&image, picture)
+    Ok(maskd_model::attention::write_png(&image, picture)?)
 }
 
 fn panel<DB: DrawingBackend>(

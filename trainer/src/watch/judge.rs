@@ -15,11 +15,10 @@ use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
 };
-use maskd_types::frame::StreamId;
+use maskd_types::{files, frame::StreamId};
 
 use super::neighbours::Labelled;
 use crate::{
-    checkpoint::write_whole,
     method::{Method, Product},
     quality::QualityConfig,
     report::{Observer, Quality},
@@ -161,5 +160,5 @@ fn write_product(product: Product, path: &Path) -> Result<()> {
     let Product { architecture, tensors, propagation_block } = product;
     let block = propagation_block.map(|block| (PROPAGATION_BLOCK.to_owned(), block.to_string()));
     let about = [("heads".to_owned(), architecture.heads.to_string())].into_iter().chain(block).collect();
-    write_whole(path, |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
+    files::write_durably(path, &|_| Ok(false), |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))
 }

@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use candle_core::{D, DType, Tensor};
 use image::imageops::FilterType;
 use maskd_ingest::ClipFrame;
-use maskd_types::frame::{Frame, Size, StreamId};
+use maskd_types::{
+    frame::{Frame, Size, StreamId},
+    picture::{self, MOST_PIXELS},
+};
 
 /// Neighbours that vote.
 const K: usize = 20;
@@ -88,9 +91,9 @@ fn leave_one_out(cosines: &[Vec<f32>], classes: &[usize]) -> f64 {
     (0..classes.len()).filter(|&i| right(i)).count() as f64 / classes.len().max(1) as f64
 }
 
-/// The middle of an image, `side` by `side`.
+/// The middle of an image, upright, `side` by `side`.
 fn square(path: &Path, side: u32) -> Result<Frame> {
-    let image = image::open(path).with_context(|| path.display().to_string())?.to_rgb8();
+    let image = picture::read(path, MOST_PIXELS).with_context(|| path.display().to_string())?;
     let least = image.width().min(image.height());
     let (x, y) = ((image.width() - least) / 2, (image.height() - least) / 2);
     let middle = image::imageops::crop_imm(&image, x, y, least, least).to_image();
@@ -110,7 +113,26 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
+    use image::{ExtendedColorType, ImageEncoder as _, Rgb, RgbImage, codecs::png::PngEncoder};
+
     use super::*;
+
+    #[test]
+    fn an_image_that_lies_is_judged_upright() {
+        let folder = tempfile::tempdir().unwrap();
+        let (upright, turned) = (folder.path().join("upright.png"), folder.path().join("turned.png"));
+        let picture = RgbImage::from_fn(40, 30, |x, y| Rgb([x * 6, y * 8, x * y].map(|value| value as u8)));
+        picture.save(&upright).unwrap();
+        // EXIF's 6: to be shown turned to the right.
+        let lying = image::imageops::rotate270(&picture);
+        let mut bytes = Vec::new();
+        let mut encoder = PngEncoder::new(&mut bytes);
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        encoder.write_image(&lying, 30, 40, ExtendedColorType::Rgb8).unwrap();
+        std::fs::write(&turned, bytes).unwrap();
+        assert!(square(&upright, 28).unwrap().rgb == square(&turned, 28).unwrap().rgb);
+    }
 
     #[test]
     fn near_images_say_the_class_and_the_image_itself_does_not() {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +12,8 @@ use maskd_trainer::{
     data::{Batch, DataConfig, Loader},
 };
 use tempfile::TempDir;
+
+use crate::turned::{lying, save_noted};
 
 /// Crops that take no time.
 pub fn crops() -> CropConfig {
@@ -103,6 +106,30 @@ fn what_cannot_be_read_is_named_once_and_replaced() {
         assert!(skipped.contains(name) && skipped.lines().count() == 1, "{skipped}");
     }
     assert!(skipped[3].contains("20x20 is less than data.min_side = 32"), "{}", skipped[3]);
+}
+
+#[test]
+fn images_that_lie_are_learnt_from_upright() {
+    let [upright, turned] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    for orientation in 1..=8 {
+        let (picture, name) = (picture(64, 48, orientation.into()), format!("{orientation}.png"));
+        picture.save(upright.path().join(&name)).unwrap();
+        save_noted(&lying(&picture, orientation), orientation, &turned.path().join(&name));
+    }
+    assert!(take(open(upright.path(), 1, 3, 0), 4) == take(open(turned.path(), 1, 3, 0), 4));
+}
+
+#[test]
+fn a_video_that_is_a_list_of_addresses_is_named_and_nobody_is_called() {
+    let folder = images(6);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let place = format!("http://{}/a.ts", server.local_addr().unwrap());
+    let list = format!("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:5\n#EXTINF:5.0,\n{place}\n#EXT-X-ENDLIST\n");
+    fs::write(folder.path().join("holiday.mp4"), list).unwrap();
+    let skipped = open(folder.path(), 1, 0, 0).skipped();
+    assert!(skipped.len() == 1 && skipped[0].contains("holiday.mp4") && skipped[0].contains("HLS"), "{skipped:?}");
+    assert!(server.accept().is_err(), "somebody called");
 }
 
 #[test]

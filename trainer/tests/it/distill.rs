@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     program::{Scene, fails, info, program, succeeds, tensors},
-    shared::shared,
+    shared::{SALIENCY_S14, shared},
 };
 
 const KNOBS: Knobs = Knobs {
@@ -276,8 +276,8 @@ fn faults_are_named() {
 }
 
 #[test]
-fn half_the_blocks_of_published_weights_start_closer_than_chance_on_real_frames() {
-    let Some(path) = shared("weights/dinov2-vits14.safetensors") else { return };
+fn half_the_blocks_of_trained_weights_start_closer_than_chance_on_real_frames() {
+    let Some(path) = shared(SALIENCY_S14) else { return };
     let Some(frames) = shared("data/davis/JPEGImages/480p/dog") else { return };
     let teacher = Checkpoint::read(&path, None).unwrap();
     let config = Config::distillation();

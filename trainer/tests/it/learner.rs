@@ -14,7 +14,7 @@ use maskd_trainer::{
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::shared::shared;
+use crate::shared::{SALIENCY_S14, shared};
 
 const KNOBS: Knobs = Knobs {
     rates: Rates { lr: 1e-3, weight_decay: 0.04, frozen_last_layer: false },
@@ -138,8 +138,8 @@ fn a_fixed_last_layer_keeps_its_lengths_and_a_frozen_one_its_values() {
 }
 
 #[test]
-fn published_weights_can_be_gone_on_from() {
-    let Some(path) = shared("weights/dinov2-vits14.safetensors") else { return };
+fn trained_weights_can_be_gone_on_from() {
+    let Some(path) = shared(SALIENCY_S14) else { return };
     let weights = Checkpoint::read(&path, None).unwrap();
     let shape = Shape { backbone: weights.architecture, head: small().head };
     let mut tensors = fresh(&shape, 1);

@@ -7,9 +7,16 @@ mod distill;
 mod golden;
 mod learner;
 mod order;
+mod outputs;
 mod presets;
 mod program;
 mod quality;
-mod shared;
 mod students;
+#[path = "../../../tests/it/support/turned.rs"]
+mod turned;
 mod video_data;
+
+#[path = "../../../tests/it/shared.rs"]
+mod shared;
+#[path = "../../../tests/it/skip.rs"]
+mod skip;

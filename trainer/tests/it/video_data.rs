@@ -15,6 +15,7 @@ use maskd_types::frame::Size;
 use crate::{
     data::{crops, picture},
     shared::shared,
+    turned::film_lying,
 };
 
 /// 10 frames a second; what is shown changes with every number in `shown`.
@@ -62,6 +63,22 @@ fn a_video_gives_frames_at_its_rate_and_no_two_alike() {
     let every = open(&source, &DataConfig { video_rate: 5.0, video_difference: 0.0, ..config(&cache) });
     assert_eq!(every.samples(), 30, "without leaving out what is alike");
     assert_ne!(every.fingerprint(), loader.fingerprint());
+}
+
+#[test]
+fn a_video_that_lies_is_learnt_from_upright() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, cache) = (folder.path().join("a.mp4"), folder.path().join("cache"));
+    film_lying(&source, 6, 10, (0..20).map(|number| picture(160, 120, number)));
+    let _loader = open(&source, &config(&cache));
+    let taken = frames(&cache);
+    assert_eq!(taken.len(), 4);
+    for (path, _) in taken {
+        let (frame, drawn) = (image::open(&path).unwrap().into_rgb8(), picture(160, 120, number(&path)));
+        assert_eq!(frame.dimensions(), (160, 120));
+        let off: u64 = frame.iter().zip(drawn.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        assert!(off / (160 * 120 * 3) < 16, "{}: off by {} levels", path.display(), off / (160 * 120 * 3));
+    }
 }
 
 #[test]

@@ -3,6 +3,11 @@ use proptest::prelude::*;
 
 use super::*;
 
+#[path = "../../../../tests/it/skip.rs"]
+mod skip;
+
+use skip::skip;
+
 /// In parts of the largest value. Where the order of summation decides which way a value is rounded, it moves by the 256th
 /// part of itself, which few channels do not average out.
 const BOUND: f32 = 1e-2;
@@ -11,7 +16,7 @@ const BOUND: f32 = 1e-2;
 fn here() -> bool {
     let here = is_available();
     if !here {
-        eprintln!("SKIPPED bfloat16 kernels: this CPU has no AVX512_BF16");
+        skip("this CPU has no AVX512_BF16");
     }
     here
 }

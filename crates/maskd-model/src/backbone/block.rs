@@ -15,8 +15,8 @@ pub const PROPAGATION_BLOCK: &str = "propagation_block";
 #[serde(try_from = "toml::Value", into = "toml::Value")]
 pub enum BlockChoice {
     /// What the weights' metadata name as `propagation_block`, as those do that were distilled. Else what corresponds
-    /// best: two thirds of the way for DINOv2, which also saves the rest of the network between key frames; the last
-    /// block for DINO.
+    /// best: two thirds of the way for DINOv2's form, which also saves the rest of the network between key frames; the last
+    /// block for DINO's.
     #[default]
     Auto,
     /// The last block, as published.
@@ -52,7 +52,7 @@ impl BlockChoice {
             Self::Auto if arch.family.design().propagates_by_two_thirds => Ok((arch.depth * 2).div_ceil(3) - 1),
             Self::Auto | Self::Last => Ok(arch.depth - 1),
             Self::Number(block) if (1..=arch.depth).contains(&block) => Ok(block - 1),
-            Self::Number(block) => bail!("model.propagation_block = {block}: {arch} has blocks 1 to {}", arch.depth),
+            Self::Number(block) => bail!("there is no block {block}: {arch} has blocks 1 to {}", arch.depth),
         }
     }
 }

@@ -42,12 +42,10 @@ impl Precision {
             (Self::F16, false) => Ok((DType::F16, Path::Fused)),
             (Self::Bf16, true) if multiplies => Ok((DType::F32, Path::Bf16)),
             (Self::Bf16, true) => {
-                bail!(
-                    "model.precision = \"bf16\": this CPU does not multiply bf16 (AVX512_BF16); want \"f32\" or \"auto\""
-                )
+                bail!("\"bf16\": this CPU does not multiply bf16 (AVX512_BF16); want \"f32\" or \"auto\"")
             }
             (Self::F16, true) => {
-                bail!("model.precision = \"f16\": the CPU computes in f32 or bf16; f16 needs a GPU (model.device)")
+                bail!("\"f16\": the CPU computes in f32 or bf16; f16 needs a GPU (model.device)")
             }
         }
     }
@@ -95,7 +93,7 @@ mod tests {
                     (Err(error), "bf16" | "f16") => {
                         let error = error.to_string();
                         assert!(text == "f16" || !multiplies, "{error}");
-                        assert!(error.starts_with(&format!("model.precision = \"{text}\": ")), "{error}");
+                        assert!(error.starts_with(&format!("\"{text}\": ")), "{error}");
                     }
                     (other, _) => panic!("{text}: {other:?}"),
                 }

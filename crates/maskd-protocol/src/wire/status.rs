@@ -49,7 +49,7 @@ fn snake(camel: &str) -> String {
 pub struct Status {
     /// Whether frames arrive.
     pub state: State,
-    /// Why not, on one line.
+    /// Why not, on one line; of a stream that is up, why it did not start from its first mask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Published frames a second, over the last seconds.

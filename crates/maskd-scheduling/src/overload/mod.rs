@@ -56,33 +56,30 @@ impl Default for OverloadConfig {
 }
 
 impl OverloadConfig {
-    /// Checks the ranges of all values.
-    ///
-    /// # Errors
-    /// The key in `[overload]`, and what is wrong with its value.
-    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// What is wrong with the values: each key in `[overload]`, and what to do.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
         let numbers = [
             ("min_fps", self.min_fps, 0.0..=1000.0),
             ("target_load", self.target_load, 0.1..=2.0),
             ("recover_load", self.recover_load, 0.05..=2.0),
             ("dwell_seconds", self.dwell_seconds, 0.1..=3600.0),
         ];
-        for (key, value, range) in numbers {
-            // Not a number is in no range.
-            if !range.contains(&value) {
-                return Err((key, format!("{value} is not in {} to {}", range.start(), range.end())));
-            }
+        let mut faults = Vec::new();
+        // Not a number is in no range.
+        for (key, value, range) in numbers.into_iter().filter(|(_, value, range)| !range.contains(value)) {
+            faults.push((key, format!("{value} is not in {} to {}", range.start(), range.end())));
         }
-        if self.recover_load > 0.95 * self.target_load {
+        let judged = |key: &str| faults.iter().any(|(wrong, _)| *wrong == key);
+        if self.recover_load > 0.95 * self.target_load && !judged("recover_load") && !judged("target_load") {
             let limit = 0.95 * self.target_load;
-            return Err(("recover_load", format!("at most {limit:.3}, 95 % of target_load, or it would swing")));
+            faults.push(("recover_load", format!("at most {limit:.3}, 95 % of target_load, or it would swing")));
         }
         let falls = self.levels.windows(2).all(|pair| pair[0] > pair[1]);
         let within = self.levels.iter().all(|level| (0.1..=1.0).contains(level));
         if self.levels.first() != Some(&1.0) || !falls || !within || self.levels.len() > 8 {
-            return Err(("levels", "say 1 to 8 shares that fall from 1.0, none below 0.1".to_owned()));
+            faults.push(("levels", "say 1 to 8 shares that fall from 1.0, none below 0.1".to_owned()));
         }
-        Ok(())
+        faults
     }
 }
 
@@ -95,16 +92,17 @@ mod tests {
         let refused = |edit: fn(&mut OverloadConfig)| {
             let mut config = OverloadConfig::default();
             edit(&mut config);
-            config.validate().map_err(|(key, _)| key)
+            config.faults().into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
-        assert_eq!(refused(|_| {}), Ok(()));
-        assert_eq!(refused(|c| c.levels = vec![1.0]), Ok(()));
-        assert_eq!(refused(|c| c.min_fps = f64::NAN), Err("min_fps"));
-        assert_eq!(refused(|c| c.recover_load = 0.95), Err("recover_load"));
-        assert_eq!(refused(|c| c.dwell_seconds = 0.0), Err("dwell_seconds"));
+        assert!(refused(|_| {}).is_empty());
+        assert!(refused(|c| c.levels = vec![1.0]).is_empty());
+        assert_eq!(refused(|c| c.min_fps = f64::NAN), ["min_fps"]);
+        assert_eq!(refused(|c| c.recover_load = 0.95), ["recover_load"]);
+        assert_eq!(refused(|c| c.dwell_seconds = 0.0), ["dwell_seconds"]);
+        assert_eq!(refused(|c| (c.target_load, c.min_fps) = (9.0, -1.0)), ["min_fps", "target_load"]);
         for levels in [vec![], vec![0.9], vec![1.0, 1.0], vec![1.0, 0.5, 0.75], vec![1.0, 0.01], vec![1.0, f64::NAN]] {
             let config = OverloadConfig { levels, ..OverloadConfig::default() };
-            assert_eq!(config.validate().unwrap_err().0, "levels");
+            assert_eq!(config.faults()[0].0, "levels");
         }
     }
 }

@@ -82,11 +82,8 @@ impl Default for TrackerConfig {
 }
 
 impl TrackerConfig {
-    /// Checks the ranges of all values.
-    ///
-    /// # Errors
-    /// The key, dotted below `tracker`, and what is wrong with its value.
-    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// What is wrong with the values: each key, dotted below `tracker`, and what to do.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
         let (propagate, refine, discover, motion) = (&self.propagate, &self.refine, &self.discover, &self.motion);
         let counts = [
             ("max_instances", self.max_instances, 1..=255),
@@ -97,10 +94,9 @@ impl TrackerConfig {
             ("refine.guided_radius", refine.guided_radius, 0..=64),
             ("discover.max_instances", discover.max_instances, 0..=255),
         ];
-        for (key, value, range) in counts {
-            if !range.contains(&value) {
-                return Err((key, format!("{value} is not in {} to {}", range.start(), range.end())));
-            }
+        let mut faults = Vec::new();
+        for (key, value, range) in counts.into_iter().filter(|(_, value, range)| !range.contains(value)) {
+            faults.push((key, format!("{value} is not in {} to {}", range.start(), range.end())));
         }
         let numbers = [
             ("min_peak", self.min_peak, 0.0..=1.0),
@@ -125,13 +121,11 @@ impl TrackerConfig {
             ("motion.still_distance", motion.still_distance, 0.0..=2.0),
             ("motion.max_changed_fraction", motion.max_changed_fraction, 0.0..=1.0),
         ];
-        for (key, value, range) in numbers {
-            // Not a number is in no range.
-            if !range.contains(&value) {
-                return Err((key, format!("{value} is not in {} to {}", range.start(), range.end())));
-            }
+        // Not a number is in no range.
+        for (key, value, range) in numbers.into_iter().filter(|(_, value, range)| !range.contains(value)) {
+            faults.push((key, format!("{value} is not in {} to {}", range.start(), range.end())));
         }
-        Ok(())
+        faults
     }
 
     /// The published semi-supervised protocol for a first mask: nothing is discovered, hidden or ended.

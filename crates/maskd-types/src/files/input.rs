@@ -15,6 +15,7 @@ pub const TEXT: u64 = 16 << 20;
 /// # Errors
 /// What the system says; that `path` is a folder, a pipe, a socket or a device; that the file is larger than `most`.
 pub fn open(path: &Path, most: u64) -> io::Result<File> {
+    super::place::note(path);
     // Without O_NONBLOCK, opening a named pipe waits until somebody writes to it. On a regular file it changes nothing.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     let about = file.metadata()?;

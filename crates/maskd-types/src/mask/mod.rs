@@ -1,7 +1,9 @@
 //! Masks: label maps at frame size, soft labels on the patch grid, and how one becomes the other;
-//! COCO run-length encoding, palette PNGs, and drawing labels over a picture.
+//! COCO run-length encoding, palette PNGs, first masks, and drawing labels over a picture.
 
+mod first_mask;
 mod label_map;
+mod mark;
 mod overlay;
 mod palette;
 mod png_file;
@@ -12,12 +14,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use first_mask::{FirstMask, FirstMaskError};
+pub use mark::{is_own_png, sign_png};
 pub use overlay::overlay;
 pub use palette::palette;
 pub use readout::{ReadoutConfig, readout, readout_plain};
 pub use rle::EncodedMask;
 
-use crate::frame::Size;
+use crate::{files::OutputError, frame::Size};
 
 /// The largest picture that a mask from outside may claim: 8K UHD (7680 x 4320) fits.
 pub const MAX_AREA: usize = 1 << 25;
@@ -82,15 +86,20 @@ pub enum MaskError {
     /// The mask says that it is empty or larger than [`MAX_AREA`].
     #[error("mask: {0} pixels; from 1 to {MAX_AREA} pixels in all can be used")]
     BadSize(Size),
-    /// A picture that is not a palette PNG.
-    #[error("{}: {reason}; a mask is an indexed PNG", path.display())]
+    /// A picture that is no mask.
+    #[error("{}: {reason}; a mask is an indexed PNG{}", path.display(), if *grey { ", or a grey one of up to 8 bits" } else { "" })]
     BadPng {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// Whether a grey one would have done.
+        grey: bool,
     },
-    /// The file could not be read or written.
+    /// The file is not written.
+    #[error("{0}")]
+    Output(#[source] OutputError),
+    /// The file could not be read.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.

@@ -1,22 +1,20 @@
 //! Label maps as PNG files with a palette, the form that DAVIS and its tools use.
 
 use std::{
-    fs::Permissions,
     io::{BufRead, BufReader, BufWriter, Seek, Write},
-    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use png::{BitDepth, ColorType, Limits, Transformations};
 
-use super::{LabelMap, MAX_AREA, MaskError, palette};
+use super::{LabelMap, MAX_AREA, MaskError, is_own_png, palette, sign_png};
 use crate::{files, frame::Size};
 
 /// Most bytes of a mask's file: more than the largest one takes uncompressed.
 const MAX_FILE: u64 = 4 * MAX_AREA as u64;
 
 impl LabelMap {
-    /// Reads an indexed PNG (its indices, whatever its palette) or an 8-bit grey one (its values).
+    /// Reads an indexed PNG (its indices, whatever its palette) or a grey one of up to 8 bits (its values).
     /// 255, which DAVIS uses for void, becomes background.
     ///
     /// # Errors
@@ -32,7 +30,7 @@ impl LabelMap {
     /// # Errors
     /// As [`LabelMap::read_png`].
     pub fn read_png_with_void(path: &Path) -> Result<Self, MaskError> {
-        Self::decode_png(path, true)
+        decode(path, true).map(|(map, _)| map)
     }
 
     /// Reads an indexed PNG, 255 left as it is, and nothing else: what a method hands in to be judged.
@@ -40,19 +38,19 @@ impl LabelMap {
     /// # Errors
     /// As [`LabelMap::read_png`], and grey pictures.
     pub fn read_indexed_png(path: &Path) -> Result<Self, MaskError> {
-        Self::decode_png(path, false)
+        decode(path, false).map(|(map, _)| map)
     }
 
-    fn decode_png(path: &Path, grey: bool) -> Result<Self, MaskError> {
-        let file = files::open(path, MAX_FILE).map_err(|source| MaskError::Io { path: path.into(), source })?;
-        Self::parse_png(BufReader::new(file), grey).map_err(|reason| MaskError::BadPng { path: path.into(), reason })
-    }
-
-    /// An indexed PNG, or where `grey` says so an 8-bit grey one, from anywhere; 255 is left as it is.
+    /// An indexed PNG, or where `grey` says so a grey one of up to 8 bits, from anywhere; 255 is left as it is.
     ///
     /// # Errors
     /// Why it cannot be used, in words.
     pub fn parse_png(png: impl BufRead + Seek, grey: bool) -> Result<Self, String> {
+        Self::parse(png, grey).map(|(map, _)| map)
+    }
+
+    /// As [`LabelMap::parse_png`], with the value of white where the picture is grey.
+    fn parse(png: impl BufRead + Seek, grey: bool) -> Result<(Self, Option<u8>), String> {
         let mut decoder = png::Decoder::new_with_limits(png, Limits { bytes: 2 * MAX_AREA });
         decoder.set_transformations(Transformations::IDENTITY);
         let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
@@ -61,38 +59,27 @@ impl LabelMap {
         if size.area() > MAX_AREA {
             return Err(format!("{size} pixels are too many"));
         }
-        match (colour, depth) {
-            (ColorType::Indexed, _) => {}
-            (ColorType::Grayscale, BitDepth::Eight) if grey => {}
-            _ => return Err(format!("its colours are {colour:?} with {} bits", depth as u8)),
-        }
+        let white = match (colour, depth) {
+            (ColorType::Indexed, _) => None,
+            (ColorType::Grayscale, BitDepth::Sixteen) => return Err(strange(colour, depth)),
+            (ColorType::Grayscale, _) if grey => Some((0xff_u16 >> (8 - depth as u8)) as u8),
+            _ => return Err(strange(colour, depth)),
+        };
         let length = reader.output_buffer_size().ok_or("it is too large")?;
         let mut packed = vec![0; length];
         let frame = reader.next_frame(&mut packed).map_err(|e| e.to_string())?;
         let whole = depth == BitDepth::Eight && packed.len() == size.area();
         let labels = if whole { packed } else { unpack(&packed, frame.line_size, size, depth as usize) };
-        Ok(Self { size, labels })
+        Ok((Self { size, labels }, white))
     }
 
-    /// Writes an indexed PNG with the DAVIS palette. The file appears whole or not at all.
+    /// Writes an indexed PNG with the DAVIS palette and maskd's mark. The file appears whole or not at all, and replaces
+    /// nothing but a PNG with that mark.
     ///
     /// # Errors
-    /// When the folder cannot be written to.
+    /// [`MaskError::Output`]: something else is there, or the folder cannot be written to.
     pub fn write_png(&self, path: &Path) -> Result<(), MaskError> {
-        let failed = |source: std::io::Error| MaskError::Io { path: path.into(), source };
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new()
-            .prefix(".mask-")
-            // The usual mode of a new file: the umask still applies.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(failed)?;
-        self.encode_png(BufWriter::new(file.as_file_mut())).map_err(failed)?;
-        file.persist(path).map_err(|e| failed(e.error))?;
-        Ok(())
+        files::write(path, &is_own_png, |file| self.encode_png(BufWriter::new(file))).map_err(MaskError::Output)
     }
 
     fn encode_png(&self, out: impl Write) -> std::io::Result<()> {
@@ -100,11 +87,36 @@ impl LabelMap {
         encoder.set_color(ColorType::Indexed);
         encoder.set_depth(BitDepth::Eight);
         encoder.set_palette(palette().as_flattened().to_vec());
+        sign_png(&mut encoder)?;
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&self.labels)?;
         writer.finish()?;
         Ok(())
     }
+}
+
+/// The labels of a PNG, 255 left as it is, and the value of white where the picture is grey.
+pub(super) fn decode(path: &Path, grey: bool) -> Result<(LabelMap, Option<u8>), MaskError> {
+    let file = files::open(path, MAX_FILE).map_err(|source| MaskError::Io { path: path.into(), source })?;
+    LabelMap::parse(BufReader::new(file), grey).map_err(|reason| MaskError::BadPng { path: path.into(), reason, grey })
+}
+
+fn strange(colour: ColorType, depth: BitDepth) -> String {
+    format!("its colours are {colour:?} with {} bits", depth as u8)
+}
+
+/// A PNG of any kind, from `data` as the format packs it.
+#[cfg(test)]
+pub(super) fn write_for_test(path: &Path, colour: ColorType, depth: BitDepth, size: Size, data: &[u8]) {
+    let mut encoder = png::Encoder::new(std::fs::File::create(path).unwrap(), size.width, size.height);
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    if colour == ColorType::Indexed {
+        encoder.set_palette(
+            palette().as_flattened()[..if depth == BitDepth::Eight { 768 } else { 3 << depth as u8 }].to_vec(),
+        );
+    }
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
 }
 
 /// One byte per pixel from rows of `bits` per pixel, highest bits first, each row from a new byte.
@@ -122,19 +134,7 @@ fn unpack(packed: &[u8], line: usize, size: Size, bits: usize) -> Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
-    use std::fs::File;
-
-    use super::*;
-
-    fn write(path: &Path, colour: ColorType, depth: BitDepth, size: Size, data: &[u8]) {
-        let mut encoder = png::Encoder::new(File::create(path).unwrap(), size.width, size.height);
-        encoder.set_color(colour);
-        encoder.set_depth(depth);
-        if colour == ColorType::Indexed {
-            encoder.set_palette(palette().as_flattened()[..48].to_vec());
-        }
-        encoder.write_header().unwrap().write_image_data(data).unwrap();
-    }
+    use super::{write_for_test as write, *};
 
     #[test]
     fn a_written_map_is_read_back_and_nothing_else_is_left() {
@@ -145,8 +145,11 @@ mod tests {
         map.write_png(&path).unwrap();
         assert_eq!(LabelMap::read_png(&path).unwrap(), map);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o600, 0o600);
         assert!(map.write_png(&folder.path().join("no/such/folder.png")).unwrap_err().to_string().contains("no/such"));
+        image::RgbImage::new(3, 2).save(&path).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        assert!(matches!(map.write_png(&path), Err(MaskError::Output(_))), "somebody else's picture");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 
     #[test]
@@ -162,11 +165,13 @@ mod tests {
         assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 0, 2, 3, 4]);
         assert_eq!(LabelMap::read_png_with_void(&path).unwrap().labels, [0, 1, 255, 2, 3, 4]);
         assert!(LabelMap::read_indexed_png(&path).unwrap_err().to_string().contains("Grayscale"));
+        write(&path, ColorType::Grayscale, BitDepth::Two, size, &[0b0001_1000, 0b1100_0100]);
+        assert_eq!(LabelMap::read_png(&path).unwrap().labels, [0, 1, 2, 3, 0, 1]);
         for (colour, depth, bytes) in [
             (ColorType::Rgb, BitDepth::Eight, 18),
             (ColorType::Rgba, BitDepth::Eight, 24),
             (ColorType::Grayscale, BitDepth::Sixteen, 12),
-            (ColorType::Grayscale, BitDepth::One, 2),
+            (ColorType::GrayscaleAlpha, BitDepth::Eight, 12),
         ] {
             write(&path, colour, depth, size, &vec![0; bytes]);
             let error = LabelMap::read_png(&path).unwrap_err().to_string();
