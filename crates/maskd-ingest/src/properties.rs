@@ -30,6 +30,16 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
         toml::Value::Boolean(flag) => flag.to_string(),
         _ => return Err("say a string, a number, true or false".to_owned()),
     };
+    // `rtspsrc` ends the process over a proxy with both a scheme and a login, since it takes the scheme's colon for the one
+    // after the user; and a password with an @ in it becomes part of the host that it asks for.
+    if factory == "rtspsrc"
+        && name == "proxy"
+        && let Some((proxy, user, password)) = split_proxy_login(&said)
+    {
+        element.set_property("proxy-id", user);
+        element.set_property("proxy-pw", password);
+        return set(element, name, &toml::Value::String(proxy));
+    }
     let shown = if is_secret(name) { "the value" } else { &said };
     let wrong = || format!("{shown:?} is no {}: see `gst-inspect-1.0 {factory}`", spec.value_type());
     // A string is taken as it is: GStreamer's reader would interpret quotes and backslashes in it.
@@ -53,6 +63,14 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
         }
     }
     Ok(())
+}
+
+/// An address of a proxy without its login, and the login; `None` where it holds none.
+fn split_proxy_login(address: &str) -> Option<(String, &str, Option<&str>)> {
+    let (scheme, rest) = address.find("://").map_or(("", address), |at| address.split_at(at + 3));
+    let (login, host) = rest.rsplit_once('@')?;
+    let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+    Some((format!("{scheme}{host}"), user, password))
 }
 
 /// The text that a property holds; `None` where it holds none, or where the element has no such property.
@@ -100,6 +118,22 @@ pub(super) fn set_if_there(element: &gst::Element, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_with_a_login_is_taken() {
+        gst::init().unwrap();
+        for (given, proxy, user, password) in [
+            ("http://u:pw@proxy:3128", "proxy:3128", Some("u"), Some("pw")),
+            ("u:p@w@proxy:1", "proxy:1", Some("u"), Some("p@w")),
+            ("http://u@proxy:1", "proxy:1", Some("u"), None),
+            ("http://proxy:80", "proxy:80", None, None),
+        ] {
+            let element = gst::ElementFactory::make("rtspsrc").build().unwrap();
+            set(&element, "proxy", &toml::Value::String(given.to_owned())).unwrap();
+            let set = ["proxy", "proxy-id", "proxy-pw"].map(|name| text(&element, name));
+            assert_eq!(set.each_ref().map(Option::as_deref), [Some(proxy), user, password], "{given}");
+        }
+    }
 
     #[test]
     fn good_values_are_set_and_bad_ones_refused_by_name() {

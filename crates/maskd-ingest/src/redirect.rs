@@ -253,7 +253,6 @@ mod tests {
         for (given, user, password) in [
             ("user-id=you user-pw=own location=rtsp://me:x@cam/1", "you", Some("own")),
             ("user-pw=own location=rtsp://me:x@cam/1", "me", Some("own")),
-            ("user-pw=own location=rtsp://me@cam/1", "me", Some("own")),
             ("user-id=you location=rtsp://me:x@cam/1", "me", Some("x")),
             ("user-id=you location=rtsp://me@cam/1", "you", None),
         ] {

@@ -80,7 +80,9 @@ fn talk(mut stream: TcpStream, heard: &Mutex<Vec<Request>>, answer: &dyn Fn(&Req
 impl Request {
     /// The next request; `None` where the connection has ended.
     fn read(from: &mut impl BufRead) -> Option<Self> {
-        let mut lines = from.lines().map_while(Result::ok);
+        // An address may be no UTF-8.
+        let text = |line: Vec<u8>| String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+        let mut lines = from.split(b'\n').map_while(Result::ok).map(text);
         let first = lines.find(|line| !line.is_empty())?;
         let mut words = first.split(' ').map(str::to_owned);
         let mut request =
