@@ -232,11 +232,12 @@ fn a_mirrors_login_does_not_go_where_the_mirror_sends_us() {
     let other = Server::new(&[("/there.pth", whole(b"weights"))]);
     let location = format!("Location: {}/there.pth", other.base);
     let moved = format!("HTTP/1.1 302 Found\r\n{location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    let mirror = Server::new(&[("/here.pth", moved.into_bytes())]);
+    let path = "/a/new/resolve/main/model.safetensors";
+    let mirror = Server::new(&[(path, moved.into_bytes())]);
     let cache = tempfile::tempdir().unwrap();
-    let url = format!("{}/here.pth", mirror.base.replace("http://", "http://me:hunter2@"));
-    maskd(cache.path(), &["fetch", &url]).unwrap();
-    assert_eq!(mirror.asked(), ["/here.pth with a login"]);
+    let endpoint = mirror.base.replace("http://", "http://me:hunter2@");
+    maskd(cache.path(), &["fetch", "hf:a/new", "--endpoint", &endpoint]).unwrap();
+    assert_eq!(mirror.asked(), [format!("{path} with a login")]);
     assert_eq!(other.asked(), ["/there.pth"]);
 }
 

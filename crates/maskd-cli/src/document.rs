@@ -121,7 +121,8 @@ fn within(span: &Range<usize>, at: usize) -> bool {
     span.contains(&at)
 }
 
-/// The keys that lead to what stands at byte `at`, be it a key or its value: the innermost.
+/// The keys that lead to what stands at byte `at`, be it a key or its value: the innermost. Each value is looked at once, so
+/// that nested tables cost no more than their length.
 fn path_at(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
     for (key, value) in table {
         let rest = match value.get_ref() {
@@ -132,7 +133,14 @@ fn path_at(table: &DeTable<'_>, at: usize) -> Option<Vec<String>> {
             return Some(std::iter::once(key.get_ref().to_string()).chain(rest).collect());
         }
     }
-    let here = |(key, value): &(&Spanned<_>, &Spanned<DeValue<'_>>)| within(&key.span(), at) || holds(value, at);
+    let here = |(key, value): &(&Spanned<_>, &Spanned<DeValue<'_>>)| {
+        within(&key.span(), at)
+            || match value.get_ref() {
+                // It was looked into above.
+                DeValue::Table(_) => within(&value.span(), at),
+                _ => holds(value, at),
+            }
+    };
     table.iter().find(here).map(|(key, _)| vec![key.get_ref().to_string()])
 }
 
@@ -140,7 +148,7 @@ fn holds(value: &Spanned<DeValue<'_>>, at: usize) -> bool {
     let inside = match value.get_ref() {
         DeValue::Array(items) => items.iter().any(|item| holds(item, at)),
         // Of a table in an array: its keys are no keys of the document.
-        DeValue::Table(table) => path_at(table, at).is_some(),
+        DeValue::Table(table) => table.iter().any(|(key, value)| within(&key.span(), at) || holds(value, at)),
         _ => false,
     };
     inside || within(&value.span(), at)
@@ -230,6 +238,18 @@ mod tests {
         ] {
             assert_eq!(document.line_of(key), line, "{key}");
         }
+    }
+
+    #[test]
+    fn deep_tables_cost_no_more_than_their_length() {
+        // Looked into twice at each level, forty levels would take days.
+        let text = format!("{}x = 1\nunknown = 1\n", "a.".repeat(40));
+        let (document, _) = Document::parse(&text);
+        let (_, faults) = document.read::<Sheet>();
+        assert!(!faults.is_empty());
+        let nested = format!("b = [{}1{}]\nunknown = 1\n", "{a = [".repeat(40), "]}".repeat(40));
+        let (document, _) = Document::parse(&nested);
+        assert!(!document.read::<Sheet>().1.is_empty());
     }
 
     #[derive(Debug, Default, PartialEq, serde::Deserialize)]
