@@ -21,7 +21,7 @@ use super::{
 };
 use crate::admin::Health;
 use maskd_observability::pulse::Pulse;
-use maskd_transport::{Publisher, ReloadRequest};
+use maskd_transport::{Publisher, Publishers, ReloadRequest};
 use maskd_types::stop::Stop;
 
 /// What the running daemon holds.
@@ -29,7 +29,7 @@ pub(super) struct Daemon {
     pub(super) signals: Signals,
     pub(super) hangups: Hangups,
     pub(super) reload: Reload,
-    pub(super) publisher: Publisher,
+    pub(super) publisher: Publishers,
     pub(super) fleet: Fleet,
     pub(super) news: mpsc::Receiver<News>,
     /// What becomes of other networks.
@@ -161,7 +161,7 @@ impl Daemon {
     }
 
     /// Takes everything down but the session, which is closed last.
-    pub(super) fn end(self) -> Publisher {
+    pub(super) fn end(self) -> Publishers {
         self.publisher
     }
 

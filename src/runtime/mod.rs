@@ -55,7 +55,7 @@ use fleet::{Fleet, Wiring};
 use maskd_model::WeightsError;
 use maskd_observability::{metrics::Metrics, pulse::Pulses};
 use maskd_scheduling::mailbox::Inbox;
-use maskd_transport::{PublishError, Publisher};
+use maskd_transport::{PublishError, Publisher, Publishers, Requests, ZenohPublisher};
 use maskd_types::stop::Stop;
 use outbox::{Desk, Desks};
 use reload::Reload;
@@ -90,6 +90,15 @@ const WAITING_RESULTS: usize = 16;
 /// # Errors
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
 pub fn run(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
+    run_with(ready, origin, |_| Vec::new())
+}
+
+/// As [`run`], with `more` publishers beside zenoh. They are made once the network is loaded, on tokio's runtime, and may pass
+/// on what they are asked. A frame counts as published where all of them took it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(ready: Ready, origin: Origin, more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>) -> Result<Summary, RunError> {
     memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
@@ -99,13 +108,13 @@ pub fn run(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
         .build()
         .context("starting tokio")
         .map_err(RunError::Internal)?;
-    let result = tokio.block_on(live(ready, origin));
+    let result = tokio.block_on(live(ready, origin, more));
     // Whatever still hangs (a driver, a name server) must not hold up the exit.
     tokio.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn live(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
+async fn live(ready: Ready, origin: Origin, more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>) -> Result<Summary, RunError> {
     let Ready { config, weights, stamp, streams: mut starts } = ready;
     let mut signals = Signals::install().context("listening for signals").map_err(RunError::Internal)?;
     let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;
@@ -137,11 +146,16 @@ async fn live(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
     };
     health.model_loaded(&about.model);
 
-    let (mut publisher, prompts) =
-        Publisher::open(&config.publish, &config.redacted(), &about.model, metrics.clone(), &pulses)
-            .await
-            .map_err(refused_publisher)?;
-    let reloads = publisher.reloads().unwrap_or_else(|| mpsc::channel(1).1);
+    let (requests, prompts, reloads) = Requests::channel();
+    let mut publisher = Publishers::default();
+    let (resolved, model) = (config.redacted(), &about.model);
+    let zenoh = ZenohPublisher::open(&config.publish, &resolved, model, requests.clone(), metrics.clone(), &pulses);
+    publisher.add(Box::new(zenoh.await.map_err(refused_publisher)?));
+    for one in more(requests) {
+        one.tell_config(&resolved);
+        info!("publishing over {} too", one.name());
+        publisher.add(one);
+    }
     let (orders, ordered) = mpsc::channel(engine_thread::WAITING_ORDERS);
     let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
     let stamps = (reload::file_stamp(&origin), stamp);
@@ -222,8 +236,9 @@ async fn live(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
     daemon.fleet.report();
     let fault = daemon.fleet.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
     let publisher = daemon.end();
-    if timeout(Duration::from_secs(3), publisher.close()).await.is_err() {
-        warn!("zenoh did not close in time");
+    let name = publisher.name().to_owned();
+    if timeout(Duration::from_secs(3), Box::new(publisher).close()).await.is_err() {
+        warn!("{name} did not close in time");
     }
     drop(end_admin);
     if let Some(admin) = admin {

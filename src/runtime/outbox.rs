@@ -1,4 +1,4 @@
-//! From the engine's results to zenoh: one task publishes masks and what happened to instances, and counts.
+//! From the engine's results to the publishers: one task publishes masks and what happened to instances, and counts.
 
 use std::{
     collections::HashMap,
@@ -23,14 +23,14 @@ use maskd_types::frame::{Quality, StreamId};
 
 /// One stream's way out: shared by the task here and by those who publish status and stream events.
 pub(super) struct Desk {
-    pub(super) publisher: StreamPublisher,
+    pub(super) publisher: Box<dyn StreamPublisher>,
     pub(super) easel: Easel,
     rate: Mutex<Rate>,
     quality: Mutex<Quality>,
 }
 
 impl Desk {
-    pub(super) fn new(publisher: StreamPublisher) -> Self {
+    pub(super) fn new(publisher: Box<dyn StreamPublisher>) -> Self {
         Self { publisher, easel: Easel::default(), rate: Mutex::default(), quality: Mutex::default() }
     }
 

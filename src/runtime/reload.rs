@@ -28,7 +28,7 @@ use crate::config::{Config, Ready, Start, StreamConfig};
 use maskd_ingest::Kind;
 use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
 use maskd_protocol::wire::Reloaded;
-use maskd_transport::Publisher;
+use maskd_transport::{Publisher as _, Publishers};
 use maskd_types::{
     files::{self, Stamp},
     frame::{Resolution, StreamId},
@@ -183,7 +183,7 @@ impl Reload {
         &mut self,
         read: Result<(Stamps, Read), String>,
         fleet: &mut Fleet,
-        publisher: &Publisher,
+        publisher: &Publishers,
     ) {
         let done = match read {
             Err(why) => {
@@ -207,7 +207,7 @@ impl Reload {
         }
     }
 
-    async fn take_up(&mut self, ready: Ready, fleet: &mut Fleet, publisher: &Publisher) -> Result<Reloaded> {
+    async fn take_up(&mut self, ready: Ready, fleet: &mut Fleet, publisher: &Publishers) -> Result<Reloaded> {
         let Ready { config: new, weights, streams: starts, .. } = ready;
         let mut changes = Changes::between(&self.running, &new);
         changes.network |= self.read.1 != self.loaded;
@@ -254,7 +254,7 @@ impl Reload {
 
     /// Takes note of what became of another network; returns what is now different for all: the weights' name, and how
     /// large frames are wanted.
-    pub(super) fn conclude(&mut self, outcome: Outcome, publisher: &Publisher) -> Option<(String, Resolution)> {
+    pub(super) fn conclude(&mut self, outcome: Outcome, publisher: &Publishers) -> Option<(String, Resolution)> {
         match outcome {
             Outcome::Refused(error) => {
                 self.network = None;
@@ -319,7 +319,7 @@ async fn prepare(
     mut starts: BTreeMap<StreamId, Start>,
     changes: &Changes,
     fleet: &Fleet,
-    publisher: &Publisher,
+    publisher: &Publishers,
 ) -> Result<Plan> {
     let mut plan = Plan::new();
     for name in changes.added.iter().chain(&changes.changed) {

@@ -12,7 +12,7 @@ use maskd::{
     instance::Instance,
     metrics::Metrics,
     publish::{
-        PublishConfig, PublishError, Publisher, Reader,
+        PublishConfig, PublishError, Publisher as _, Reader, Requests, ZenohPublisher,
         coarsen::FitError,
         wire::{self, Format},
     },
@@ -53,7 +53,7 @@ async fn masks_too_large_for_a_message_are_coarsened() {
         let (publisher, _prompts, metrics, at) = open(PublishConfig { max_message_bytes: limit, ..config() }).await;
         let gate = publisher.stream(stream("gate")).await.unwrap();
         let reader = Reader::open(&at, None, None, None).await.unwrap();
-        let start = meet(&gate, &reader).await;
+        let start = meet(gate.as_ref(), &reader).await;
         let published = gate.publish_masks(&frame(start, size), false, original.clone()).await.unwrap();
         let message = until(&reader, |r| masks(r).filter(|m| m.sequence == start)).await;
         assert!(published.bytes <= limit);
@@ -81,8 +81,10 @@ async fn masks_too_large_for_a_message_are_coarsened() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_made_small_is_an_error() {
     let config = PublishConfig { max_message_bytes: 1024, ..config() };
-    let (publisher, _prompts) =
-        Publisher::open(&config, "", &"m".repeat(2000), Metrics::new(), &Pulses::default()).await.unwrap();
+    let (requests, ..) = Requests::channel();
+    let model = "m".repeat(2000);
+    let publisher = ZenohPublisher::open(&config, "", &model, requests, Metrics::new(), &Pulses::default());
+    let publisher = Box::new(publisher.await.unwrap());
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let error = gate.publish_masks(&frame(0, Size::new(20, 10)), true, two_boxes()).await.unwrap_err();
     assert!(matches!(error, PublishError::Fit(FitError::TooLarge { limit: 1024, .. })), "{error}");

@@ -31,6 +31,7 @@ mod pictures;
 mod prompting;
 mod prompts;
 mod publish;
+mod publishers;
 mod quality;
 mod redirects;
 mod reload;

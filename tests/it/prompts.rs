@@ -14,7 +14,7 @@ use maskd::{
     instance::{BBox, Prompt},
     mask::{LabelMap, Rle},
     publish::{
-        Answer, PromptRequest, PublishConfig, ask,
+        Answer, PromptRequest, PublishConfig, Publisher as _, ask,
         wire::{self, Format, MAX_PROMPT_BYTES},
     },
 };

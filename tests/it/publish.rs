@@ -16,7 +16,8 @@ use maskd::{
     mask::{LabelMap, Rle},
     metrics::Metrics,
     publish::{
-        Answer, Mode, PromptRequest, PublishConfig, Publisher, Reader, Received, StreamPublisher, ask,
+        Answer, Mode, PromptRequest, PublishConfig, Publisher as _, Reader, Received, Requests, StreamPublisher,
+        ZenohPublisher, ask,
         keys::Site,
         wire::{self, Event, Format, MasksMessage, StatusMessage},
     },
@@ -115,8 +116,9 @@ async fn what_keeps_the_session_from_opening_is_one_line() {
         PublishConfig { zenoh_config: Some(file), ..config() },
         PublishConfig { listen: Some(taken), ..config() },
     ] {
-        let error =
-            Publisher::open(&config, "", "m", Metrics::new(), &Pulses::default()).await.err().unwrap().to_string();
+        let (requests, ..) = Requests::channel();
+        let opened = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &Pulses::default()).await;
+        let error = opened.err().unwrap().to_string();
         assert!(error.starts_with("publish: ") && !error.contains('\n') && !error.contains(".rs:"), "{error}");
     }
     first.close().await;
@@ -127,12 +129,12 @@ pub fn config() -> PublishConfig {
 }
 
 /// A daemon's publisher on a port of its own, its prompts, and where to connect to.
-pub async fn open(config: PublishConfig) -> (Publisher, mpsc::Receiver<PromptRequest>, Metrics, Vec<String>) {
-    let metrics = Metrics::new();
-    let (publisher, prompts) =
-        Publisher::open(&config, "[publish]\nsite = \"yard\"\n", "dinov2-vits14", metrics.clone(), &Pulses::default())
-            .await
-            .unwrap();
+pub async fn open(config: PublishConfig) -> (Box<ZenohPublisher>, mpsc::Receiver<PromptRequest>, Metrics, Vec<String>) {
+    let (metrics, (requests, prompts, _)) = (Metrics::new(), Requests::channel());
+    let resolved = "[publish]\nsite = \"yard\"\n";
+    let publisher =
+        ZenohPublisher::open(&config, resolved, "dinov2-vits14", requests, metrics.clone(), &Pulses::default());
+    let publisher = Box::new(publisher.await.unwrap());
     let at = publisher.locators().await;
     assert_eq!(at.len(), 1, "{at:?}");
     (publisher, prompts, metrics, at)
@@ -158,7 +160,7 @@ pub fn masks(received: Received) -> Option<MasksMessage> {
 }
 
 /// Publishes empty frames from sequence 0 until the reader has one: from then on nothing is lost. Returns the next sequence.
-pub async fn meet(stream: &StreamPublisher, reader: &Reader) -> u64 {
+pub async fn meet(stream: &dyn StreamPublisher, reader: &Reader) -> u64 {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let met = async {
         for sequence in 0.. {
@@ -179,7 +181,7 @@ async fn masks_arrive_complete_and_in_order_in_both_formats() {
         let (publisher, _prompts, _, at) = open(PublishConfig { encoding, ..config() }).await;
         let gate = publisher.stream(stream("gate")).await.unwrap();
         let reader = Reader::open(&at, None, None, None).await.unwrap();
-        let start = meet(&gate, &reader).await;
+        let start = meet(gate.as_ref(), &reader).await;
         for sequence in start..start + 30 {
             let published = gate.publish_masks(&frame(1000 + sequence, Size::new(20, 10)), true, two_boxes()).await;
             assert_eq!(published.unwrap().coarsened, None);
@@ -247,11 +249,13 @@ async fn a_client_publishes_through_a_router() {
         site: site(),
         ..PublishConfig::default()
     };
-    let (publisher, mut prompts) = Publisher::open(&config, "", "m", Metrics::new(), &Pulses::default()).await.unwrap();
+    let (requests, mut prompts, _) = Requests::channel();
+    let publisher = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &Pulses::default());
+    let publisher = Box::new(publisher.await.unwrap());
     assert!(publisher.locators().await.is_empty(), "a client listens nowhere");
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let reader = Reader::open(&at, None, None, None).await.unwrap();
-    meet(&gate, &reader).await;
+    meet(gate.as_ref(), &reader).await;
     tokio::spawn(async move { prompts.recv().await.unwrap().answer.accept() });
     assert_eq!(ask(&at, None, None, &stream("gate"), &Prompt::Reset, WITHIN).await.unwrap(), Answer::Accepted);
     reader.close().await;

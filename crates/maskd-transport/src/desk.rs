@@ -14,50 +14,19 @@ use zenoh::{
     sample::Sample,
 };
 
-use super::cause;
+use super::{
+    cause,
+    requests::{PromptAnswer, PromptRequest, ReloadRequest, Requests, WAITING_PROMPTS},
+};
 use maskd_observability::{metrics::Metrics, pulse::Pulse};
 use maskd_protocol::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, Reloaded, WireError};
-use maskd_types::{frame::StreamId, instance::Prompt};
+use maskd_types::frame::StreamId;
 
 /// Questions that may wait for the desk; those above are not answered.
 const WAITING_ASKS: usize = 64;
 
-/// Prompts that may wait for the runtime; those above are answered "busy".
-pub(super) const WAITING_PROMPTS: usize = 16;
-
 /// How long the runtime may take to say yes or no; below zenoh's own limit for queries (10 s).
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
-
-/// Somebody's prompt, well-formed but not yet checked against the stream.
-#[derive(Debug)]
-pub struct PromptRequest {
-    /// For which camera.
-    pub stream: StreamId,
-    /// What is asked.
-    pub prompt: Prompt,
-    /// Where to say yes or no.
-    pub answer: PromptAnswer,
-}
-
-/// The answer to a prompt. Never blocks; dropped without a word, it tells the asker that the daemon is stopping.
-#[derive(Debug)]
-pub struct PromptAnswer(oneshot::Sender<Result<(), String>>);
-
-impl PromptAnswer {
-    /// The prompt will be applied.
-    pub fn accept(self) {
-        // Nobody may be waiting any more: then nobody needs the answer.
-        let _ = self.0.send(Ok(()));
-    }
-
-    /// The prompt is refused; `why` is one line.
-    pub fn refuse(self, why: impl Into<String>) {
-        let _ = self.0.send(Err(why.into()));
-    }
-}
-
-/// Somebody wants the configuration to be read again. Answer with what has changed, or why nothing has, on one line.
-pub struct ReloadRequest(pub oneshot::Sender<Result<Reloaded, String>>);
 
 /// The newest message of a kind, if any.
 pub(super) type Latest = watch::Receiver<Option<(Encoding, ZBytes)>>;
@@ -76,15 +45,10 @@ pub(super) enum Ask {
     Reload(Query),
 }
 
-/// Opens the desk on the current tokio runtime.
-pub(super) fn open(
-    metrics: Metrics,
-    pulse: Pulse,
-) -> (mpsc::Sender<Ask>, mpsc::Receiver<PromptRequest>, mpsc::Receiver<ReloadRequest>) {
+/// Opens the desk on the current tokio runtime; what is asked of the daemon goes to `requests`.
+pub(super) fn open(requests: Requests, metrics: Metrics, pulse: Pulse) -> mpsc::Sender<Ask> {
     let (asks, mut asked) = mpsc::channel(WAITING_ASKS);
-    let (prompts, prompted) = mpsc::channel(WAITING_PROMPTS);
-    let (reloads, reloaded) = mpsc::channel(1);
-    let desk = Desk { prompts, reloads, metrics };
+    let desk = Desk { requests, metrics };
     // Ends when the session that asks is gone.
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
@@ -95,12 +59,11 @@ pub(super) fn open(
             }
         }
     });
-    (asks, prompted, reloaded)
+    asks
 }
 
 struct Desk {
-    prompts: mpsc::Sender<PromptRequest>,
-    reloads: mpsc::Sender<ReloadRequest>,
+    requests: Requests,
     metrics: Metrics,
 }
 
@@ -159,9 +122,9 @@ impl Desk {
         }
         let bytes = payload.to_bytes();
         let prompt = wire::decode_prompt(&bytes, format_of(encoding, &bytes))?;
-        let (answer, answered) = oneshot::channel();
-        let request = PromptRequest { stream: stream.clone(), prompt, answer: PromptAnswer(answer) };
-        match self.prompts.try_send(request) {
+        let (answer, answered) = PromptAnswer::channel();
+        let request = PromptRequest { stream: stream.clone(), prompt, answer };
+        match self.requests.prompts.try_send(request) {
             Ok(()) => Ok(answered),
             Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::busy()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Refusal::bad("the daemon is stopping")),
@@ -190,7 +153,7 @@ impl Desk {
         // A query for all there is must not do anything.
         let asked = match query.key_expr().is_wild() {
             true => Err("use the whole key, without wildcards"),
-            false => self.reloads.try_send(ReloadRequest(answer)).map_err(|_| "busy: another reload is under way"),
+            false => self.requests.reloads.try_send(ReloadRequest(answer)).map_err(|_| "busy: another reload is under way"),
         };
         tokio::spawn(async move {
             let answer = match asked {

@@ -1,23 +1,29 @@
-//! Messages out, prompts in: the only module that knows zenoh.
+//! Messages out, prompts in: the only crate that knows zenoh.
 //!
-//! [`Publisher`] is the daemon's session, [`StreamPublisher`] one camera's part of it, [`Reader`] and [`ask`] the other
-//! end: what `maskd watch` and `maskd prompt` use. The messages and where they are found are described in `maskd_protocol`.
+//! [`Publisher`] is a way out of the daemon and [`StreamPublisher`] one camera's part of it: traits, since there may be others
+//! than zenoh, and several at once ([`Publishers`]). [`ZenohPublisher`] is the daemon's zenoh session, [`Reader`] and [`ask`]
+//! the other end: what `maskd watch` and `maskd prompt` use. The messages and where they are found are described in
+//! `maskd_protocol`.
 //!
 //! zenoh's calls are short but not asynchronous inside, and its sessions need tokio's multi-thread runtime.
 
 mod ask;
 mod config;
 mod desk;
+mod publisher;
 mod reader;
+mod requests;
 mod session;
+mod several;
 mod stream;
 
 pub use ask::{Answer, Reloading, ask, reload};
 pub use config::{DEFAULT_ENDPOINT, Mode, PublishConfig};
-pub use desk::{PromptAnswer, PromptRequest, ReloadRequest};
+pub use publisher::{Capabilities, Published, Publisher, StreamPublisher};
 pub use reader::{Reader, Received};
-pub use session::Publisher;
-pub use stream::{Published, StreamPublisher};
+pub use requests::{PromptAnswer, PromptRequest, ReloadRequest, Requests};
+pub use session::ZenohPublisher;
+pub use several::Publishers;
 
 pub use maskd_protocol::PublishError;
 use maskd_protocol::wire;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -15,9 +16,11 @@ use zenoh_ext::AdvancedPublisher;
 use super::{
     PublishConfig, PublishError, cause,
     config::{opening, shown},
-    desk::{self, Ask, PromptRequest, ReloadRequest},
+    desk::{self, Ask},
+    publisher::{Capabilities, Publisher, StreamPublisher},
     refused,
-    stream::StreamPublisher,
+    requests::Requests,
+    stream::ZenohStream,
 };
 use maskd_observability::{
     metrics::Metrics,
@@ -56,28 +59,28 @@ pub(super) struct Shared {
 }
 
 /// The daemon's side of zenoh. One a process; cheap calls, no thread of its own.
-pub struct Publisher {
+pub struct ZenohPublisher {
     shared: Arc<Shared>,
     _alive: LivelinessToken,
     resolved: Arc<Mutex<Arc<str>>>,
     _config: Queryable<()>,
-    reloads: Option<mpsc::Receiver<ReloadRequest>>,
     _control: Option<Queryable<()>>,
 }
 
-impl Publisher {
+impl ZenohPublisher {
     /// Opens the session, declares the daemon's liveliness token, and answers queries on `maskd/v1/<site>/config` with
     /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
     ///
-    /// `model` is the id of the weights that masks messages name. Prompts come out of the receiver, at most 16 waiting.
+    /// `model` is the id of the weights that masks messages name. Prompts and reloads that are asked for go to `requests`.
     /// What publishes events and answers queries shows signs of life at `pulses`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
     pub async fn open(
         config: &PublishConfig,
         resolved: &str,
         model: &str,
+        requests: Requests,
         metrics: Metrics,
         pulses: &Pulses,
-    ) -> Result<(Self, mpsc::Receiver<PromptRequest>), PublishError> {
+    ) -> Result<Self, PublishError> {
         let zenoh_config = config.to_zenoh()?;
         let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
         let what = format!("listen {}, connect {}", endpoints("listen/endpoints"), endpoints("connect/endpoints"));
@@ -89,7 +92,7 @@ impl Publisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let (asks, prompts, reloads) = desk::open(metrics.clone(), pulses.stage("queries"));
+        let asks = desk::open(requests, metrics.clone(), pulses.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -123,39 +126,43 @@ impl Publisher {
             asks,
             letters: open_letters(pulses.stage("events")),
         };
-        let publisher = Self {
+        Ok(Self {
             shared: Arc::new(shared),
             _alive: alive,
             resolved,
             _config: config_queryable,
-            reloads: Some(reloads),
             _control: control,
-        };
-        Ok((publisher, prompts))
-    }
-
-    /// Where those come out who want the configuration to be read again; for the first who asks.
-    pub fn reloads(&mut self) -> Option<mpsc::Receiver<ReloadRequest>> {
-        self.reloads.take()
-    }
-
-    /// Answers queries for the configuration with `resolved` from now on.
-    pub fn tell_config(&self, resolved: &str) {
-        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
-    }
-
-    /// Declares the keys of one stream; dropping what is returned takes them back.
-    pub async fn stream(&self, stream: StreamId) -> Result<StreamPublisher, PublishError> {
-        StreamPublisher::declare(self.shared.clone(), stream).await
+        })
     }
 
     /// Where the session can be reached: the endpoints it listens on, with the ports that it was given for port 0.
     pub async fn locators(&self) -> Vec<String> {
         self.shared.session.info().locators().await.iter().map(ToString::to_string).collect()
     }
+}
+
+#[async_trait]
+impl Publisher for ZenohPublisher {
+    fn name(&self) -> &str {
+        "zenoh"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { previews: true, queries: true, prompts: true }
+    }
+
+    /// Answers queries for the configuration with `resolved` from now on.
+    fn tell_config(&self, resolved: &str) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
+    }
+
+    /// Declares the keys of one stream; dropping what is returned takes them back.
+    async fn stream(&self, stream: StreamId) -> Result<Box<dyn StreamPublisher>, PublishError> {
+        Ok(Box::new(ZenohStream::declare(self.shared.clone(), stream).await?))
+    }
 
     /// Waits a little for the last events to leave, then closes the session.
-    pub async fn close(self) {
+    async fn close(self: Box<Self>) {
         let (flushed, done) = oneshot::channel();
         if self.shared.letters.try_send(Letter::Flush(flushed)).is_ok() && timeout(FLUSH_WITHIN, done).await.is_err() {
             tracing::warn!("some events were not delivered before closing: a subscriber is too slow");

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use async_trait::async_trait;
 use tokio::sync::{mpsc::error::TrySendError, watch};
 use zenoh::{
     bytes::{Encoding, ZBytes},
@@ -19,6 +20,7 @@ use zenoh_ext::{AdvancedPublisher, AdvancedPublisherBuilderExt, CacheConfig, Mis
 use super::{
     PublishError,
     desk::{Ask, Latest},
+    publisher::{Published, StreamPublisher},
     refused,
     session::{Letter, Shared},
 };
@@ -35,19 +37,8 @@ use maskd_types::{
 /// Events that a late or interrupted subscriber can still fetch.
 const EVENTS_KEPT: usize = 64;
 
-/// How a masks message went out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// Bytes of the message.
-    pub bytes: usize,
-    /// The block size that masks were simplified to, if they had to be.
-    pub coarsened: Option<u32>,
-    /// Instances left out because even that was not enough.
-    pub omitted: u32,
-}
-
 /// Publishes for one stream. Dropped, its keys, queryables and liveliness token are gone.
-pub struct StreamPublisher {
+pub(super) struct ZenohStream {
     shared: Arc<Shared>,
     stream: StreamId,
     masks: Publisher<'static>,
@@ -66,7 +57,7 @@ pub struct StreamPublisher {
     _alive: LivelinessToken,
 }
 
-impl StreamPublisher {
+impl ZenohStream {
     pub(super) async fn declare(shared: Arc<Shared>, stream: StreamId) -> Result<Self, PublishError> {
         let key = |topic| {
             KeyExpr::try_from(keys::stream_key(&shared.site, &stream, topic)).map_err(refused("a stream's key"))
@@ -149,15 +140,42 @@ impl StreamPublisher {
         })
     }
 
+    fn send_event(&self, epoch: u32, frame: Option<FrameRef>, event: Event) -> Result<(), PublishError> {
+        let message = EventMessage {
+            version: VERSION,
+            site: self.shared.site.clone(),
+            stream: self.stream.clone(),
+            // Numbered even if it cannot be sent: the gap tells.
+            sequence: self.events_sent.fetch_add(1, Relaxed),
+            epoch,
+            published_unix_ns: wire::unix_ns(),
+            frame,
+            event,
+        };
+        self.send(&self.events, wire::encode(&message, self.shared.format)?.into())
+    }
+
+    fn send(&self, publisher: &Arc<AdvancedPublisher<'static>>, payload: ZBytes) -> Result<(), PublishError> {
+        self.shared.letters.try_send(Letter::Put(publisher.clone(), payload)).map_err(|e| match e {
+            TrySendError::Full(_) => PublishError::Busy,
+            TrySendError::Closed(_) => {
+                PublishError::Transport { what: "events", cause: "the session is closed".to_owned() }
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl StreamPublisher for ZenohStream {
     /// The masks from now on are those of the weights `id`.
-    pub fn name_model(&self, id: &Arc<str>) {
+    fn name_model(&self, id: &Arc<str>) {
         *self.model.lock().unwrap_or_else(PoisonError::into_inner) = id.clone();
     }
 
     /// Publishes the instances of a frame, coarsened where they would not fit. Counts coarsening; the caller counts
     /// frames. Dropped by zenoh, not waited for, where a subscriber is too slow. One call at a time: messages are
     /// numbered in the order of calls.
-    pub async fn publish_masks(
+    async fn publish_masks(
         &self,
         frame: &Frame,
         discovered: bool,
@@ -180,32 +198,17 @@ impl StreamPublisher {
     }
 
     /// Publishes something that happened to the stream.
-    pub fn publish_event(&self, epoch: u32, event: Event) -> Result<(), PublishError> {
+    fn publish_event(&self, epoch: u32, event: Event) -> Result<(), PublishError> {
         self.send_event(epoch, None, event)
     }
 
     /// Publishes something that happened to an instance in `frame`.
-    pub fn publish_track_event(&self, frame: &Frame, event: TrackEvent) -> Result<(), PublishError> {
+    fn publish_track_event(&self, frame: &Frame, event: TrackEvent) -> Result<(), PublishError> {
         self.send_event(frame.epoch, Some(frame.into()), Event::Instance(event))
     }
 
-    fn send_event(&self, epoch: u32, frame: Option<FrameRef>, event: Event) -> Result<(), PublishError> {
-        let message = EventMessage {
-            version: VERSION,
-            site: self.shared.site.clone(),
-            stream: self.stream.clone(),
-            // Numbered even if it cannot be sent: the gap tells.
-            sequence: self.events_sent.fetch_add(1, Relaxed),
-            epoch,
-            published_unix_ns: wire::unix_ns(),
-            frame,
-            event,
-        };
-        self.send(&self.events, wire::encode(&message, self.shared.format)?.into())
-    }
-
     /// Publishes the stream's status: every few seconds and at each change, not with each frame.
-    pub fn publish_status(&self, status: Status) -> Result<(), PublishError> {
+    fn publish_status(&self, status: Status) -> Result<(), PublishError> {
         let message = StatusMessage {
             version: VERSION,
             site: self.shared.site.clone(),
@@ -219,22 +222,13 @@ impl StreamPublisher {
         self.send(&self.status, payload)
     }
 
-    fn send(&self, publisher: &Arc<AdvancedPublisher<'static>>, payload: ZBytes) -> Result<(), PublishError> {
-        self.shared.letters.try_send(Letter::Put(publisher.clone(), payload)).map_err(|e| match e {
-            TrySendError::Full(_) => PublishError::Busy,
-            TrySendError::Closed(_) => {
-                PublishError::Transport { what: "events", cause: "the session is closed".to_owned() }
-            }
-        })
-    }
-
     /// Whether somebody subscribes to the preview: ask before encoding one.
-    pub fn wants_preview(&self) -> bool {
+    fn wants_preview(&self) -> bool {
         self.preview_wanted.load(Relaxed)
     }
 
     /// Publishes a preview picture.
-    pub async fn publish_preview(&self, jpeg: Vec<u8>) -> Result<(), PublishError> {
+    async fn publish_preview(&self, jpeg: Vec<u8>) -> Result<(), PublishError> {
         self.preview.put(jpeg).await.map_err(refused("preview"))
     }
 }
