@@ -57,7 +57,8 @@ impl StreamPublisher for Lines {
         instances: Vec<Instance>,
     ) -> Result<Published, PublishError> {
         let boxes: Vec<_> = instances.iter().map(|one| serde_json::json!({ "id": one.id, "box": one.bbox })).collect();
-        let line = serde_json::json!({ "stream": frame.stream, "frame": frame.sequence, "instances": boxes }).to_string();
+        let line =
+            serde_json::json!({ "stream": frame.stream, "frame": frame.sequence, "instances": boxes }).to_string();
         writeln!(io::stdout(), "{line}")
             .map_err(|e| PublishError::Transport { what: "a line", cause: e.to_string() })?;
         Ok(Published { bytes: line.len() + 1, ..Published::default() })

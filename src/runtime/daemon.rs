@@ -21,7 +21,7 @@ use super::{
 };
 use crate::admin::Health;
 use maskd_observability::pulse::Pulse;
-use maskd_transport::{Publisher, Publishers, ReloadRequest};
+use maskd_transport::{Publishers, ReloadRequest};
 use maskd_types::stop::Stop;
 
 /// What the running daemon holds.

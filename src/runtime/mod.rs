@@ -98,7 +98,11 @@ pub fn run(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_with(ready: Ready, origin: Origin, more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>) -> Result<Summary, RunError> {
+pub fn run_with(
+    ready: Ready,
+    origin: Origin,
+    more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>,
+) -> Result<Summary, RunError> {
     memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
         // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
@@ -114,7 +118,11 @@ pub fn run_with(ready: Ready, origin: Origin, more: impl FnOnce(Requests) -> Vec
     result
 }
 
-async fn live(ready: Ready, origin: Origin, more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>) -> Result<Summary, RunError> {
+async fn live(
+    ready: Ready,
+    origin: Origin,
+    more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>,
+) -> Result<Summary, RunError> {
     let Ready { config, weights, stamp, streams: mut starts } = ready;
     let mut signals = Signals::install().context("listening for signals").map_err(RunError::Internal)?;
     let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;

@@ -132,8 +132,8 @@ pub fn config() -> PublishConfig {
 pub async fn open(config: PublishConfig) -> (Box<ZenohPublisher>, mpsc::Receiver<PromptRequest>, Metrics, Vec<String>) {
     let (metrics, (requests, prompts, _)) = (Metrics::new(), Requests::channel());
     let resolved = "[publish]\nsite = \"yard\"\n";
-    let publisher =
-        ZenohPublisher::open(&config, resolved, "dinov2-vits14", requests, metrics.clone(), &Pulses::default());
+    let pulses = Pulses::default();
+    let publisher = ZenohPublisher::open(&config, resolved, "dinov2-vits14", requests, metrics.clone(), &pulses);
     let publisher = Box::new(publisher.await.unwrap());
     let at = publisher.locators().await;
     assert_eq!(at.len(), 1, "{at:?}");
@@ -250,7 +250,8 @@ async fn a_client_publishes_through_a_router() {
         ..PublishConfig::default()
     };
     let (requests, mut prompts, _) = Requests::channel();
-    let publisher = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &Pulses::default());
+    let pulses = Pulses::default();
+    let publisher = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &pulses);
     let publisher = Box::new(publisher.await.unwrap());
     assert!(publisher.locators().await.is_empty(), "a client listens nowhere");
     let gate = publisher.stream(stream("gate")).await.unwrap();

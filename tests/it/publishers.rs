@@ -16,7 +16,7 @@ use maskd::{
 
 use crate::support::{
     scene::{Scene, film},
-     weights::TinyVit,
+    weights::TinyVit,
 };
 
 /// What one publisher was given.

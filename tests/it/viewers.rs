@@ -7,7 +7,7 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use maskd::{frame::Size, ingest::Clip};
+use maskd::{frame::Size, ingest::Clip, publish::Publisher as _};
 use tokio::time::timeout;
 use zenoh::bytes::Encoding;
 

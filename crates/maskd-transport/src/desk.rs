@@ -19,7 +19,7 @@ use super::{
     requests::{PromptAnswer, PromptRequest, ReloadRequest, Requests, WAITING_PROMPTS},
 };
 use maskd_observability::{metrics::Metrics, pulse::Pulse};
-use maskd_protocol::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, Reloaded, WireError};
+use maskd_protocol::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError};
 use maskd_types::frame::StreamId;
 
 /// Questions that may wait for the desk; those above are not answered.
@@ -153,7 +153,9 @@ impl Desk {
         // A query for all there is must not do anything.
         let asked = match query.key_expr().is_wild() {
             true => Err("use the whole key, without wildcards"),
-            false => self.requests.reloads.try_send(ReloadRequest(answer)).map_err(|_| "busy: another reload is under way"),
+            false => {
+                self.requests.reloads.try_send(ReloadRequest(answer)).map_err(|_| "busy: another reload is under way")
+            }
         };
         tokio::spawn(async move {
             let answer = match asked {

@@ -126,13 +126,7 @@ impl ZenohPublisher {
             asks,
             letters: open_letters(pulses.stage("events")),
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-            _alive: alive,
-            resolved,
-            _config: config_queryable,
-            _control: control,
-        })
+        Ok(Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable, _control: control })
     }
 
     /// Where the session can be reached: the endpoints it listens on, with the ports that it was given for port 0.
