@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 pub use draft::Draft;
 pub use maskd_cli::{ConfigError, Document, Fault, Faults};
 pub use preflight::{Ready, Start};
-pub use stream::StreamConfig;
+pub use stream::{StreamConfig, StreamSettings};
 
 use crate::admin::AdminConfig;
 use maskd_model::backbone::BackboneConfig;
@@ -185,6 +185,10 @@ impl Config {
         add("log", self.log.faults());
         for (name, stream) in &self.streams {
             add(&format!("streams.{name}"), stream.faults());
+        }
+        for (name, stream) in &self.streams {
+            let own = stream.tracker_faults(&self.tracker).into_iter();
+            faults.extend(own.map(|(key, message)| (format!("streams.{name}.{key}"), message)));
         }
         faults
     }

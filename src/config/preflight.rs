@@ -96,7 +96,9 @@ fn start(config: &Config, name: &StreamId, stream: &StreamConfig, findings: &mut
         }
     }
     let Some(path) = &stream.first_mask else { return Some(Start { description: description?, first_mask: None }) };
-    let read = FirstMask::read(path).and_then(|mask| mask.at_most(config.tracker.max_instances));
+    // What is wrong with the settings has been told.
+    let most = stream.settings(&config.tracker).map_or(config.tracker.max_instances, |own| own.tracker.max_instances);
+    let read = FirstMask::read(path).and_then(|mask| mask.at_most(most));
     let first_mask = read.map_err(|e| findings.add(&key("first_mask"), e.into(), true)).ok()?;
     Some(Start { description: description?, first_mask: Some(first_mask) })
 }

@@ -11,6 +11,8 @@ use serde::{
 };
 
 use maskd_ingest::SourceConfig;
+use maskd_tracking::tracker::TrackerConfig;
+use toml::{Table as Overrides, Value};
 
 /// One camera.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,12 +26,54 @@ pub struct StreamConfig {
     pub first_mask: Option<PathBuf>,
     /// How often this stream is served, against the others, when the engine cannot keep up with all: 1 to 100.
     pub weight: u32,
+    /// Keys of `[tracker]` that are otherwise for this stream: see [`StreamConfig::settings`].
+    #[serde(skip_serializing_if = "Overrides::is_empty")]
+    pub tracker: Overrides,
+}
+
+/// What the engine goes by for one stream: defaults and the stream's own table, resolved. It can change while the stream
+/// runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSettings {
+    /// As [`StreamConfig::weight`].
+    pub weight: u32,
+    /// How its instances are found, followed and given up.
+    pub tracker: TrackerConfig,
 }
 
 impl StreamConfig {
     /// A stream of `source` without anything special.
     pub fn new(source: SourceConfig) -> Self {
-        Self { source, first_mask: None, weight: 1 }
+        Self { source, first_mask: None, weight: 1, tracker: Overrides::new() }
+    }
+
+    /// The stream's settings, where `[tracker]` is `defaults`.
+    ///
+    /// # Errors
+    /// A key under the stream's `tracker` that there is not, or of another type.
+    pub fn settings(&self, defaults: &TrackerConfig) -> Result<StreamSettings, String> {
+        let tracker = match self.tracker.is_empty() {
+            true => defaults.clone(),
+            false => {
+                let mut merged = Overrides::try_from(defaults).map_err(|e| format!("This is a bug: {e}"))?;
+                merge(&mut merged, &self.tracker);
+                TrackerConfig::deserialize(Value::Table(merged)).map_err(|e| e.message().to_owned())?
+            }
+        };
+        Ok(StreamSettings { weight: self.weight, tracker })
+    }
+
+    /// What is wrong with its `tracker`: each key, dotted below it, and what to do. What is wrong with `defaults` is not
+    /// said again.
+    pub(super) fn tracker_faults(&self, defaults: &TrackerConfig) -> Vec<(String, String)> {
+        match self.settings(defaults) {
+            Err(why) => vec![("tracker".to_owned(), why)],
+            Ok(settings) => {
+                let known = defaults.faults();
+                let own = settings.tracker.faults().into_iter().filter(|fault| !known.contains(fault));
+                own.map(|(key, why)| (format!("tracker.{key}"), why)).collect()
+            }
+        }
     }
 
     pub(super) fn faults(&self) -> Vec<(&'static str, String)> {
@@ -38,6 +82,16 @@ impl StreamConfig {
             faults.push(("weight", format!("{} is not in 1 to 100", self.weight)));
         }
         faults
+    }
+}
+
+/// Puts what `own` holds in place of the same keys of `all`, table by table.
+fn merge(all: &mut Overrides, own: &Overrides) {
+    for (key, value) in own {
+        match (all.get_mut(key), value) {
+            (Some(Value::Table(all)), Value::Table(own)) => merge(all, own),
+            _ => drop(all.insert(key.clone(), value.clone())),
+        }
     }
 }
 
@@ -57,10 +111,10 @@ impl<'de> Visitor<'de> for Table {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<StreamConfig, A::Error> {
-        let (mut first_mask, mut weight) = (None, None);
-        let rest = Rest { table, first_mask: &mut first_mask, weight: &mut weight };
+        let (mut first_mask, mut weight, mut tracker) = (None, None, None);
+        let rest = Rest { table, first_mask: &mut first_mask, weight: &mut weight, tracker: &mut tracker };
         let source = SourceConfig::deserialize(MapAccessDeserializer::new(rest))?;
-        Ok(StreamConfig { source, first_mask, weight: weight.unwrap_or(1) })
+        Ok(StreamConfig { source, first_mask, weight: weight.unwrap_or(1), tracker: tracker.unwrap_or_default() })
     }
 }
 
@@ -69,6 +123,7 @@ struct Rest<'a, A> {
     table: A,
     first_mask: &'a mut Option<PathBuf>,
     weight: &'a mut Option<u32>,
+    tracker: &'a mut Option<Overrides>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
@@ -83,6 +138,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
                 Some(Key::Foreign(key)) => return Ok(Some(key)),
                 Some(Key::FirstMask) => *self.first_mask = Some(self.table.next_value()?),
                 Some(Key::Weight) => *self.weight = Some(self.table.next_value()?),
+                Some(Key::Tracker) => *self.tracker = Some(self.table.next_value()?),
             }
         }
     }
@@ -95,6 +151,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Rest<'_, A> {
 enum Key<T> {
     FirstMask,
     Weight,
+    Tracker,
     Foreign(T),
 }
 
@@ -119,6 +176,7 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for OwnOr<'_, K> {
         match key {
             "first_mask" => Ok(Key::FirstMask),
             "weight" => Ok(Key::Weight),
+            "tracker" => Ok(Key::Tracker),
             _ => match self.0.take() {
                 Some(seed) => seed.deserialize(key.to_owned().into_deserializer()).map(Key::Foreign),
                 None => Err(E::custom("This is a bug: two keys read for one")),

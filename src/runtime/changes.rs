@@ -16,7 +16,7 @@ pub(super) struct Changes {
     pub(super) removed: Vec<StreamId>,
     /// Streams to run with another source or first mask.
     pub(super) changed: Vec<StreamId>,
-    /// Streams to serve by another weight, nothing else.
+    /// Streams to serve by another weight or to track by other settings, nothing else.
     pub(super) weighed: Vec<StreamId>,
     /// Another network is to be taken up: weights, and what belongs to them.
     pub(super) network: bool,
@@ -34,7 +34,7 @@ impl Changes {
                 Some(was) if (&was.source, &was.first_mask) != (&stream.source, &stream.first_mask) => {
                     &mut changes.changed
                 }
-                Some(was) if was.weight != stream.weight => &mut changes.weighed,
+                Some(was) if (was.weight, &was.tracker) != (stream.weight, &stream.tracker) => &mut changes.weighed,
                 Some(_) => continue,
             };
             list.push(name.clone());
@@ -110,6 +110,16 @@ mod tests {
         assert!(changes.any());
         assert_eq!(changes, expected);
         assert_eq!(Changes::between(&old, &old), Changes::default());
+    }
+
+    #[test]
+    fn other_settings_of_a_stream_do_not_restart_it() {
+        let (old, new) =
+            (config("[streams.a]\nkind = 'test'\n"), config("[streams.a]\nkind = 'test'\ntracker.max_instances = 2\n"));
+        for (old, new) in [(&old, &new), (&new, &old)] {
+            let changes = Changes::between(old, new);
+            assert_eq!((changes.changed.len(), changes.weighed.len(), changes.waiting.len()), (0, 1, 0));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
     rate::OncePerSecond,
     starts::{Given, Starts},
 };
+use crate::config::StreamSettings;
 use maskd_model::{
     Checkpoint,
     backbone::{Backbone, BackboneConfig},
@@ -53,11 +54,11 @@ pub(super) struct Loaded {
 
 /// What the thread is told about streams, before their frames come or after the last one came.
 pub(super) enum Order {
-    /// Serve a stream by its weight, with the first mask that it is configured with. One that is served already keeps its
+    /// Serve a stream by its settings, with the first mask that it is configured with. One that is served already keeps its
     /// memory, and starts from another mask only.
-    Serve { stream: StreamId, weight: u32, first_mask: Option<FirstMask> },
-    /// Serve a stream by another weight.
-    Weigh { stream: StreamId, weight: u32 },
+    Serve { stream: StreamId, settings: Box<StreamSettings>, first_mask: Option<FirstMask> },
+    /// Serve a stream by other settings.
+    Configure { stream: StreamId, settings: Box<StreamSettings> },
     /// Forget a stream and what it held.
     Forget(StreamId),
     /// Lend the next batch's frames.
@@ -268,8 +269,7 @@ impl Work {
     fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, pace: &mut Pace, starts: &mut Starts) {
         while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Serve { stream, weight, first_mask } => {
-                    engine.add_stream(&stream);
+                Order::Serve { stream, settings, first_mask } => {
                     match first_mask.map(|mask| starts.give(&stream, mask)) {
                         None => starts.forget(&stream),
                         Some(Given::Waits) => {}
@@ -277,13 +277,9 @@ impl Work {
                             info!(%stream, "first_mask is the one that was used before: the stream goes on from what it has");
                         }
                     }
-                    pace.weigh(&stream, weight);
-                    turns.weigh(stream, weight);
+                    configure(engine, turns, pace, stream, *settings);
                 }
-                Order::Weigh { stream, weight } => {
-                    pace.weigh(&stream, weight);
-                    turns.weigh(stream, weight);
-                }
+                Order::Configure { stream, settings } => configure(engine, turns, pace, stream, *settings),
                 Order::Forget(stream) => {
                     engine.remove_stream(&stream);
                     starts.forget(&stream);
@@ -322,4 +318,13 @@ impl Work {
             }
         }
     }
+}
+
+/// Serves `stream` by `settings` from now on.
+fn configure(engine: &mut Engine, turns: &mut Turns, pace: &mut Pace, stream: StreamId, settings: StreamSettings) {
+    let StreamSettings { weight, tracker } = settings;
+    engine.configure(&stream, tracker);
+    engine.add_stream(&stream);
+    pace.weigh(&stream, weight);
+    turns.weigh(stream, weight);
 }

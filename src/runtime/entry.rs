@@ -1,14 +1,16 @@
 //! A stream as it is configured, and as it runs.
 
-use crate::config::{Start, StreamConfig};
+use crate::config::{Start, StreamConfig, StreamSettings};
 use maskd_ingest::{Description, Numbers};
 use maskd_protocol::wire::State;
+use maskd_tracking::tracker::TrackerConfig;
 use maskd_types::mask::FirstMask;
 use maskd_types::stop::Stop;
 
 /// A stream as configured, its pipeline, and the mask it is to start from: what was read when it was checked.
 pub(super) struct Entry {
     pub(super) config: StreamConfig,
+    pub(super) settings: StreamSettings,
     pub(super) description: Description,
     pub(super) first_mask: Option<FirstMask>,
 }
@@ -24,9 +26,14 @@ pub(super) enum Then {
 }
 
 impl Entry {
-    /// The stream of `config`, with what was read of it.
-    pub(super) fn new(config: StreamConfig, Start { description, first_mask }: Start) -> Self {
-        Self { config, description, first_mask }
+    /// The stream of `config`, with what was read of it; `defaults` are those of `[tracker]`.
+    ///
+    /// # Errors
+    /// Settings that cannot be; none, where the configuration was checked.
+    pub(super) fn new(config: StreamConfig, start: Start, defaults: &TrackerConfig) -> anyhow::Result<Self> {
+        let settings = config.settings(defaults).map_err(|why| anyhow::anyhow!("tracker: {why}"))?;
+        let Start { description, first_mask } = start;
+        Ok(Self { config, settings, description, first_mask })
     }
 }
 

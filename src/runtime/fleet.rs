@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::{Health, StreamHealth},
-    config::StreamConfig,
+    config::{StreamConfig, StreamSettings},
 };
 use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
 use maskd_observability::metrics::{Book, Metrics};
@@ -109,9 +109,9 @@ impl Fleet {
         self.wiring.resolution = resolution;
     }
 
-    /// Serves a stream by another weight.
-    pub(super) fn weigh(&self, stream: &StreamId, weight: u32) {
-        self.order(Order::Weigh { stream: stream.clone(), weight });
+    /// Serves a stream by other settings.
+    pub(super) fn configure(&self, stream: &StreamId, settings: StreamSettings) {
+        self.order(Order::Configure { stream: stream.clone(), settings: Box::new(settings) });
     }
 
     /// Whether there is such a stream, on its way out too.
@@ -180,7 +180,7 @@ impl Fleet {
 
     /// Starts a camera's thread.
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
-        let Entry { config: StreamConfig { source, weight, .. }, description, first_mask } = entry;
+        let Entry { config: StreamConfig { source, .. }, settings, description, first_mask } = entry;
         let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
         let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
         let outlet = inbox.add_stream(stream);
@@ -191,7 +191,7 @@ impl Fleet {
         };
         let camera = camera.watched(self.wiring.health.pulses().stage(format!("camera {stream}")));
         // Before its first frame.
-        self.order(Order::Serve { stream: stream.clone(), weight, first_mask });
+        self.order(Order::Serve { stream: stream.clone(), settings: Box::new(settings), first_mask });
         let (stop, numbers) = (Stop::new(), camera.numbers());
         let (name, tell, listen) = (stream.clone(), self.tell.clone(), stop.clone());
         let body = move || {

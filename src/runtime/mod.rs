@@ -172,7 +172,9 @@ async fn live(
     for (name, stream) in &config.streams {
         let Some(start) = starts.remove(name) else { continue };
         let desk = Desk::new(publisher.stream(name.clone()).await.map_err(refused_publisher)?);
-        streams.push((name.clone(), Entry::new(stream.clone(), start), desk));
+        let entry = Entry::new(stream.clone(), start, &config.tracker);
+        let entry = entry.with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
+        streams.push((name.clone(), entry, desk));
     }
     health.publisher_open(true);
 

@@ -28,6 +28,7 @@ use crate::config::{Config, Ready, Start, StreamConfig};
 use maskd_ingest::Kind;
 use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
 use maskd_protocol::wire::Reloaded;
+use maskd_tracking::tracker::TrackerConfig;
 use maskd_transport::{Publisher as _, Publishers};
 use maskd_types::{
     files::{self, Stamp},
@@ -221,7 +222,7 @@ impl Reload {
             warn!("changed, but not before a restart: [{}]", changes.waiting.join("], ["));
         }
         if changes.any() {
-            let plan = prepare(&new, starts, &changes, fleet, publisher).await?;
+            let plan = prepare(&new, &self.running.tracker, starts, &changes, fleet, publisher).await?;
             if changes.network {
                 self.load(network_of(&self.running.model, &new.model), weights);
             }
@@ -303,8 +304,10 @@ impl Reload {
             }
         }
         for name in &changes.weighed {
-            if let Some(stream) = self.running.streams.get(name) {
-                fleet.weigh(name, stream.weight);
+            // What cannot be was refused before.
+            let stream = self.running.streams.get(name);
+            if let Some(settings) = stream.and_then(|stream| stream.settings(&self.running.tracker).ok()) {
+                fleet.configure(name, settings);
             }
         }
     }
@@ -316,6 +319,7 @@ type Plan = Vec<(StreamId, Entry, Option<Desk>)>;
 /// What is still to be had before anything is done.
 async fn prepare(
     new: &Config,
+    defaults: &TrackerConfig,
     mut starts: BTreeMap<StreamId, Start>,
     changes: &Changes,
     fleet: &Fleet,
@@ -326,7 +330,8 @@ async fn prepare(
         let (Some(config), Some(start)) = (new.streams.get(name), starts.remove(name)) else {
             bail!("This is a bug: no stream {name}")
         };
-        plan.push((name.clone(), Entry::new(config.clone(), start), None));
+        let entry = Entry::new(config.clone(), start, defaults).with_context(|| format!("streams.{name}"))?;
+        plan.push((name.clone(), entry, None));
     }
     // Last, since the network sees it. A stream on its way out still has its desk.
     for (name, _, desk) in plan.iter_mut().filter(|(name, ..)| !fleet.has(name)) {

@@ -37,8 +37,8 @@ fn leaves(table: &Table, path: &str, out: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// Tables whose keys are the user's own: elements of a pipeline and their properties.
-const FREE_FORM: [&str; 1] = ["streams.*.properties"];
+/// Tables whose keys are the user's own (elements of a pipeline and their properties), or those of another section.
+const FREE_FORM: [&str; 2] = ["streams.*.properties", "streams.*.tracker"];
 
 /// The keys that the table at `path` takes, as serde lists them when it is given one that does not exist.
 fn accepted(path: &str) -> BTreeSet<String> {
@@ -53,7 +53,7 @@ fn accepted(path: &str) -> BTreeSet<String> {
     let mut keys: BTreeSet<_> = list.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     assert!(!keys.is_empty(), "{path}: {error}");
     if path == "streams.*" {
-        keys.extend(["first_mask".to_owned(), "weight".to_owned()]);
+        keys.extend(["first_mask", "weight", "tracker"].map(str::to_owned));
     }
     keys
 }
@@ -197,4 +197,29 @@ fn values_out_of_range_are_refused_where_they_stand() {
     }
     let absent = Config::load(&folder.path().join("none.toml")).unwrap_err();
     assert!(matches!(absent, ConfigError::Read { .. }) && absent.to_string().contains("none.toml"), "{absent}");
+}
+
+#[test]
+fn a_stream_is_tracked_by_the_defaults_but_for_its_own_keys() {
+    let text = "[tracker]\nmax_instances = 9\nrefine.enabled = false\n[streams.a]\nkind = 'test'\n[streams.b]\nkind = 'test'\n\
+                tracker.discovery = false\ntracker.discover.min_score = 0.25\n";
+    let config = Config::parse(text, "x").unwrap();
+    let tracker = |name: &str| config.streams[&name.parse().unwrap()].settings(&config.tracker).unwrap().tracker;
+    assert_eq!(tracker("a"), config.tracker);
+    let mut expected = config.tracker.clone();
+    (expected.discovery, expected.discover.min_score) = (false, 0.25);
+    assert_eq!(tracker("b"), expected);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.toml");
+    for (key, says) in [
+        ("maxinstances = 4", "maxinstances"),
+        ("discovery = 3", "bool"),
+        ("max_instances = 0", "x.toml:3: streams.a.tracker.max_instances: 0 is not in 1 to 255"),
+        ("discover.min_score = 2.0", "x.toml:3: streams.a.tracker.discover.min_score: 2 is not in 0 to 1"),
+    ] {
+        std::fs::write(&path, format!("[streams.a]\nkind = 'test'\ntracker.{key}\n")).unwrap();
+        let error = Config::load(&path).unwrap_err().to_string();
+        assert!(error.contains("x.toml:3: streams.a.tracker") && error.contains(says), "{error}");
+    }
 }

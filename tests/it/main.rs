@@ -12,6 +12,7 @@ mod counting;
 mod credentials;
 mod daemon;
 mod davis_metrics;
+mod earlier;
 mod end_to_end;
 mod eval;
 mod exchange;

@@ -101,7 +101,7 @@ fn a_second_publisher_gets_everything_and_its_losses_are_counted() {
     let (_film, film) = film(Scene { frames: FRAMES, ..Scene::default() });
     let text = format!(
         "[model]\nweights = '{}'\nshort_side = 112\ndevice = 'cpu'\n[admin]\nlisten = 'off'\n[publish]\nsite = 'yard'\n\
-         listen = ['tcp/127.0.0.1:0']\n[runtime]\nexit_when_done = true\nstatus_seconds = 0.05\n\
+         listen = ['tcp/127.0.0.1:0']\n[runtime]\nexit_when_done = true\nstatus_seconds = 0.1\n\
          [streams.gate]\nkind = 'file'\nlocation = '{}'\npace = 'fast'\n",
         weights.display(),
         film.display()

@@ -93,3 +93,27 @@ fn trackers_side_by_side_give_the_same_bits_as_one_after_the_other() {
     assert!(threads.len() > 1, "all trackers ran on one thread");
     assert_eq!(parts as u64, 5 * CAMERAS * FRAMES, "parts told of each frame");
 }
+
+#[test]
+fn each_stream_is_tracked_by_its_own_settings_from_the_next_frame_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut engine = engine(folder.path());
+    let (blind, seeing) = (CAMERAS - 2, CAMERAS - 1);
+    engine.configure(&stream(blind), TrackerConfig { discovery: false, ..TrackerConfig::default() });
+    let mut searched = [0, 0];
+    for t in 0..FRAMES {
+        if t == FRAMES / 2 {
+            assert!(searched[0] == 0 && searched[1] > 0, "{searched:?}");
+            engine.configure(&stream(blind), TrackerConfig::default());
+            engine.configure(&stream(seeing), TrackerConfig { discovery: false, ..TrackerConfig::default() });
+            searched = [0, 0];
+        }
+        for result in step(&mut engine, vec![frame(blind, t), frame(seeing, t)], &()) {
+            searched[usize::from(result.frame.stream == stream(seeing))] += usize::from(result.discovered);
+        }
+    }
+    assert!(searched[0] > 0 && searched[1] == 0, "{searched:?}");
+    // Forgotten with its stream.
+    engine.remove_stream(&stream(seeing));
+    assert!(step(&mut engine, vec![frame(seeing, 0)], &())[0].discovered);
+}

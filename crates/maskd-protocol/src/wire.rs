@@ -243,7 +243,7 @@ pub struct Reloaded {
     pub removed: Vec<StreamId>,
     /// Streams that run with another source or first mask.
     pub changed: Vec<StreamId>,
-    /// Streams that are served by another weight.
+    /// Streams that are served by another weight, or tracked by other settings of their own.
     pub weighed: Vec<StreamId>,
     /// Whether other weights are being loaded; `status` and the log tell what becomes of them.
     pub weights: bool,

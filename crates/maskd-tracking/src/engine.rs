@@ -85,9 +85,10 @@ impl Observer for () {
 pub struct Engine {
     backbone: Backbone,
     model: Arc<str>,
-    /// As given: what it leaves open, each network decides.
-    given: TrackerConfig,
+    /// Of streams that have none of their own, as given: what it leaves open, each network decides.
     config: TrackerConfig,
+    /// Of streams that have one of their own, as given.
+    own: HashMap<StreamId, TrackerConfig>,
     trackers: HashMap<StreamId, Tracker>,
 }
 
@@ -97,17 +98,19 @@ impl Engine {
     /// Where `config` leaves discovery's threshold open, the network decides: DINO is cut by its keys,
     /// DINOv2 by its tokens.
     pub fn new(backbone: Backbone, config: TrackerConfig) -> Self {
-        let (model, suited) = (backbone.model_id().into(), suited(&config, &backbone));
-        Self { backbone, model, given: config, config: suited, trackers: HashMap::new() }
+        let model = backbone.model_id().into();
+        Self { backbone, model, config, own: HashMap::new(), trackers: HashMap::new() }
     }
 
     /// Goes on with another network, and returns the one before. Streams keep their instances, with their identities, as
     /// [`Tracker::exchange_network`].
     pub fn exchange(&mut self, backbone: Backbone) -> Backbone {
         self.model = backbone.model_id().into();
-        self.config = suited(&self.given, &backbone);
         let patch = backbone.architecture().patch;
-        self.trackers.values_mut().for_each(|tracker| tracker.exchange_network(self.config.clone(), patch));
+        for (stream, tracker) in &mut self.trackers {
+            let config = self.own.get(stream).unwrap_or(&self.config);
+            tracker.exchange_network(suited(config, &backbone), patch);
+        }
         std::mem::replace(&mut self.backbone, backbone)
     }
 
@@ -123,13 +126,23 @@ impl Engine {
 
     /// Takes up a stream; a stream that is already there keeps its memory.
     pub fn add_stream(&mut self, stream: &StreamId) -> &mut Tracker {
-        let (config, patch) = (&self.config, self.backbone.architecture().patch);
-        self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(config.clone(), patch))
+        let config = self.own.get(stream).unwrap_or(&self.config);
+        let (backbone, patch) = (&self.backbone, self.backbone.architecture().patch);
+        self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(suited(config, backbone), patch))
+    }
+
+    /// Has `stream` tracked by `config` from its next frame on, whatever the other streams have. Its instances stay.
+    pub fn configure(&mut self, stream: &StreamId, config: TrackerConfig) {
+        if let Some(tracker) = self.trackers.get_mut(stream) {
+            tracker.configure(suited(&config, &self.backbone));
+        }
+        self.own.insert(stream.clone(), config);
     }
 
     /// Forgets a stream and all that it held.
     pub fn remove_stream(&mut self, stream: &StreamId) {
         self.trackers.remove(stream);
+        self.own.remove(stream);
     }
 
     /// Has `stream` start from a mask: palette indices become instance ids.
@@ -206,14 +219,14 @@ impl Engine {
                 let patch = self.backbone.architecture().patch;
                 let mut work = Vec::with_capacity(batch.len());
                 for ((i, frame), features) in batch.into_iter().zip(features) {
-                    let tracker = self.trackers.remove(&frame.stream);
-                    let tracker = tracker.unwrap_or_else(|| Tracker::new(self.config.clone(), patch));
+                    self.add_stream(&frame.stream);
+                    let Some(tracker) = self.trackers.remove(&frame.stream) else { continue };
                     work.push((i, frame, features, tracker));
                 }
-                let refine = self.config.refine.enabled;
                 let track = |(i, frame, features, mut tracker): (usize, Frame, Features, Tracker)| {
                     let mut ended = observer.track();
-                    let colours = refine.then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
+                    let colours =
+                        tracker.refines().then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
                     let (source, epoch) = (frame.source, frame.epoch);
                     let features = Arc::new(features);
                     let tracked = tracker.step_in_stages(features, colours, source, epoch, &mut *ended);

@@ -4,6 +4,7 @@
 
 mod data;
 mod distill;
+mod earlier;
 mod golden;
 mod learner;
 mod order;

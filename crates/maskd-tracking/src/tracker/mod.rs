@@ -157,6 +157,17 @@ impl Tracker {
         Ok(())
     }
 
+    /// Goes by `config` from the next step on. Instances stay, also where they are more than it allows.
+    pub fn configure(&mut self, config: TrackerConfig) {
+        self.due |= config.discovery && !self.config.discovery;
+        self.config = config;
+    }
+
+    /// Whether masks get finer than patches: it then wants the frames' colours.
+    pub fn refines(&self) -> bool {
+        self.config.refine.enabled
+    }
+
     /// Starts from a label map at the next step, in place of all instances: each label 1..=255 becomes an instance,
     /// on a fresh stream with that id. A map of another size than the source frame is resized to it (nearest pixel).
     pub fn first_mask(&mut self, labels: LabelMap) {
