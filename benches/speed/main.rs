@@ -17,6 +17,7 @@ mod propagation;
 mod report;
 mod spread;
 mod stages;
+mod trackers;
 
 use std::path::PathBuf;
 
@@ -60,6 +61,8 @@ enum Part {
     Propagation,
     /// Where a frame's time goes in the daemon
     Stages,
+    /// Trackers of eight cameras on one thread and on all
+    Trackers,
     /// Time and memory against tokens, cameras and instances
     Growth,
 }
@@ -96,7 +99,7 @@ fn main() -> Result<()> {
     let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
     let mut report = Report::open(&args.out, Machine::here()?)?;
     println!("{}", page::machine(&report.machine));
-    let shared = (wanted(Part::Stages) || wanted(Part::Growth)).then(Shared::find).flatten();
+    let shared = (wanted(Part::Stages) || wanted(Part::Trackers) || wanted(Part::Growth)).then(Shared::find).flatten();
 
     if wanted(Part::Backbone) {
         let mut peers = peers::start_all();
@@ -120,6 +123,10 @@ fn main() -> Result<()> {
     if let Some(shared) = shared.as_ref().filter(|_| wanted(Part::Stages)) {
         report.stages = Some(stages::measure(shared, args.frames)?);
         println!("{}", page::stages(&report));
+    }
+    if let Some(shared) = shared.as_ref().filter(|_| wanted(Part::Trackers)) {
+        report.trackers = Some(trackers::measure(shared, 3 * args.rounds)?);
+        println!("{}", page::trackers(&report));
     }
     if wanted(Part::Growth) {
         report.growth = Some(growth::measure(shared.as_ref(), args.seconds)?);

@@ -8,8 +8,7 @@ use super::{
 };
 
 pub fn whole(report: &Report) -> String {
-    let sections =
-        [backbone(report), operators(report), memory(report), propagation(report), stages(report), growth(report)];
+    let sections = [backbone, operators, memory, propagation, stages, trackers, growth].map(|section| section(report));
     format!("# Speed, {}\n\n{}\n{}", report.machine.date, machine(&report.machine), sections.concat())
 }
 
@@ -131,6 +130,17 @@ pub fn stages(report: &Report) -> String {
         latency.total_ms - latency.compute_ms
     );
     text
+}
+
+pub fn trackers(report: &Report) -> String {
+    let Some(part) = &report.trackers else { return String::new() };
+    let (alone, together, ratio) = (part.alone_ms.median, part.together_ms.median, part.ratio.median);
+    format!(
+        "\n## Trackers side by side\n\n\
+         `vtest.avi` at {} places as so many cameras, one frame of each, all after the network: {alone:.0} ms on one thread, \
+         {together:.0} ms on {}; {ratio:.2} of it.\n",
+        part.cameras, part.threads
+    )
 }
 
 pub fn growth(report: &Report) -> String {

@@ -26,6 +26,8 @@ pub struct Report {
     #[serde(default)]
     pub stages: Option<Stages>,
     #[serde(default)]
+    pub trackers: Option<Trackers>,
+    #[serde(default)]
     pub growth: Option<Growth>,
 }
 
@@ -142,6 +144,18 @@ pub struct Propagation {
     pub percent: Spread,
 }
 
+/// One frame of each of several cameras, after the network.
+#[derive(Serialize, Deserialize)]
+pub struct Trackers {
+    pub cameras: usize,
+    /// Those of the second measurement; the first has one.
+    pub threads: usize,
+    pub alone_ms: Spread,
+    pub together_ms: Spread,
+    /// The second over the first, step by step.
+    pub ratio: Spread,
+}
+
 /// The mean frame in the daemon.
 #[derive(Serialize, Deserialize)]
 pub struct Stages {
@@ -233,6 +247,7 @@ impl Report {
                 memory: None,
                 propagation: None,
                 stages: None,
+                trackers: None,
                 growth: None,
             }),
         }
