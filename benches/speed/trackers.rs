@@ -101,4 +101,8 @@ impl Observer for AfterNetwork {
             _ => {}
         }
     }
+
+    fn track(&self) -> Box<dyn FnMut(Stage) + '_> {
+        Box::new(|_| {})
+    }
 }
