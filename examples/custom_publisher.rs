@@ -7,7 +7,6 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -17,7 +16,7 @@ use maskd::{
     frame::{Frame, StreamId},
     instance::{Instance, TrackEvent},
     publish::{
-        Capabilities, PublishError, Published, Publisher, StreamPublisher,
+        PublishError, Published, Publisher, StreamPublisher,
         wire::{Event, Status},
     },
     runtime::{Origin, Read, run_with},
@@ -32,24 +31,13 @@ impl Publisher for Lines {
         "standard output"
     }
 
-    /// No previews, nobody asks, nobody prompts.
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn tell_config(&self, _resolved: &str) {}
-
     async fn stream(&self, _stream: StreamId) -> Result<Box<dyn StreamPublisher>, PublishError> {
         Ok(Box::new(Self))
     }
-
-    async fn close(self: Box<Self>) {}
 }
 
 #[async_trait]
 impl StreamPublisher for Lines {
-    fn name_model(&self, _id: &Arc<str>) {}
-
     async fn publish_masks(
         &self,
         frame: &Frame,

@@ -8,7 +8,7 @@ use maskd::{
     frame::{Frame, StreamId},
     instance::{Instance, TrackEvent},
     publish::{
-        Capabilities, PublishError, Published, Publisher, StreamPublisher,
+        PublishError, Published, Publisher, StreamPublisher,
         wire::{Event, Status},
     },
     runtime::{Origin, Read, run_with},
@@ -41,10 +41,6 @@ struct Memory {
 impl Publisher for Memory {
     fn name(&self) -> &str {
         "memory"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
     }
 
     fn tell_config(&self, resolved: &str) {

@@ -30,11 +30,13 @@ pub trait Publisher: Send + Sync {
     /// What logs and errors call it.
     fn name(&self) -> &str;
 
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// What it can do beside that.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 
-    /// The daemon's configuration is `resolved` from now on: text without secrets, for those who ask.
-    fn tell_config(&self, resolved: &str);
+    /// Tells the daemon's configuration as it is from now on: text without secrets, for those who ask.
+    fn tell_config(&self, _resolved: &str) {}
 
     /// Opens one stream's part; dropping what is returned ends it.
     ///
@@ -43,14 +45,14 @@ pub trait Publisher: Send + Sync {
     async fn stream(&self, stream: StreamId) -> Result<Box<dyn StreamPublisher>, PublishError>;
 
     /// Delivers what waits, within a few seconds, and ends. The streams are dropped by then.
-    async fn close(self: Box<Self>);
+    async fn close(self: Box<Self>) {}
 }
 
 /// One stream's way out. Calls for masks come one at a time, in the order of frames.
 #[async_trait]
 pub trait StreamPublisher: Send + Sync {
-    /// The masks from now on are those of the weights `id`.
-    fn name_model(&self, id: &Arc<str>);
+    /// Tells the id of the weights that the masks from now on are made with.
+    fn name_model(&self, _id: &Arc<str>) {}
 
     /// Publishes the instances of `frame`. `discovered`: discovery ran on it. Must not wait for a slow subscriber: frames
     /// behind it are dropped meanwhile.
