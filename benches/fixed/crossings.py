@@ -94,12 +94,10 @@ def go(thing, right, width, pace, phase, meet, stand=0, still=None):
 
 
 def choose(cutouts, rng, fits):
-    """A nearer and a farther cut-out, if there are such of two tracks, and mirrored by chance."""
-    pairs = [(a, b) for a in cutouts for b in cutouts if a is not b and not b.cut and fits(a, b)]
-    several = [(a, b) for a, b in pairs if a.track != b.track]
-    pairs = several or pairs
-    if not pairs:
-        return None
+    """A nearer and a farther cut-out, mirrored by chance: of two tracks if there are such, else what there is."""
+    pairs = [(a, b) for a in cutouts for b in cutouts if not b.cut]
+    for better in (lambda a, b: a is not b, fits, lambda a, b: a.track != b.track):
+        pairs = [(a, b) for a, b in pairs if better(a, b)] or pairs
     near, far = pairs[rng.integers(len(pairs))]
     line = min(far.feet, near.feet - rng.uniform(5, 20))
     things = []
@@ -175,6 +173,8 @@ def covering(cutouts, rng, width, turn):
             if place := hiding(near.cutout, small):
                 found = (scale, near, dataclasses.replace(far, cutout=small, scale=round(float(scale), 2)), place)
                 break
+    if not found:
+        return None
     _, near, far, (i, j, dx, dy) = found
     far.line = near.line + dy
     right, meet = bool(rng.integers(2)), width * rng.uniform(0.4, 0.6)
@@ -262,11 +262,17 @@ def main():
     for camera in scenes.CAMERAS:
         frames, truths, offset = scenes.load(args.root, camera, args.half)
         cutouts, scene = scenes.cutouts(frames, truths, offset, camera), scenes.Scene(frames, truths)
+        if all(cutout.cut for cutout in cutouts):
+            print(f"{camera}: nothing whole to cut out")
+            continue
         for situation in SITUATIONS:
             for turn in range(args.each):
                 name = f"{camera}-{situation}-{turn + 1}"
                 rng = np.random.default_rng([args.seed, zlib.crc32(name.encode())])
                 things = globals()[situation](cutouts, rng, frames[0].shape[1], turn)
+                if not things:
+                    print(f"{name}: nothing found that hides another")
+                    continue
                 about = {"camera": camera, "situation": situation, "seed": args.seed, "half": args.half}
                 about = clip(out / name, scene, things, int(rng.integers(len(frames))), about)
                 seen = [thing["least_visible"] for thing in about["things"]]

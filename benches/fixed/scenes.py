@@ -17,8 +17,9 @@ MOVING, UNKNOWN = 255, 170
 SMALLEST = 600  # pixels of a cut-out: smaller ones are far away or parts
 WINDOW = 30  # frames of a cut-out
 RIGID = ("HighwayI",)
-# Windows (first frame, x of the box in the middle) that an eye found to be a part of a person or two persons.
-LEFT_OUT = {"HallAndMonitor": {(129, 135)}, "HumanBody2": {(194, 164)}}
+# Windows (first frame, x of the box in the middle) of all frames that look bad: a part of a person, or one who merges
+# with something. With half of the frames windows may begin elsewhere.
+LEFT_OUT = {"HallAndMonitor": {(118, 126), (133, 137), (193, 145)}, "HumanBody2": {(194, 164)}}
 
 
 def load(root, camera, half=None):
@@ -130,7 +131,8 @@ class Cutout:
         size = lambda image: (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         shrink = lambda image: cv2.resize(image, size(image), interpolation=cv2.INTER_AREA)
         masks = [shrink(mask.astype(np.float32)) > 0.5 for mask in self.masks]
-        return dataclasses.replace(self, pictures=[shrink(p) for p in self.pictures], masks=masks, anchors=self.anchors * scale)
+        pictures = [shrink(picture) for picture in self.pictures]
+        return dataclasses.replace(self, pictures=pictures, masks=masks, anchors=self.anchors * scale)
 
     def mirrored(self):
         pictures, masks = [p[:, ::-1] for p in self.pictures], [m[:, ::-1] for m in self.masks]
@@ -168,25 +170,30 @@ def tracks(truths):
     """Groups linked from frame to frame by overlap, as lists of (frame, group).
 
     A track ends where things join or part. One that came of a joining or ends in a parting holds several things and is
-    left out.
+    left out. What has less than a quarter of the other's pixels is a part that comes loose or a thing put down, no thing
+    that joins or parts.
     """
     lower = lower_border(truths)
     done, live = [], []  # live: [track, it holds several]
     for index, truth in enumerate(truths):
         now = groups(truth, lower)
-        over = np.array([[(t[-1][1][0] & g[0]).sum() > 20 for g in now] for t, _ in live]).reshape(len(live), len(now))
+        last = [track[-1][1][0] for track, _ in live]
+        shape = len(live), len(now)
+        over = np.array([[(mask & group[0]).sum() > 20 for group in now] for mask in last], bool).reshape(shape)
+        was = np.array([mask.sum() for mask in last]).reshape(-1, 1)
+        is_now = np.array([group[0].sum() for group in now]).reshape(1, -1)
+        after, before = over & (is_now >= 0.25 * was), over & (was >= 0.25 * is_now)
+        follows = after & before & (after.sum(1, keepdims=True) == 1) & (before.sum(0, keepdims=True) == 1)
         following = []
         for i, (track, several) in enumerate(live):
-            after = np.flatnonzero(over[i])
-            if len(after) == 1 and over[:, after[0]].sum() == 1:
-                track.append((index, now[after[0]]))
+            if follows[i].any():
+                track.append((index, now[follows[i].argmax()]))
                 following.append([track, several])
-            elif not several and len(after) < 2:
+            elif not several and after[i].sum() < 2:
                 done.append(track)
         for j, group in enumerate(now):
-            before = np.flatnonzero(over[:, j])
-            if len(before) != 1 or over[before[0]].sum() != 1:
-                following.append([[(index, group)], len(before) > 1])
+            if not follows[:, j].any():
+                following.append([[(index, group)], before[:, j].sum() > 1])
         live = following
     return done + [track for track, several in live if not several]
 
@@ -212,7 +219,8 @@ def cutouts(frames, truths, offset, camera):
             if any(group[2] for _, group in window) or any(cut_off) != all(cut_off):
                 continue
             jump = (np.abs(np.diff(areas)) / areas[:-1]).max()
-            if areas.min() >= SMALLEST and areas.max() < 2 * areas.min() and heights.max() < 1.35 * heights.min() and jump < 0.3:
+            alike = areas.max() < 2 * areas.min() and heights.max() < 1.35 * heights.min() and jump < 0.3
+            if alike and areas.min() >= SMALLEST:
                 found.append(cut(frames, window, offset, number))
     return sorted((c for c in found if (c.first, c.box[0]) not in LEFT_OUT.get(camera, ())), key=lambda c: (c.first, c.box))
 
@@ -234,9 +242,9 @@ def cut(frames, window, offset, track):
     return Cutout(track, offset + window[0][0], box, pictures, masks, np.array(anchors), line, cut_off)
 
 
-def write(folder, name, kind, image):
+def write(folder, name, kind, image, digits=5):
     """One picture of a set: frames as JPEG of quality 90, all else as PNG."""
-    path = pathlib.Path(folder, kind, f"{name:05}.{'jpg' if kind == 'frames' else 'png'}")
+    path = pathlib.Path(folder, kind, f"{name:0{digits}}.{'jpg' if kind == 'frames' else 'png'}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90] if kind == "frames" else []):
         raise SystemExit(f"{path} cannot be written")

@@ -70,8 +70,8 @@ def bitrate(frames, truths, _rng):
     height, width = truths[0].shape
     with tempfile.TemporaryDirectory() as folder:
         video = pathlib.Path(folder, "video.mkv")
-        encode = (f"fdsrc fd=0 ! rawvideoparse format=bgr width={width} height={height} framerate={scenes.FPS}/1 ! videoconvert"
-                  " ! video/x-raw,format=I420 ! x264enc bitrate=200 key-int-max=50 speed-preset=veryfast ! h264parse"
+        encode = (f"fdsrc fd=0 ! rawvideoparse format=bgr width={width} height={height} framerate={scenes.FPS}/1"
+                  " ! videoconvert ! video/x-raw,format=I420 ! x264enc bitrate=200 key-int-max=50 speed-preset=veryfast ! h264parse"
                   f" ! matroskamux ! filesink location={video}")
         raw = b"".join(frame.tobytes() for frame in frames)
         subprocess.run(["gst-launch-1.0", "-q", *encode.split()], input=raw, check=True)

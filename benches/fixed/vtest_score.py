@@ -173,7 +173,8 @@ def main():
     if args.json:
         pathlib.Path(args.json).write_text(json.dumps(got, indent=1) + "\n")
     ids = got["ids_a_person"]
-    print(f"ids a person  {'-' if ids is None else f'{ids:.2f}'}  (bar 1.3; never matched: {got['never_matched'] or 'none'})")
+    mean = "-" if ids is None else f"{ids:.2f}"
+    print(f"ids a person  {mean}  (bar 1.3; never matched: {got['never_matched'] or 'none'})")
     print(f"two people    {100 * got['two_people_share']:.1f} % of {got['judged_frames']} judged frames  (bar 2 %)")
     taken_things = ", ".join(f"{name} ({a} frames over, {b} within)" for name, (a, b) in got["standing_taken"].items())
     print(f"standing      {len(got['standing_taken'])}  (bar 0)  {taken_things}")
