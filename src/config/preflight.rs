@@ -1,14 +1,13 @@
 //! A look at everything a configuration names, before anything runs: weights, pipelines, films, first masks, passwords,
 //! zenoh's own file, and whether this machine computes as is asked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
 use super::{Config, StreamConfig, draft::Findings};
-use maskd_ingest::{Description, Kind, SourceError};
+use maskd_ingest::{Description, SourceError};
 use maskd_model::{Checkpoint, Choice};
-use maskd_observability::redact::redact_value;
 use maskd_transport::{PublishConfig, PublishError};
 use maskd_types::{
     files::{self, Stamp},
@@ -89,11 +88,8 @@ fn weights(config: &Config, findings: &mut Findings) -> Option<Weights> {
 fn start(config: &Config, name: &StreamId, stream: &StreamConfig, findings: &mut Findings) -> Option<Start> {
     let key = |key: &str| format!("streams.{name}.{key}");
     let description = description(stream, &key, findings);
-    if let (Some(Kind::File), Some(film)) = (stream.source.kind, &stream.source.location) {
-        let shown = redact_value(film).into_owned();
-        if let Err(error) = files::check(Path::new(film)) {
-            findings.add(&key("location"), anyhow!(error).context(shown), true);
-        }
+    if let Err(error) = stream.source.check_location() {
+        findings.add(&key("location"), anyhow!(error).context(stream.source.place()), true);
     }
     let Some(path) = &stream.first_mask else { return Some(Start { description: description?, first_mask: None }) };
     // What is wrong with the settings has been told.

@@ -18,7 +18,7 @@ use crate::{
     admin::{Health, StreamHealth},
     config::{StreamConfig, StreamSettings},
 };
-use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
+use maskd_ingest::{Camera, CameraEvent, Numbers};
 use maskd_observability::metrics::{Book, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
 use maskd_scheduling::mailbox::Inbox;
@@ -182,7 +182,7 @@ impl Fleet {
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
         let Entry { config: StreamConfig { source, .. }, settings, description, first_mask } = entry;
         let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
-        let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
+        let finite = self.once && source.plays_once();
         let outlet = inbox.add_stream(stream);
         let camera = Camera::checked(stream.clone(), source, description, *resolution, outlet, metrics.clone());
         let camera = match numbers {

@@ -24,8 +24,7 @@ use super::{
     fleet::Fleet,
     outbox::Desk,
 };
-use crate::config::{Config, Ready, Start, StreamConfig};
-use maskd_ingest::Kind;
+use crate::config::{Config, Ready, Start};
 use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
 use maskd_protocol::wire::Reloaded;
 use maskd_tracking::tracker::TrackerConfig;
@@ -363,8 +362,7 @@ fn fingerprints(starts: &BTreeMap<StreamId, Start>) -> BTreeMap<StreamId, u64> {
 
 /// Whether the daemon ends with its sources: all are files that do not loop.
 pub(super) fn plays_once(config: &Config) -> bool {
-    let ends = |stream: &StreamConfig| stream.source.kind == Some(Kind::File) && !stream.source.repeat;
-    config.runtime.exit_when_done && config.streams.values().all(ends)
+    config.runtime.exit_when_done && config.streams.values().all(|stream| stream.source.plays_once())
 }
 
 /// The stamp of the configuration's file.

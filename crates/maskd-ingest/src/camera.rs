@@ -10,12 +10,12 @@ use crossbeam_channel::select;
 
 use super::{
     backoff::Backoff,
+    config::{SourceConfig, SourceError},
     description::Description,
     errand::{Errands, GaveUp, said},
     fault::{Cause, Fault},
     intake::Intake,
     pipeline::{Running, Signal},
-    source::{SourceConfig, SourceError},
     timeline::Timeline,
 };
 use maskd_observability::{metrics::Metrics, pulse::Pulse, redact::Secrets};
@@ -114,7 +114,7 @@ impl Camera {
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
         let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
         let errands = Errands::new(stream.clone(), metrics.clone());
-        let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
+        let intake = Intake { stream, outlet, pace: config.pace, live: config.is_live(), metrics, timeline };
         Self { config, description, resolution, intake: Arc::new(intake), errands, pulse: None }
     }
 
@@ -183,7 +183,7 @@ impl Camera {
                     metrics.reconnected(stream, Cause::Replay.as_str());
                     continue;
                 }
-                End::Finished if self.config.ends() && flowed.is_some() => {
+                End::Finished if !self.config.is_live() && flowed.is_some() => {
                     tear_down();
                     metrics.stream_up(stream, false);
                     return events(CameraEvent::Ended);
@@ -262,7 +262,10 @@ impl Camera {
         let left_behind = over.clone();
         let start = move || {
             let missing = |error: std::io::Error| Fault::new(Cause::Unreachable, error.to_string());
-            config.check_file().map_err(missing)?;
+            // What a pipeline of the user's own reads is its own affair.
+            if config.is_shipped() {
+                config.check_location().map_err(missing)?;
+            }
             // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
             let gone = |error: SourceError| Fault::new(Cause::Error, error.to_string());
             let built = description.build(&config).map_err(gone)?;

@@ -8,7 +8,7 @@ use std::{
 use gstreamer as gst;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 
-use super::{source::Pace, timeline::Timeline};
+use super::{config::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
 use maskd_scheduling::mailbox::Outlet;
 use maskd_types::{
@@ -21,8 +21,8 @@ pub(super) struct Intake {
     pub(super) stream: StreamId,
     pub(super) outlet: Outlet,
     pub(super) pace: Pace,
-    /// A file: it can wait, a camera cannot.
-    pub(super) file: bool,
+    /// A camera, which cannot wait; a file can.
+    pub(super) live: bool,
     pub(super) metrics: Metrics,
     pub(super) timeline: Arc<Mutex<Timeline>>,
 }

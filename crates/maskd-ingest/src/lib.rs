@@ -1,7 +1,7 @@
 //! Cameras and files become [`Frame`](maskd_types::frame::Frame)s. Everything that knows GStreamer is in here.
 //!
 //! ```text
-//! pipelines/*.launch -> Description -> Camera (one supervised pipeline) -> Outlet | slot | Inbox -> engine
+//! Source (of a Kind)   -> Description -> Camera (one supervised pipeline) -> Outlet | slot | Inbox -> engine
 //!                                         stalls, errors, end of stream: torn down and rebuilt
 //! files and folders  -> Clip    (offline, every frame at full size)
 //! overlays           -> Mp4Writer
@@ -11,6 +11,7 @@ mod address;
 mod backoff;
 mod camera;
 mod clip;
+mod config;
 mod credential;
 mod description;
 mod errand;
@@ -29,8 +30,11 @@ mod writer;
 pub use backoff::Backoff;
 pub use camera::{Camera, CameraEvent, Numbers};
 pub use clip::{Clip, ClipFrame};
+pub use config::{Pace, SourceConfig, SourceError};
 pub use description::Description;
 pub use fault::{Cause, Fault};
-pub use source::{Kind, Pace, SourceConfig, SourceError};
+/// Whoever writes a [`Source`] speaks of its elements.
+pub use gstreamer;
+pub use source::{Key, Kind, Source, set as set_property};
 pub use timeline::{Stamp, Timeline};
 pub use writer::{Mp4Writer, is_own_mp4};

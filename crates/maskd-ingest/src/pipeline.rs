@@ -12,13 +12,13 @@ use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::VideoInfo;
 
 use super::{
+    config::Pace,
     description::{Built, Scaling},
     errand::Errands,
     fault::{Cause, Fault},
     intake::{Admitted, Intake},
     properties::set_if_there,
     redirect::Guard,
-    source::Pace,
     teardown,
 };
 use maskd_types::{
@@ -104,14 +104,14 @@ impl Running {
         // lost here, so every frame is numbered and every drop is counted, in the mailbox. Should a callback
         // be late all the same, a live source must not be held up; a file may wait.
         frames.set_max_buffers(1);
-        let live = !intake.file;
+        let live = intake.live;
         let leaks = if live { "downstream" } else { "none" };
         if frames.find_property("leaky-type").is_some() {
             set_if_there(frames.upcast_ref(), "leaky-type", leaks);
         } else {
             frames.set_drop(live);
         }
-        frames.set_property("sync", intake.file && intake.pace == Pace::Timestamps);
+        frames.set_property("sync", !live && intake.pace == Pace::Timestamps);
         frames.set_property("enable-last-sample", false);
         let (intake, over, flow) = (intake.clone(), self.over.clone(), self.flow.clone());
         let take = move |sink: &AppSink| {

@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 
 use super::{
-    super::{description::Description, source::SourceConfig},
+    super::{config::SourceConfig, description::Description},
     *,
 };
 use maskd_observability::metrics::Metrics;
