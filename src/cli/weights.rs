@@ -29,11 +29,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// List the published weights and what is in the cache
-    List {
-        /// The cache (default: maskd/weights in the user's cache folder)
-        #[arg(long, value_name = "DIR")]
-        cache: Option<PathBuf>,
-    },
+    List(Cache),
     /// Fetch weights into the cache, verified, whole or not at all
     #[command(after_help = "Examples:\n  \
         maskd weights fetch dino_vits8\n  \
@@ -51,6 +47,13 @@ enum Command {
 }
 
 #[derive(clap::Args, Debug)]
+struct Cache {
+    /// The cache (default: maskd/weights in the user's cache folder)
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
 struct Fetch {
     /// A name from 'maskd weights list', hf:OWNER/REPO[@REVISION], or https://...
     source: String,
@@ -63,9 +66,8 @@ struct Fetch {
     /// Fetch it even where the cache has it. What was put there by hand stays: remove it first
     #[arg(long)]
     force: bool,
-    /// The cache (default: maskd/weights in the user's cache folder)
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
+    #[command(flatten)]
+    cache: Cache,
     /// A mirror in place of the official host or of Hugging Face
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -95,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// As [`run`].
 pub fn answer(args: Args) -> anyhow::Result<String> {
     match args.command {
-        Command::List { cache } => Ok(list(&folder(cache)?)),
+        Command::List(Cache { cache }) => Ok(list(&folder(cache)?)),
         Command::Fetch(args) => fetch(args),
         Command::Info { file, heads } => info(&file, heads),
     }
@@ -146,7 +148,7 @@ fn list(cache: &Path) -> String {
 
 fn fetch(args: Fetch) -> anyhow::Result<String> {
     let source: Source = args.source.parse()?;
-    let folder = folder(args.cache)?;
+    let folder = folder(args.cache.cache)?;
     let addresses = source.addresses(args.endpoint.as_deref())?;
     let (known_size, known_hash) = source.known();
 
