@@ -9,15 +9,15 @@
 
 mod address;
 mod backoff;
+mod blocking;
 mod camera;
 mod clip;
 mod config;
+mod converter;
 mod credential;
 mod description;
-mod errand;
 mod fault;
 mod guard;
-mod intake;
 mod pipeline;
 mod properties;
 mod redirect;

@@ -72,7 +72,7 @@ pub trait Source: Send + Sync {
     }
 
     /// The stream that `maskd run ARGUMENT` means, where `argument` is a source of this kind.
-    fn from_argument(&self, _argument: &str) -> Option<SourceConfig> {
+    fn for_argument(&self, _argument: &str) -> Option<SourceConfig> {
         None
     }
 
@@ -148,7 +148,7 @@ impl Kind {
 
     /// The stream that `maskd run ARGUMENT` means: an address, a device, a word; else a file.
     pub fn from_argument(argument: &str) -> SourceConfig {
-        let known = known().into_iter().find_map(|kind| kind.0.from_argument(argument));
+        let known = known().into_iter().find_map(|kind| kind.0.for_argument(argument));
         known.unwrap_or_else(|| SourceConfig::file(argument, super::Pace::default()))
     }
 }

@@ -56,11 +56,11 @@ impl Source for Painter {
     fn set_up(&self, config: &SourceConfig, source: &gst::Element) -> Vec<SourceError> {
         let (rgb, sent) = (colour(config).unwrap_or_default().repeat(64 * 48), AtomicU64::new(0));
         source.connect("need-data", false, move |values| {
-            let source = values[0].get::<gst::Element>().unwrap();
+            let source = values.first()?.get::<gst::Element>().ok()?;
             let at = sent.fetch_add(1, Ordering::Relaxed);
             if at < PICTURES {
                 let mut buffer = gst::Buffer::from_slice(rgb.clone());
-                buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_mseconds(at * 100));
+                buffer.get_mut()?.set_pts(gst::ClockTime::from_mseconds(at * 100));
                 let _ = source.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
             } else {
                 let _ = source.emit_by_name::<gst::FlowReturn>("end-of-stream", &[]);

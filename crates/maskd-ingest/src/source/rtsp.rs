@@ -54,7 +54,7 @@ impl Source for Rtsp {
         faults
     }
 
-    fn from_argument(&self, argument: &str) -> Option<SourceConfig> {
+    fn for_argument(&self, argument: &str) -> Option<SourceConfig> {
         is_rtsp(argument).then(|| SourceConfig::rtsp(argument))
     }
 }

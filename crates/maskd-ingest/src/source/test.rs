@@ -18,7 +18,7 @@ impl Source for Test {
         false
     }
 
-    fn from_argument(&self, argument: &str) -> Option<SourceConfig> {
+    fn for_argument(&self, argument: &str) -> Option<SourceConfig> {
         (argument == "test").then(|| SourceConfig::of(Kind::TEST))
     }
 }

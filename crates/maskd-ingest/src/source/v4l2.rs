@@ -27,7 +27,7 @@ impl Source for V4l2 {
         device.and_then(|device| set(source, "device", &device, "device").err()).into_iter().collect()
     }
 
-    fn from_argument(&self, argument: &str) -> Option<SourceConfig> {
+    fn for_argument(&self, argument: &str) -> Option<SourceConfig> {
         let device = argument.starts_with("/dev/video").then(|| argument.into());
         device.map(|device| SourceConfig { device: Some(device), ..SourceConfig::of(Kind::V4L2) })
     }
