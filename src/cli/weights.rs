@@ -13,8 +13,8 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use maskd_model::{
-    Choice, SHIPPED,
-    catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
+    SHIPPED, WeightsSource,
+    catalogue::{self, DownloadSource, KNOWN, cache_dir, parse_sha256, record_path, recorded},
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
 use maskd_types::files;
@@ -114,7 +114,7 @@ const UNMEASURED: &str =
 fn list(cache: &Path) -> String {
     let mut text = format!("{:<14} {:>7}  {:<24} {}\n", "NAME", "SIZE", "WHAT", "IN THE CACHE");
     let size_of = |file: &str| fs::metadata(cache.join(file)).ok().filter(fs::Metadata::is_file).map(|m| m.len());
-    let megabytes = Choice::Shipped.size().unwrap_or_default() / 1_000_000;
+    let megabytes = WeightsSource::Shipped.size().unwrap_or_default() / 1_000_000;
     let what = "half a ViT-S, patch 14";
     let _ = writeln!(text, "{SHIPPED:<14} {megabytes:>4} MB  {what:<24} maskd carries it: no need to fetch");
     for known in &KNOWN {
@@ -147,7 +147,7 @@ fn list(cache: &Path) -> String {
 }
 
 fn fetch(args: Fetch) -> anyhow::Result<String> {
-    let source: Source = args.source.parse()?;
+    let source: DownloadSource = args.source.parse()?;
     let folder = folder(args.cache.cache)?;
     let addresses = source.addresses(args.endpoint.as_deref())?;
     let (known_size, known_hash) = source.known();
@@ -265,12 +265,12 @@ fn progress_bar(target: &Path) -> ProgressBar {
 }
 
 fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
-    let choice = Choice::of(Some(file))?;
+    let choice = WeightsSource::of(Some(file))?;
     let checkpoint = choice.read(heads)?;
     let bytes = choice.size().with_context(|| choice.to_string())?;
     let on_record = match &choice {
-        Choice::Shipped => "carried by maskd",
-        Choice::File(file) => {
+        WeightsSource::Shipped => "carried by maskd",
+        WeightsSource::File(file) => {
             let on_record = recorded(file)?;
             verify(&file.display().to_string(), &checkpoint.sha256, on_record.as_deref())?;
             if on_record.is_some() { "as on record" } else { "not on record" }

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::{Config, StreamConfig, draft::Findings};
 use maskd_ingest::{Description, SourceError};
-use maskd_model::{Checkpoint, Choice};
+use maskd_model::{Checkpoint, WeightsSource};
 use maskd_transport::{PublishConfig, PublishError};
 use maskd_types::{
     files::{self, Stamp},
@@ -73,10 +73,11 @@ fn weights(config: &Config, findings: &mut Findings) -> Option<Weights> {
     if findings.known(KEY) || findings.known("model.heads") {
         return None;
     }
-    let choice = Choice::of(config.model.weights.as_deref()).map_err(|e| findings.add(KEY, e.into(), false)).ok()?;
+    let choice =
+        WeightsSource::of(config.model.weights.as_deref()).map_err(|e| findings.add(KEY, e.into(), false)).ok()?;
     let stamp = match &choice {
-        Choice::File(path) => files::stamp(path),
-        Choice::Shipped => None,
+        WeightsSource::File(path) => files::stamp(path),
+        WeightsSource::Shipped => None,
     };
     let weights = choice.read(config.model.heads).map_err(|e| findings.add(KEY, e.into(), true)).ok()?;
     for (key, wrong) in config.model.faults_with(&weights) {
