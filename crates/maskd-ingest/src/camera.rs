@@ -11,11 +11,11 @@ use crossbeam_channel::select;
 use super::{
     backoff::Backoff,
     blocking::{BlockingCalls, GaveUp, said},
-    config::{SourceConfig, SourceError},
     converter::SampleConverter,
     description::Description,
     fault::{Cause, Fault},
     pipeline::{Running, Signal},
+    source::{SourceConfig, SourceError},
     timeline::Timeline,
 };
 use maskd_observability::{metrics::Metrics, pulse::Pulse, redact::Secrets};

@@ -8,7 +8,7 @@ use std::{
 use gstreamer as gst;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 
-use super::{config::Pace, timeline::Timeline};
+use super::{source::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
 use maskd_scheduling::mailbox::Outlet;
 use maskd_types::{

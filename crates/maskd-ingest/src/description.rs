@@ -11,10 +11,10 @@ use gstreamer_app::AppSink;
 
 use super::{
     address::split_login,
-    config::{SourceConfig, SourceError, key},
     guard, properties,
     redirect::{self, Guard},
-    source, upright,
+    source::{self, SourceConfig, SourceError, key},
+    upright,
 };
 use maskd_observability::redact::{Secrets, redact_value};
 use maskd_types::files;

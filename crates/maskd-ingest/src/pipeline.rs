@@ -13,12 +13,12 @@ use gstreamer_video::VideoInfo;
 
 use super::{
     blocking::BlockingCalls,
-    config::Pace,
     converter::{Admitted, SampleConverter},
     description::{Built, Scaling},
     fault::{Cause, Fault},
     properties::set_if_there,
     redirect::Guard,
+    source::Pace,
     teardown,
 };
 use maskd_types::{

@@ -1,5 +1,6 @@
 //! Kinds of sources: what maskd plays, each in a file of its own below this one, behind the trait [`Source`].
 
+mod config;
 mod file;
 mod rtsp;
 mod test;
@@ -17,10 +18,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use super::{
-    config::{SourceConfig, SourceError, key},
-    properties,
-};
+pub(crate) use config::key;
+pub use config::{Pace, SourceConfig, SourceError};
+
+use super::properties;
 
 /// The kinds that maskd knows by itself, in the order in which messages name them.
 static BUILT_IN: [Kind; 4] = [Kind::FILE, Kind::RTSP, Kind::V4L2, Kind::TEST];
@@ -149,7 +150,7 @@ impl Kind {
     /// The stream that `maskd run ARGUMENT` means: an address, a device, a word; else a file.
     pub fn from_argument(argument: &str) -> SourceConfig {
         let known = known().into_iter().find_map(|kind| kind.0.for_argument(argument));
-        known.unwrap_or_else(|| SourceConfig::file(argument, super::Pace::default()))
+        known.unwrap_or_else(|| SourceConfig::file(argument, Pace::default()))
     }
 }
 

@@ -4,8 +4,7 @@ use std::{io, path::Path};
 
 use maskd_types::files;
 
-use super::{Key, NO_LOCATION, Source};
-use crate::config::SourceConfig;
+use super::{Key, NO_LOCATION, Source, SourceConfig};
 
 pub(super) struct File;
 

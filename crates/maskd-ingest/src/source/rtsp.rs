@@ -3,11 +3,8 @@
 
 use gstreamer as gst;
 
-use super::{Key, NO_LOCATION, Source, set};
-use crate::{
-    config::{SourceConfig, SourceError, key},
-    credential, properties,
-};
+use super::{Key, NO_LOCATION, Source, SourceConfig, SourceError, key, set};
+use crate::{credential, properties};
 
 pub(super) struct Rtsp;
 

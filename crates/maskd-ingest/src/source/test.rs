@@ -1,7 +1,6 @@
 //! A drawn picture, to try maskd without a camera: `kind = "test"`.
 
-use super::{Key, Kind, Source};
-use crate::config::SourceConfig;
+use super::{Key, Kind, Source, SourceConfig};
 
 pub(super) struct Test;
 

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use gstreamer as gst;
 
-use super::{Key, Kind, Source, set};
-use crate::config::{SourceConfig, SourceError};
+use super::{Key, Kind, Source, SourceConfig, SourceError, set};
 
 pub(super) struct V4l2;
 

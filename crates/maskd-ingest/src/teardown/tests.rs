@@ -13,7 +13,7 @@ use std::{
 use crossbeam_channel::{Receiver, bounded};
 
 use super::{
-    super::{config::SourceConfig, description::Description},
+    super::{description::Description, source::SourceConfig},
     *,
 };
 use maskd_observability::metrics::Metrics;

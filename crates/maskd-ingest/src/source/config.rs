@@ -9,10 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{
-    credential,
-    source::{Key, Kind, named},
-};
+use super::{Key, Kind, named};
+use crate::credential;
 use maskd_observability::redact::{Secrets, is_secret, redact_value};
 
 /// How fast a file is played.
@@ -121,7 +119,7 @@ pub enum SourceError {
 
 impl SourceError {
     /// The same error with none of `secrets` in what it says.
-    pub(super) fn without(self, secrets: &Secrets) -> Self {
+    pub(crate) fn without(self, secrets: &Secrets) -> Self {
         let hide = |reason: String| secrets.hide(&reason);
         match self {
             Self::Key { key, reason } => Self::Key { key, reason: hide(reason) },
@@ -132,7 +130,7 @@ impl SourceError {
     }
 }
 
-pub(super) fn key(key: &'static str, reason: impl Into<String>) -> SourceError {
+pub(crate) fn key(key: &'static str, reason: impl Into<String>) -> SourceError {
     SourceError::Key { key, reason: reason.into() }
 }
 
@@ -152,7 +150,7 @@ impl SourceConfig {
         Self { location: Some(url.into()), ..Self::of(Kind::RTSP) }
     }
 
-    /// Checks the keys against each other. The pipeline description is checked by [`Description::check`](super::Description::check).
+    /// Checks the keys against each other. The pipeline description is checked by [`Description::check`](crate::Description::check).
     ///
     /// # Errors
     /// The first of [`SourceConfig::faults`].
