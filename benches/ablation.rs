@@ -20,7 +20,7 @@ use maskd::{
     ingest::Clip,
     kernels,
     mask::LabelMap,
-    model::{Checkpoint, Vit, Want},
+    model::{Checkpoint, OutputRequest, Vit},
     preprocess,
     preset::{Preset, Start},
     refine::Colours,
@@ -152,7 +152,7 @@ fn run(sequence: &Sequence, vit: &Vit, short_side: u32, variants: &mut [Variant]
         }
     }
     [&mut blocks, &mut keys].into_iter().for_each(|list| (list.sort_unstable(), list.dedup()).0);
-    let want = Want { tokens: blocks.clone(), keys: keys.clone(), ..Want::default() };
+    let want = OutputRequest { tokens: blocks.clone(), keys: keys.clone(), ..OutputRequest::default() };
     let mut trackers: Vec<Tracker> = variants.iter().map(|v| Tracker::new(v.config.clone(), arch.patch)).collect();
     let first = sequence.annotation(0)?;
     trackers.iter_mut().for_each(|tracker| tracker.first_mask(first.clone()));

@@ -10,7 +10,7 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use maskd::{
     kernels,
-    model::{Architecture, Family, Vit, Want},
+    model::{Architecture, Family, OutputRequest, Vit},
 };
 
 /// A turn lasts at least this long, so that a small network runs several times in it.
@@ -94,7 +94,7 @@ pub struct Ours {
 impl Ours {
     /// One untimed pass, then timed ones for `least`, at least one: milliseconds, the median.
     pub fn turn(&self, least: Duration) -> Result<f64> {
-        let want = Want { tokens: vec![self.vit.architecture().depth - 1], ..Want::default() };
+        let want = OutputRequest { tokens: vec![self.vit.architecture().depth - 1], ..OutputRequest::default() };
         self.vit.forward(&self.images, &want)?;
         let (mut times, began) = (Vec::new(), Instant::now());
         while times.is_empty() || began.elapsed() < least {

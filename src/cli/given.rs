@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde::Deserialize as _;
 
 use super::{Exit, Failure, OrExit as _};
 use crate::{
     admin::Listen,
     config::{Config, Draft, StreamConfig},
 };
-use maskd_observability::redact::redact_value;
-use maskd_types::{files, frame::StreamId};
+use maskd_ingest::{Kind, SourceConfig};
+use maskd_types::frame::StreamId;
 
 /// Where a configuration comes from, and what was said beside it.
 #[derive(Clone, Debug, Default)]
@@ -55,25 +54,13 @@ impl Given {
 
 /// A configuration of one stream, for somebody who tries it the first time.
 fn trial(source: &str, first_mask: Option<&Path>) -> anyhow::Result<Draft> {
-    let (kind, key) = match source {
-        "test" => ("test", None),
-        s if s.starts_with("rtsp://") || s.starts_with("rtsps://") => ("rtsp", Some("location")),
-        s if s.starts_with("/dev/video") => ("v4l2", Some("device")),
-        _ => ("file", Some("location")),
-    };
-    if kind == "file" {
-        files::check(Path::new(source)).with_context(|| {
-            format!("{}: give a video file, an rtsp:// address, /dev/videoN, or the word test", redact_value(source))
-        })?;
-    }
-    let mut table = toml::Table::new();
-    table.insert("kind".to_owned(), kind.into());
-    if let Some(key) = key {
-        table.insert(key.to_owned(), source.into());
-    }
-    let mut stream = StreamConfig::deserialize(toml::Value::Table(table))?;
+    let source = Kind::from_argument(source);
+    source.check_location().with_context(|| {
+        format!("{}: give a video file, an rtsp:// address, /dev/videoN, or the word test", source.place())
+    })?;
+    let name = stream_name(&source)?;
+    let mut stream = StreamConfig::new(source);
     stream.first_mask = first_mask.map(Path::to_owned);
-    let name = stream_name(kind, source)?;
     let mask_key = format!("streams.{name}.first_mask");
     let mut config = Config::default();
     config.streams.insert(name, stream);
@@ -83,9 +70,9 @@ fn trial(source: &str, first_mask: Option<&Path>) -> anyhow::Result<Draft> {
 }
 
 /// `street` for `/data/Street.mp4`, `video0` for `/dev/video0`, else the kind of the source.
-fn stream_name(kind: &str, source: &str) -> anyhow::Result<StreamId> {
-    let stem =
-        Path::new(source).file_stem().and_then(|stem| stem.to_str()).filter(|_| kind == "file" || kind == "v4l2");
+fn stream_name(source: &SourceConfig) -> anyhow::Result<StreamId> {
+    let stem = source.path().and_then(Path::file_stem).and_then(|stem| stem.to_str());
+    let kind = source.kind.map_or("source", Kind::name);
     let clean = |name: &str| {
         let name: String = name
             .chars()
@@ -105,12 +92,14 @@ mod tests {
     #[test]
     fn a_stream_is_named_after_its_source() {
         for (kind, source, name) in [
-            ("file", "/data/Street View.mp4", "street_view"),
-            ("v4l2", "/dev/video0", "video0"),
-            ("rtsp", "rtsp://user:secret@cam/1", "rtsp"),
-            ("test", "test", "test"),
+            (Kind::FILE, "/data/Street View.mp4", "street_view"),
+            (Kind::V4L2, "/dev/video0", "video0"),
+            (Kind::RTSP, "rtsp://user:secret@cam/1", "rtsp"),
+            (Kind::TEST, "test", "test"),
         ] {
-            assert_eq!(stream_name(kind, source).unwrap().as_str(), name);
+            let source = Kind::from_argument(source);
+            assert_eq!(source.kind, Some(kind));
+            assert_eq!(stream_name(&source).unwrap().as_str(), name);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use maskd_ingest::Clip;
-use maskd_model::Choice;
+use maskd_model::WeightsSource;
 use maskd_types::files::Inputs;
 
 /// The input of a command, its frames, and the network's weights as they were given.
@@ -20,7 +20,7 @@ pub(super) fn of_clip(input: &Path, clip: &Clip, weights: Option<&Path>) -> Inpu
 
 /// Notes the weights that `given` means, where they are a file.
 pub(super) fn add_weights(inputs: &mut Inputs, role: &str, given: Option<&Path>) {
-    if let Ok(Choice::File(path)) = Choice::of(given) {
+    if let Ok(WeightsSource::File(path)) = WeightsSource::of(given) {
         inputs.add(role, &path);
     }
 }

@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Exit, Failure, OrExit as _};
 use crate::{
     config::{LogConfig, LogFormat},
-    runtime::Scribe,
+    runtime::LogWriter,
 };
 use maskd_observability::redact::redact;
 
@@ -57,7 +57,7 @@ fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
 }
 
 /// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
-pub(super) struct Log(Scribe);
+pub(super) struct Log(LogWriter);
 
 impl Drop for Log {
     fn drop(&mut self) {
@@ -76,15 +76,15 @@ pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
     };
     let filter = filter(from, &directives)?;
     let told = |lines| tracing::warn!(lines, "the log took nothing for a while: lines are missing");
-    let scribe = Scribe::start(io::stderr(), told).or_exit(Exit::Internal)?;
-    let out = scribe.clone();
+    let writer = LogWriter::start(io::stderr(), told).or_exit(Exit::Internal)?;
+    let out = writer.clone();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Discreet(out.clone()));
     let started = match config.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     started.map_err(|e| anyhow::anyhow!("logging could not start: {e}")).or_exit(Exit::Internal)?;
-    Ok(Log(scribe))
+    Ok(Log(writer))
 }
 
 /// Writes lines without what looks like a secret: the last look at what libraries log, who know nothing of ours.

@@ -1,13 +1,13 @@
 //! `maskd prompt`: asks a running daemon to follow something, and says whether it will.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 
-use super::{Exit, Failure, OrExit as _};
+use super::{Exit, Failure, OrExit as _, options::Question};
 use maskd_protocol::keys::Site;
-use maskd_transport::{Answer, DEFAULT_ENDPOINT, ask};
+use maskd_transport::{Answer, ask};
 use maskd_types::{
     frame::StreamId,
     instance::{BBox, Prompt},
@@ -36,18 +36,11 @@ pub struct PromptArgs {
     /// Forget all instances and discover again.
     #[arg(long)]
     reset: bool,
-    /// Where the daemon or a zenoh router listens; may be given several times.
-    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
-    connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
-    #[arg(long, value_name = "FILE")]
-    zenoh_config: Option<PathBuf>,
+    #[command(flatten)]
+    question: Question,
     /// The daemon's site, where several have a stream of this name.
     #[arg(long)]
     site: Option<Site>,
-    /// How long to wait for the answer.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::watch::seconds)]
-    timeout: Duration,
 }
 
 /// `N` whole numbers with commas between them.
@@ -65,8 +58,15 @@ pub fn run(args: PromptArgs) -> Result<(), Failure> {
     let prompt = args.prompt().or_exit(Exit::Data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.or_exit(Exit::Internal)?;
-    let asked =
-        ask(&args.connect, args.zenoh_config.as_deref(), args.site.as_ref(), &args.stream, &prompt, args.timeout);
+    let Question { connection, timeout } = &args.question;
+    let asked = ask(
+        &connection.connect,
+        connection.zenoh_config.as_deref(),
+        args.site.as_ref(),
+        &args.stream,
+        &prompt,
+        *timeout,
+    );
     let failed = |exit, error| Err(Failure::new(exit, error));
     match runtime.block_on(asked).or_exit(Exit::Unavailable)? {
         Answer::Accepted => {
@@ -79,8 +79,8 @@ pub fn run(args: PromptArgs) -> Result<(), Failure> {
             anyhow!(
                 "stream {} did not answer at {} in {} s: check that maskd runs there, the stream's name, and --connect",
                 args.stream,
-                args.connect.join(", "),
-                args.timeout.as_secs_f64()
+                connection.connect.join(", "),
+                timeout.as_secs_f64()
             ),
         ),
         Answer::Unheard => failed(

@@ -1,13 +1,11 @@
 //! `maskd reload`: has a running daemon read its configuration again, and says what has changed.
 
-use std::{path::PathBuf, time::Duration};
-
 use anyhow::anyhow;
 use clap::Args;
 
-use super::{Exit, Failure, OrExit as _};
+use super::{Exit, Failure, OrExit as _, options::Question};
 use maskd_protocol::keys::Site;
-use maskd_transport::{DEFAULT_ENDPOINT, Reloading, reload};
+use maskd_transport::{Reloading, reload};
 
 /// Have a running daemon read its configuration again, where its [publish] control allows it.
 #[derive(Args, Debug)]
@@ -15,15 +13,8 @@ pub struct ReloadArgs {
     /// The daemon's site.
     #[arg(long, default_value_t = Site::default())]
     site: Site,
-    /// Where the daemon or a zenoh router listens; may be given several times.
-    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
-    connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
-    #[arg(long, value_name = "FILE")]
-    zenoh_config: Option<PathBuf>,
-    /// How long to wait for the answer.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::watch::seconds)]
-    timeout: Duration,
+    #[command(flatten)]
+    question: Question,
 }
 
 /// Runs `maskd reload`: prints what has changed as JSON, or fails with the refusal ([`Exit::Data`]).
@@ -33,7 +24,8 @@ pub struct ReloadArgs {
 pub fn run(args: ReloadArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.or_exit(Exit::Internal)?;
-    let asked = reload(&args.connect, args.zenoh_config.as_deref(), &args.site, args.timeout);
+    let Question { connection, timeout } = &args.question;
+    let asked = reload(&connection.connect, connection.zenoh_config.as_deref(), &args.site, *timeout);
     match runtime.block_on(asked).or_exit(Exit::Unavailable)? {
         Reloading::Done(reloaded) => {
             println!("{}", serde_json::to_string(&reloaded).or_exit(Exit::Internal)?);
@@ -48,8 +40,8 @@ pub fn run(args: ReloadArgs) -> Result<(), Failure> {
                 "site {} did not answer at {} in {} s: check that maskd runs there with control = true in [publish], that \
                  its access control grants it to you, and --connect",
                 args.site,
-                args.connect.join(", "),
-                args.timeout.as_secs_f64()
+                connection.connect.join(", "),
+                timeout.as_secs_f64()
             );
             Err(Failure::new(Exit::Unavailable, why))
         }

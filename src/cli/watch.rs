@@ -19,9 +19,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout_at},
 };
 
+use super::options::{Connection, seconds};
 use maskd_ingest::is_own_mp4;
 use maskd_protocol::{keys::Site, wire};
-use maskd_transport::{DEFAULT_ENDPOINT, Reader, Received};
+use maskd_transport::{Reader, Received};
 use maskd_types::{
     files::{self, Inputs},
     frame::StreamId,
@@ -37,12 +38,8 @@ const HINT_AFTER: Duration = Duration::from_secs(5);
   maskd watch --stream gate --json > gate.ndjson     one JSON object a line
   maskd watch --record gate.mp4 --timeout 60         a minute of it, as a video with the masks drawn in")]
 pub struct WatchArgs {
-    /// Where a daemon or a zenoh router listens; may be given several times.
-    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
-    connect: Vec<String>,
-    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
-    #[arg(long, value_name = "FILE")]
-    zenoh_config: Option<PathBuf>,
+    #[command(flatten)]
+    connection: Connection,
     /// Only this site.
     #[arg(long)]
     site: Option<Site>,
@@ -67,12 +64,6 @@ pub struct WatchArgs {
     record: Option<PathBuf>,
 }
 
-/// A time in seconds, above 0 and at most a year.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 31_536_000.0);
-    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds above 0, such as 10".to_owned())
-}
-
 /// Runs `maskd watch`. Ends well on Ctrl-C and SIGTERM, on `--count`, and where the reader of standard output has gone.
 pub fn run(args: WatchArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -89,7 +80,8 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
     check_record(&args)?;
     let mut recorder = args.record.as_deref().map(Recorder::new).transpose()?;
     let (site, stream) = (args.site.as_ref(), args.stream.as_ref());
-    let mut reader = Reader::open(&args.connect, args.zenoh_config.as_deref(), site, stream).await?;
+    let mut reader =
+        Reader::open(&args.connection.connect, args.connection.zenoh_config.as_deref(), site, stream).await?;
     if recorder.is_some() {
         reader.look(site, stream).await?;
     }
@@ -111,7 +103,7 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
     recorded?;
     match (finished, args.count) {
         (Ok(result), _) => result,
-        (Err(_), _) if watched.received == 0 => bail!(watched.why_nothing(&args.connect)),
+        (Err(_), _) if watched.received == 0 => bail!(watched.why_nothing(&args.connection.connect)),
         (Err(_), Some(count)) => bail!("only {} of {count} masks messages came in time", watched.received),
         (Err(_), None) => Ok(()),
     }
@@ -121,7 +113,7 @@ async fn watch(args: WatchArgs) -> anyhow::Result<()> {
 fn check_record(args: &WatchArgs) -> anyhow::Result<()> {
     let Some(path) = &args.record else { return Ok(()) };
     let mut inputs = Inputs::default();
-    if let Some(file) = &args.zenoh_config {
+    if let Some(file) = &args.connection.zenoh_config {
         inputs.add("--zenoh-config", file);
     }
     inputs.refuse("--record", path)?;
@@ -159,7 +151,7 @@ async fn follow(
             _ = tick.tick() => {
                 view.draw(watched)?;
                 if watched.received == 0 && since.is_some_and(|t| t.elapsed() > HINT_AFTER) && !matches!(view, View::Table(_)) {
-                    eprintln!("maskd watch: still waiting: {}", watched.why_nothing(&args.connect));
+                    eprintln!("maskd watch: still waiting: {}", watched.why_nothing(&args.connection.connect));
                     since = None;
                 }
             }

@@ -13,8 +13,8 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use maskd_model::{
-    Choice, SHIPPED,
-    catalogue::{self, KNOWN, Source, cache_dir, parse_sha256, record_path, recorded},
+    SHIPPED, WeightsSource,
+    catalogue::{self, DownloadSource, KNOWN, cache_dir, parse_sha256, record_path, recorded},
     fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
 };
 use maskd_types::files;
@@ -29,11 +29,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// List the published weights and what is in the cache
-    List {
-        /// The cache (default: maskd/weights in the user's cache folder)
-        #[arg(long, value_name = "DIR")]
-        cache: Option<PathBuf>,
-    },
+    List(Cache),
     /// Fetch weights into the cache, verified, whole or not at all
     #[command(after_help = "Examples:\n  \
         maskd weights fetch dino_vits8\n  \
@@ -51,6 +47,13 @@ enum Command {
 }
 
 #[derive(clap::Args, Debug)]
+struct Cache {
+    /// The cache (default: maskd/weights in the user's cache folder)
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+#[derive(clap::Args, Debug)]
 struct Fetch {
     /// A name from 'maskd weights list', hf:OWNER/REPO[@REVISION], or https://...
     source: String,
@@ -63,9 +66,8 @@ struct Fetch {
     /// Fetch it even where the cache has it. What was put there by hand stays: remove it first
     #[arg(long)]
     force: bool,
-    /// The cache (default: maskd/weights in the user's cache folder)
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
+    #[command(flatten)]
+    cache: Cache,
     /// A mirror in place of the official host or of Hugging Face
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -95,7 +97,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// As [`run`].
 pub fn answer(args: Args) -> anyhow::Result<String> {
     match args.command {
-        Command::List { cache } => Ok(list(&folder(cache)?)),
+        Command::List(Cache { cache }) => Ok(list(&folder(cache)?)),
         Command::Fetch(args) => fetch(args),
         Command::Info { file, heads } => info(&file, heads),
     }
@@ -112,7 +114,7 @@ const UNMEASURED: &str =
 fn list(cache: &Path) -> String {
     let mut text = format!("{:<14} {:>7}  {:<24} {}\n", "NAME", "SIZE", "WHAT", "IN THE CACHE");
     let size_of = |file: &str| fs::metadata(cache.join(file)).ok().filter(fs::Metadata::is_file).map(|m| m.len());
-    let megabytes = Choice::Shipped.size().unwrap_or_default() / 1_000_000;
+    let megabytes = WeightsSource::Shipped.size().unwrap_or_default() / 1_000_000;
     let what = "half a ViT-S, patch 14";
     let _ = writeln!(text, "{SHIPPED:<14} {megabytes:>4} MB  {what:<24} maskd carries it: no need to fetch");
     for known in &KNOWN {
@@ -145,8 +147,8 @@ fn list(cache: &Path) -> String {
 }
 
 fn fetch(args: Fetch) -> anyhow::Result<String> {
-    let source: Source = args.source.parse()?;
-    let folder = folder(args.cache)?;
+    let source: DownloadSource = args.source.parse()?;
+    let folder = folder(args.cache.cache)?;
     let addresses = source.addresses(args.endpoint.as_deref())?;
     let (known_size, known_hash) = source.known();
 
@@ -263,12 +265,12 @@ fn progress_bar(target: &Path) -> ProgressBar {
 }
 
 fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
-    let choice = Choice::of(Some(file))?;
+    let choice = WeightsSource::of(Some(file))?;
     let checkpoint = choice.read(heads)?;
     let bytes = choice.size().with_context(|| choice.to_string())?;
     let on_record = match &choice {
-        Choice::Shipped => "carried by maskd",
-        Choice::File(file) => {
+        WeightsSource::Shipped => "carried by maskd",
+        WeightsSource::File(file) => {
             let on_record = recorded(file)?;
             verify(&file.display().to_string(), &checkpoint.sha256, on_record.as_deref())?;
             if on_record.is_some() { "as on record" } else { "not on record" }

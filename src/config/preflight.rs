@@ -1,14 +1,13 @@
 //! A look at everything a configuration names, before anything runs: weights, pipelines, films, first masks, passwords,
 //! zenoh's own file, and whether this machine computes as is asked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
 use super::{Config, StreamConfig, draft::Findings};
-use maskd_ingest::{Description, Kind, SourceError};
-use maskd_model::{Checkpoint, Choice};
-use maskd_observability::redact::redact_value;
+use maskd_ingest::{Description, SourceError};
+use maskd_model::{Checkpoint, WeightsSource};
 use maskd_transport::{PublishConfig, PublishError};
 use maskd_types::{
     files::{self, Stamp},
@@ -74,10 +73,11 @@ fn weights(config: &Config, findings: &mut Findings) -> Option<Weights> {
     if findings.known(KEY) || findings.known("model.heads") {
         return None;
     }
-    let choice = Choice::of(config.model.weights.as_deref()).map_err(|e| findings.add(KEY, e.into(), false)).ok()?;
+    let choice =
+        WeightsSource::of(config.model.weights.as_deref()).map_err(|e| findings.add(KEY, e.into(), false)).ok()?;
     let stamp = match &choice {
-        Choice::File(path) => files::stamp(path),
-        Choice::Shipped => None,
+        WeightsSource::File(path) => files::stamp(path),
+        WeightsSource::Shipped => None,
     };
     let weights = choice.read(config.model.heads).map_err(|e| findings.add(KEY, e.into(), true)).ok()?;
     for (key, wrong) in config.model.faults_with(&weights) {
@@ -89,11 +89,8 @@ fn weights(config: &Config, findings: &mut Findings) -> Option<Weights> {
 fn start(config: &Config, name: &StreamId, stream: &StreamConfig, findings: &mut Findings) -> Option<Start> {
     let key = |key: &str| format!("streams.{name}.{key}");
     let description = description(stream, &key, findings);
-    if let (Some(Kind::File), Some(film)) = (stream.source.kind, &stream.source.location) {
-        let shown = redact_value(film).into_owned();
-        if let Err(error) = files::check(Path::new(film)) {
-            findings.add(&key("location"), anyhow!(error).context(shown), true);
-        }
+    if let Err(error) = stream.source.check_location() {
+        findings.add(&key("location"), anyhow!(error).context(stream.source.place()), true);
     }
     let Some(path) = &stream.first_mask else { return Some(Start { description: description?, first_mask: None }) };
     // What is wrong with the settings has been told.

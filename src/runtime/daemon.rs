@@ -11,8 +11,8 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
+    cameras::Cameras,
     exchange::Outcome,
-    fleet::Fleet,
     news::News,
     reload::{self, Asker, Reload},
     service,
@@ -30,7 +30,7 @@ pub(super) struct Daemon {
     pub(super) hangups: Hangups,
     pub(super) reload: Reload,
     pub(super) publisher: Publishers,
-    pub(super) fleet: Fleet,
+    pub(super) cameras: Cameras,
     pub(super) news: mpsc::Receiver<News>,
     /// What becomes of other networks.
     pub(super) outcomes: mpsc::Receiver<Outcome>,
@@ -41,7 +41,7 @@ pub(super) struct Daemon {
     /// How the engine thread ends; taken once it has.
     pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
     /// The publishing task; taken once it has ended.
-    pub(super) outbox: Option<JoinHandle<()>>,
+    pub(super) publish_task: Option<JoinHandle<()>>,
     pub(super) drain: Stop,
     pub(super) abandon: Stop,
 }
@@ -66,8 +66,8 @@ impl Daemon {
             tokio::select! {
                 signal = self.signals.next() => return Why::Signal(signal.name),
                 Some(news) = self.news.recv() => {
-                    self.fleet.hear(news);
-                    if self.fleet.done() {
+                    self.cameras.hear(news);
+                    if self.cameras.done() {
                         return Why::Done;
                     }
                     self.tell_service();
@@ -75,7 +75,7 @@ impl Daemon {
                 Some(outcome) = self.outcomes.recv() => {
                     if let Some((model, resolution)) = self.reload.conclude(outcome, &self.publisher) {
                         self.health.model_loaded(&model);
-                        self.fleet.rescale(resolution);
+                        self.cameras.rescale(resolution);
                     }
                     self.tell_service();
                 }
@@ -86,30 +86,30 @@ impl Daemon {
                 news = self.reload.next() => match news {
                     reload::News::Changed => self.read_again("a file has changed", Vec::new()),
                     reload::News::Read(read) => {
-                        self.reload.conclude_reading(read, &mut self.fleet, &self.publisher).await;
+                        self.reload.conclude_reading(read, &mut self.cameras, &self.publisher).await;
                         self.tell_service();
                     }
                 },
                 end = ended(&mut self.end) => return Why::Fatal(why_ended(end)),
-                end = joined(&mut self.outbox) => {
+                end = joined(&mut self.publish_task) => {
                     let why = end.err().map_or_else(String::new, |e| format!(": {e}"));
                     return Why::Fatal(anyhow!("This is a bug: the publishing task ended{why}"));
                 }
                 _ = report.tick() => {
-                    self.fleet.report();
+                    self.cameras.report();
                     self.tell_service();
                 }
                 _ = second.tick() => {
                     self.pulse.beat();
-                    self.fleet.measure();
-                    self.fleet.let_go();
+                    self.cameras.measure();
+                    self.cameras.let_go();
                     self.reload.look();
                 }
             }
         }
     }
 
-    /// Stops along the flow: cameras, mailbox, engine, outbox. True when the grace time was over before all of it.
+    /// Stops along the flow: cameras, mailbox, engine, publish task. True when the grace time was over before all of it.
     pub(super) async fn stop(&mut self, why: &Why, grace: Duration) -> bool {
         match why {
             Why::Signal(name) => info!("{name}: draining for at most {} s", grace.as_secs_f64()),
@@ -120,19 +120,19 @@ impl Daemon {
         // Bounded by the grace time, not by the watchdog.
         self.pulse.rest();
         service::stopping("draining");
-        let Self { signals, fleet, news, end, outbox, drain, abandon, .. } = self;
-        fleet.stop();
+        let Self { signals, cameras, news, end, publish_task, drain, abandon, .. } = self;
+        cameras.stop();
         let orderly = async {
-            while !fleet.all_gone() {
+            while !cameras.all_gone() {
                 let Some(news) = news.recv().await else { break };
-                fleet.hear(news);
+                cameras.hear(news);
             }
             drain.set();
             if end.is_some() {
                 let _ = ended(end).await;
             }
-            if outbox.is_some() {
-                let _ = joined(outbox).await;
+            if publish_task.is_some() {
+                let _ = joined(publish_task).await;
             }
         };
         let forced = if grace.is_zero() {
@@ -153,8 +153,8 @@ impl Daemon {
             warn!("the grace time is over: what is still in flight is dropped");
             drain.set();
             abandon.set();
-            if let Some(outbox) = outbox.take() {
-                outbox.abort();
+            if let Some(publish_task) = publish_task.take() {
+                publish_task.abort();
             }
         }
         forced
@@ -171,7 +171,7 @@ impl Daemon {
     }
 
     fn tell_service(&self) {
-        let summary = self.fleet.summary();
+        let summary = self.cameras.summary();
         let line = watchdog::told(&self.health.stuck()).map_or(summary.clone(), |stuck| format!("{stuck} ({summary})"));
         service::status(&line);
     }

@@ -1,32 +1,33 @@
 //! The daemon, put together. This is the only place that wires, and the only one that starts long-lived threads.
 //!
 //! ```text
-//! cam-NAME (one each) -> Inbox (newest frame of each) -> engine (device, trackers) -> bounded -> outbox (tokio) -> zenoh
+//! cam-NAME (one each) -> Inbox (newest frame of each) -> engine (device, trackers) -> bounded -> publish task (tokio) -> zenoh
 //!         \-> news -> this task: events, status, health            ^-- prompts (bounded) <-- zenoh
 //! ```
 //!
 //! A frame is lost in one of few places, each counted ([`maskd_observability::metrics::DROPS`]): `captured = published + dropped{stage,
 //! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
-//! mailbox is emptied, then the outbox, then zenoh is closed; all within the grace time.
+//! mailbox is emptied, then the publish task ends, then zenoh is closed; all within the grace time.
 
 mod aside;
+mod cameras;
 mod changes;
 mod daemon;
 mod engine_thread;
 mod entry;
 mod exchange;
-mod fleet;
 pub mod ledger;
+mod log_writer;
 mod memory;
 mod news;
-mod outbox;
 mod preview;
+mod publish_task;
 mod rate;
 mod reload;
-mod scribe;
 mod service;
 mod signals;
 mod starts;
+mod stream_output;
 mod watchdog;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
@@ -40,26 +41,26 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use ledger::Summary;
+pub use log_writer::LogWriter;
 pub use reload::{Origin, Read};
-pub use scribe::Scribe;
 
 use crate::{
     admin::{self, Health, Listen},
     config::{Config, Ready},
 };
+use cameras::{Cameras, Wiring};
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
 use entry::Entry;
 use exchange::Trial;
-use fleet::{Fleet, Wiring};
 use maskd_model::WeightsError;
 use maskd_observability::{metrics::Metrics, pulse::Pulses};
 use maskd_scheduling::mailbox::Inbox;
 use maskd_transport::{PublishError, Publisher, Publishers, Requests, ZenohPublisher};
 use maskd_types::stop::Stop;
-use outbox::{Desk, Desks};
 use reload::Reload;
 use signals::{Hangups, Signals};
+use stream_output::{StreamOutput, StreamOutputs};
 
 /// Why the daemon did not start, or ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -171,35 +172,35 @@ async fn live(
     let mut streams = Vec::new();
     for (name, stream) in &config.streams {
         let Some(start) = starts.remove(name) else { continue };
-        let desk = Desk::new(publisher.stream(name.clone()).await.map_err(refused_publisher)?);
+        let output = StreamOutput::new(publisher.stream(name.clone()).await.map_err(refused_publisher)?);
         let entry = Entry::new(stream.clone(), start, &config.tracker);
         let entry = entry.with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
-        streams.push((name.clone(), entry, desk));
+        streams.push((name.clone(), entry, output));
     }
     health.publisher_open(true);
 
-    let (inbox, desks) = (Inbox::new(metrics.clone()), Desks::default());
+    let (inbox, outputs) = (Inbox::new(metrics.clone()), StreamOutputs::default());
     let wiring = Wiring {
         inbox: inbox.clone(),
         resolution: about.resolution,
         orders,
-        desks: desks.clone(),
+        outputs: outputs.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
     };
-    let (mut fleet, news) = Fleet::new(wiring);
-    fleet.once(reload::plays_once(&config));
+    let (mut cameras, news) = Cameras::new(wiring);
+    cameras.once(reload::plays_once(&config));
     let (results, waiting) = mpsc::channel((2 * config.streams.len()).max(WAITING_RESULTS));
     let publishing = pulses.stage("publisher");
     let publisher_called = publishing.caller();
-    let outbox = tokio::spawn(outbox::publish_all(waiting, desks, metrics.clone(), publishing));
+    let publish_task = tokio::spawn(publish_task::publish_all(waiting, outputs, metrics.clone(), publishing));
     let (drain, abandon) = (Stop::new(), Stop::new());
     let work = Work {
         inbox,
         max_batch: config.runtime.max_batch,
         overload: config.overload.clone(),
         orders: ordered,
-        tell: fleet.teller(),
+        tell: cameras.teller(),
         prompts,
         results,
         publisher: publisher_called,
@@ -211,29 +212,29 @@ async fn live(
         return Err(fatal(end.await));
     }
 
-    for (name, entry, desk) in streams {
-        fleet.add(&name, entry, desk).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
+    for (name, entry, output) in streams {
+        cameras.add(&name, entry, output).with_context(|| format!("streams.{name}")).map_err(RunError::Config)?;
     }
     let keys = format!("maskd/v1/{}/*/masks", config.publish.site);
     info!(model = about.model, device = about.device, streams = config.streams.len(), "ready; publishing on {keys}");
     service::ready(&format!("{} streams starting", config.streams.len()));
 
     let (status_every, grace) = (Duration::from_secs_f64(config.runtime.status_seconds), config.runtime.grace());
-    let (end, outbox) = (Some(end), Some(outbox));
+    let (end, publish_task) = (Some(end), Some(publish_task));
     let pulse = pulses.stage("supervisor");
     let mut daemon = Daemon {
         signals,
         hangups,
         reload,
         publisher,
-        fleet,
+        cameras,
         news,
         outcomes,
         reloads,
         health,
         pulse,
         end,
-        outbox,
+        publish_task,
         drain,
         abandon,
     };
@@ -242,9 +243,9 @@ async fn live(
 
     // Whatever an engine or a task that died had in hand is lost, as is what the grace time was too short for.
     let lost = forced || matches!(why, Why::Fatal(_));
-    let summary = Summary { streams: daemon.fleet.close(lost) };
-    daemon.fleet.report();
-    let fault = daemon.fleet.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
+    let summary = Summary { streams: daemon.cameras.close(lost) };
+    daemon.cameras.report();
+    let fault = daemon.cameras.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
     let publisher = daemon.end();
     let name = publisher.name().to_owned();
     if timeout(Duration::from_secs(3), Box::new(publisher).close()).await.is_err() {
@@ -286,7 +287,8 @@ fn open_admin(
     Ok((end, Some(tokio::spawn(admin::serve(listener, health.clone(), metrics.clone(), stop)))))
 }
 
-/// Weights that cannot be used are data; everything else about the model is a setting.
+/// Weights that cannot be used are an error of the input ([`RunError::Data`]); everything else about the model is one of the
+/// configuration.
 fn refused_model(error: anyhow::Error) -> RunError {
     match error.chain().any(|cause| cause.is::<WeightsError>()) {
         true => RunError::Data(error),

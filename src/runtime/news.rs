@@ -16,9 +16,9 @@ pub(super) enum News {
 }
 
 /// Says that a camera's thread has ended, when dropped: even a panic is heard.
-pub(super) struct Farewell(pub(super) StreamId, pub(super) mpsc::Sender<News>);
+pub(super) struct ExitGuard(pub(super) StreamId, pub(super) mpsc::Sender<News>);
 
-impl Drop for Farewell {
+impl Drop for ExitGuard {
     fn drop(&mut self) {
         let _ = self.1.blocking_send(News::Gone(self.0.clone()));
     }

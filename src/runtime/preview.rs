@@ -1,15 +1,12 @@
 //! Pictures to look at: a stream's newest frame with its masks drawn over it, as JPEG, while somebody subscribes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use anyhow::{Context as _, Result};
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use tracing::debug;
 
-use super::outbox::{Desk, Desks};
+use super::stream_output::{StreamOutput, StreamOutputs};
 use maskd_types::{
     frame::Frame,
     mask::{LabelMap, overlay},
@@ -18,26 +15,22 @@ use maskd_types::{
 /// Good enough to see what is followed; a picture stays near one of zenoh's batches.
 const QUALITY: u8 = 75;
 
-/// Whether a stream's picture is being drawn: the frames that come meanwhile are not, so that nothing piles up.
-#[derive(Debug, Default)]
-pub(super) struct Easel(AtomicBool);
-
 /// Draws and publishes a preview of `frame`, if somebody wants one and the last is done. Returns at once; the drawing is
 /// done on a thread for such work, beside the engine's and the network's.
-pub(super) fn show(desks: &Desks, frame: Frame, labels: LabelMap) {
+pub(super) fn show(outputs: &StreamOutputs, frame: Frame, labels: LabelMap) {
     let stream = frame.stream.clone();
-    let wanted = |desk: &Arc<Desk>| desk.publisher.wants_preview() && !desk.easel.0.swap(true, Relaxed);
-    let Some(desk) = desks.get(&stream).filter(wanted) else { return };
+    let wanted = |output: &Arc<StreamOutput>| output.publisher.wants_preview() && !output.drawing.swap(true, Relaxed);
+    let Some(output) = outputs.get(&stream).filter(wanted) else { return };
     tokio::spawn(async move {
         let drawn = tokio::task::spawn_blocking(move || draw(&frame, &labels)).await;
         let shown = match drawn.context("This is a bug: drawing a preview panicked").flatten() {
-            Ok(jpeg) => desk.publisher.publish_preview(jpeg).await.map_err(anyhow::Error::from),
+            Ok(jpeg) => output.publisher.publish_preview(jpeg).await.map_err(anyhow::Error::from),
             Err(error) => Err(error),
         };
         if let Err(error) = shown {
             debug!(%stream, "no preview: {error:#}");
         }
-        desk.easel.0.store(false, Relaxed);
+        output.drawing.store(false, Relaxed);
     });
 }
 

@@ -17,16 +17,15 @@ use tracing::{error, info, warn};
 
 use super::{
     aside::{Aside, Busy},
+    cameras::Cameras,
     changes::{Changes, network_of},
     engine_thread::Orders,
     entry::Entry,
     exchange::{self, Outcome},
-    fleet::Fleet,
-    outbox::Desk,
+    stream_output::StreamOutput,
 };
-use crate::config::{Config, Ready, Start, StreamConfig};
-use maskd_ingest::Kind;
-use maskd_model::{Checkpoint, Choice, backbone::BackboneConfig};
+use crate::config::{Config, Ready, Start};
+use maskd_model::{Checkpoint, WeightsSource, backbone::BackboneConfig};
 use maskd_protocol::wire::Reloaded;
 use maskd_tracking::tracker::TrackerConfig;
 use maskd_transport::{Publisher as _, Publishers};
@@ -183,7 +182,7 @@ impl Reload {
     pub(super) async fn conclude_reading(
         &mut self,
         read: Result<(Stamps, Read), String>,
-        fleet: &mut Fleet,
+        cameras: &mut Cameras,
         publisher: &Publishers,
     ) {
         let done = match read {
@@ -197,7 +196,7 @@ impl Reload {
                 match outcome {
                     Err(faults) => refused(faults),
                     Ok(ready) => {
-                        self.take_up(ready, fleet, publisher).await.or_else(|e| refused(vec![format!("{e:#}")]))
+                        self.take_up(ready, cameras, publisher).await.or_else(|e| refused(vec![format!("{e:#}")]))
                     }
                 }
             }
@@ -208,7 +207,7 @@ impl Reload {
         }
     }
 
-    async fn take_up(&mut self, ready: Ready, fleet: &mut Fleet, publisher: &Publishers) -> Result<Reloaded> {
+    async fn take_up(&mut self, ready: Ready, cameras: &mut Cameras, publisher: &Publishers) -> Result<Reloaded> {
         let Ready { config: new, weights, streams: starts, .. } = ready;
         let mut changes = Changes::between(&self.running, &new);
         changes.network |= self.read.1 != self.loaded;
@@ -222,12 +221,12 @@ impl Reload {
             warn!("changed, but not before a restart: [{}]", changes.waiting.join("], ["));
         }
         if changes.any() {
-            let plan = prepare(&new, &self.running.tracker, starts, &changes, fleet, publisher).await?;
+            let plan = prepare(&new, &self.running.tracker, starts, &changes, cameras, publisher).await?;
             if changes.network {
                 self.load(network_of(&self.running.model, &new.model), weights);
             }
             self.masks = masks;
-            self.carry_out(plan, new, &changes, fleet);
+            self.carry_out(plan, new, &changes, cameras);
             publisher.tell_config(&self.running.redacted());
             let Changes { added, removed, changed, weighed, .. } = &changes;
             info!(?added, ?removed, ?changed, ?weighed, "the configuration was read again");
@@ -289,15 +288,15 @@ impl Reload {
         }
     }
 
-    fn carry_out(&mut self, plan: Plan, new: Config, changes: &Changes, fleet: &mut Fleet) {
+    fn carry_out(&mut self, plan: Plan, new: Config, changes: &Changes, cameras: &mut Cameras) {
         self.running.streams = new.streams;
-        fleet.once(plays_once(&self.running));
-        changes.removed.iter().for_each(|name| fleet.remove(name));
-        for (name, entry, desk) in plan {
-            match desk {
-                None => fleet.change(&name, entry),
-                Some(desk) => {
-                    if let Err(error) = fleet.add(&name, entry, desk) {
+        cameras.once(plays_once(&self.running));
+        changes.removed.iter().for_each(|name| cameras.remove(name));
+        for (name, entry, output) in plan {
+            match output {
+                None => cameras.change(&name, entry),
+                Some(output) => {
+                    if let Err(error) = cameras.add(&name, entry, output) {
                         error!(stream = %name, "cannot be started: {error:#}");
                     }
                 }
@@ -307,14 +306,14 @@ impl Reload {
             // What cannot be was refused before.
             let stream = self.running.streams.get(name);
             if let Some(settings) = stream.and_then(|stream| stream.settings(&self.running.tracker).ok()) {
-                fleet.configure(name, settings);
+                cameras.configure(name, settings);
             }
         }
     }
 }
 
-/// Streams to take up (with a desk) or to run anew.
-type Plan = Vec<(StreamId, Entry, Option<Desk>)>;
+/// Streams to take up (with an output) or to run anew.
+type Plan = Vec<(StreamId, Entry, Option<StreamOutput>)>;
 
 /// What is still to be had before anything is done.
 async fn prepare(
@@ -322,7 +321,7 @@ async fn prepare(
     defaults: &TrackerConfig,
     mut starts: BTreeMap<StreamId, Start>,
     changes: &Changes,
-    fleet: &Fleet,
+    cameras: &Cameras,
     publisher: &Publishers,
 ) -> Result<Plan> {
     let mut plan = Plan::new();
@@ -333,9 +332,10 @@ async fn prepare(
         let entry = Entry::new(config.clone(), start, defaults).with_context(|| format!("streams.{name}"))?;
         plan.push((name.clone(), entry, None));
     }
-    // Last, since the network sees it. A stream on its way out still has its desk.
-    for (name, _, desk) in plan.iter_mut().filter(|(name, ..)| !fleet.has(name)) {
-        *desk = Some(Desk::new(publisher.stream(name.clone()).await.with_context(|| format!("streams.{name}"))?));
+    // Last, since the network sees it. A stream on its way out still has its output.
+    for (name, _, output) in plan.iter_mut().filter(|(name, ..)| !cameras.has(name)) {
+        *output =
+            Some(StreamOutput::new(publisher.stream(name.clone()).await.with_context(|| format!("streams.{name}"))?));
     }
     Ok(plan)
 }
@@ -363,8 +363,7 @@ fn fingerprints(starts: &BTreeMap<StreamId, Start>) -> BTreeMap<StreamId, u64> {
 
 /// Whether the daemon ends with its sources: all are files that do not loop.
 pub(super) fn plays_once(config: &Config) -> bool {
-    let ends = |stream: &StreamConfig| stream.source.kind == Some(Kind::File) && !stream.source.repeat;
-    config.runtime.exit_when_done && config.streams.values().all(ends)
+    config.runtime.exit_when_done && config.streams.values().all(|stream| stream.source.plays_once())
 }
 
 /// The stamp of the configuration's file.
@@ -373,8 +372,8 @@ pub(super) fn file_stamp(origin: &Origin) -> Option<Stamp> {
 }
 
 fn weights_stamp(weights: Option<&Path>) -> Option<Stamp> {
-    match Choice::of(weights) {
-        Ok(Choice::File(path)) => files::stamp(&path),
+    match WeightsSource::of(weights) {
+        Ok(WeightsSource::File(path)) => files::stamp(&path),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor, safetensors};
 use maskd::{
     kernels::Path,
-    model::{Checkpoint, Family, Vit, Want},
+    model::{Checkpoint, Family, OutputRequest, Vit},
 };
 
 use crate::shared::shared;
@@ -39,7 +39,7 @@ fn equals(family: Family, weights: &Tensors, golden: &Tensors) {
     let input = golden["pixel_values"].to_dtype(DType::F32).unwrap();
     for path in [Path::Plain, Path::Fused] {
         let vit = Vit::new(checkpoint.architecture, &checkpoint.tensors, &Device::Cpu, DType::F32, path).unwrap();
-        let output = vit.forward(&input, &Want { tokens: vec![1], ..Want::default() }).unwrap();
+        let output = vit.forward(&input, &OutputRequest { tokens: vec![1], ..OutputRequest::default() }).unwrap();
         let off = furthest(&output.tokens[0], &golden["last_hidden_state"]);
         eprintln!("{family:?} by {path:?}: at most {off:e} from the reference");
         assert!(off < 5e-5, "{family:?} {path:?}: {off:e}");

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use candle_core::{DType, Device, Tensor};
 use maskd::{
     kernels,
-    model::{Architecture, Checkpoint, Vit, Want},
+    model::{Architecture, Checkpoint, OutputRequest, Vit},
 };
 
 use crate::{
@@ -40,7 +40,7 @@ fn dino_forward_equals_the_reference_on_square_and_oblong_inputs() {
     let golden = load(&path);
     for ops in [kernels::Path::Plain, kernels::Path::Fused] {
         let vit = golden_vit(&golden, ops);
-        let want = Want { tokens: vec![1, 2], keys: vec![2], attention: Some(2), cls_attention: Some(2) };
+        let want = OutputRequest { tokens: vec![1, 2], keys: vec![2], attention: Some(2), cls_attention: Some(2) };
         for case in ["square", "wide", "tall"] {
             let get = |what: &str| &golden[&format!("{case}.{what}")];
             let input = get("input");
@@ -66,7 +66,7 @@ fn a_forward_in_dinov2s_form_equals_the_reference_on_a_real_image() {
     let golden = load(&golden);
     let checkpoint = Checkpoint::read(&weights, None).unwrap();
     assert_eq!(checkpoint.architecture.to_string(), "dinov2-vits14");
-    let want = Want { tokens: vec![11], ..Want::default() };
+    let want = OutputRequest { tokens: vec![11], ..OutputRequest::default() };
     for ops in [kernels::Path::Plain, kernels::Path::Fused] {
         let tokens = vit(&checkpoint, ops).forward(&golden["input"], &want).unwrap().tokens.remove(0);
         let (a, b) = (tokens.squeeze(0).unwrap(), golden["tokens"].squeeze(0).unwrap());
@@ -89,7 +89,8 @@ fn bfloat16_stays_close_to_float32() {
     let Some(golden) = shared("golden/dinov2_forward.safetensors") else { return };
     let input = &load(&golden)["input"];
     let checkpoint = Checkpoint::read(&weights, None).unwrap();
-    let want = Want { tokens: vec![7, 11], keys: vec![11], cls_attention: Some(11), ..Want::default() };
+    let want =
+        OutputRequest { tokens: vec![7, 11], keys: vec![11], cls_attention: Some(11), ..OutputRequest::default() };
     let [full, half] = [kernels::Path::Fused, kernels::Path::Bf16].map(|path| {
         let out = vit(&checkpoint, path).forward(input, &want).unwrap();
         let looks = out.cls_attention.unwrap();
@@ -113,7 +114,7 @@ fn the_three_forms_of_a_checkpoint_give_the_same_network() {
     for form in ["backbone.pth", "full_checkpoint.pth", "hugging_face.safetensors"] {
         let Some(path) = shared(&format!("golden/checkpoints/{form}")) else { return };
         let checkpoint = Checkpoint::read(&path, Some(3)).unwrap();
-        let want = Want { tokens: vec![2], ..Want::default() };
+        let want = OutputRequest { tokens: vec![2], ..OutputRequest::default() };
         let out = vit(&checkpoint, kernels::Path::Fused).forward(&golden["wide.input"], &want).unwrap();
         let off = furthest(&out.tokens[0], &golden["wide.tokens_block_2"]);
         assert!(off < 1e-4, "{form}: {off:e}");

@@ -141,7 +141,7 @@ fn a_panic_in_a_cameras_thread_is_told_and_the_camera_comes_back() {
     let site = Site::new();
     let id: StreamId = "drawn".parse().unwrap();
     let outlet = site.inbox.add_stream(&id);
-    let camera = Camera::new(id.clone(), SourceConfig::of(Kind::Test), NETWORK, outlet, site.metrics.clone()).unwrap();
+    let camera = Camera::new(id.clone(), SourceConfig::of(Kind::TEST), NETWORK, outlet, site.metrics.clone()).unwrap();
     let (stop, mut seen) = (Stop::new(), Vec::new());
     camera.run(&stop, &mut |event| {
         let ups = seen.iter().filter(|e| matches!(e, CameraEvent::Up { .. })).count();
@@ -191,7 +191,7 @@ fn a_change_of_size_in_mid_stream_is_followed_and_a_jump_in_time_opens_an_epoch(
         videotestsrc num-buffers=10 ! video/x-raw,width=640,height=360,framerate=10/1 ! source.\n";
     let site = Site::new();
     let mut config = custom(folder.path(), text);
-    config.kind = Some(Kind::File);
+    config.kind = Some(Kind::FILE);
     config.pace = Pace::Fast;
     let camera = site.start("a", config);
     let mut got = Vec::new();
@@ -223,7 +223,7 @@ fn after_a_loss_no_picture_comes_that_is_not_whole() {
              ! x264enc tune=zerolatency threads=1 key-int-max=10 quantizer=20 pass=quant \
              ! rtph264pay mtu=120 ! identity drop-probability={loss} ! decodebin ! videoconvert ! appsink name=frames"
         );
-        let kind = Some(Kind::File);
+        let kind = Some(Kind::FILE);
         let site = Site::new();
         let camera = site.start("lossy", SourceConfig { kind, pace: Pace::Fast, ..custom(folder.path(), &text) });
         camera.up();

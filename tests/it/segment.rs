@@ -7,7 +7,7 @@ use std::{
     process::Output,
 };
 
-use maskd::{davis::region, frame::Size, ingest::Clip, mask::LabelMap, model::Choice};
+use maskd::{davis::region, frame::Size, ingest::Clip, mask::LabelMap, model::WeightsSource};
 use png::{BitDepth, ColorType};
 
 use crate::{
@@ -273,7 +273,7 @@ fn without_a_word_about_weights_those_that_maskd_carries_are_used() {
     let seen =
         maskd(&["segment", film, "--out", out.to_str().unwrap(), "--short-side", "112", "-n", "2", "--device", "cpu"]);
     let said = String::from_utf8_lossy(&seen.stderr);
-    assert!(seen.status.success() && said.contains(&Choice::Shipped.read(None).unwrap().model_id()), "{said}");
+    assert!(seen.status.success() && said.contains(&WeightsSource::Shipped.read(None).unwrap().model_id()), "{said}");
     assert_eq!(home.names().len(), 2);
 }
 
@@ -311,7 +311,7 @@ fn bfloat16_is_asked_for_by_name_and_said_with_the_model() {
     let seen = run("bf16");
     let said = String::from_utf8_lossy(&seen.stderr);
     if maskd::kernels::bf16::is_available() {
-        let model = Choice::Shipped.read(None).unwrap().model_id() + "+bf16 on CPU";
+        let model = WeightsSource::Shipped.read(None).unwrap().model_id() + "+bf16 on CPU";
         assert!(seen.status.success() && said.contains(&model) && said.contains("threads, bf16"), "{said}");
         assert_eq!(home.names().len(), 2);
     } else {

@@ -136,6 +136,47 @@ fn files_are_short_open_with_their_purpose_and_start_no_threads() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// `path` without the `..` in it, as text.
+fn without_dots(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut folded, part| {
+        match part {
+            std::path::Component::ParentDir => drop(folded.pop()),
+            part => folded.push(part),
+        }
+        folded
+    })
+}
+
+/// What `cargo package` would leave out of a crate, or could not resolve.
+#[test]
+fn a_crate_holds_what_it_embeds_and_names_versions_of_its_neighbours() {
+    let mut faults = Vec::new();
+    let workspace: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    for (name, dependency) in workspace["workspace"]["dependencies"].as_table().unwrap() {
+        if dependency.get("path").is_some() && dependency.get("version").is_none() {
+            faults.push(format!("Cargo.toml: {name} has a path and no version"));
+        }
+    }
+    let mut embedded = 0;
+    for folder in crates() {
+        let mut all = BTreeMap::new();
+        sources(&folder.join("src"), &mut all);
+        for (path, text) in all {
+            let home = root().join(&path);
+            for rest in ["include_str!(\"", "include_bytes!(\""].iter().flat_map(|call| text.split(call).skip(1)) {
+                let named = rest.split('"').next().unwrap_or_default();
+                let file = without_dots(&home.parent().unwrap().join(named));
+                embedded += 1;
+                if !file.starts_with(&folder) || !file.is_file() {
+                    faults.push(format!("{path} embeds {named}, which is no file within its crate"));
+                }
+            }
+        }
+    }
+    assert!(embedded > 4, "{embedded} files are embedded");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// The first names behind `crate::`, alone or in braces, that stand in code and not in its tests.
 fn imports(text: &str) -> BTreeSet<String> {
     let code: String =

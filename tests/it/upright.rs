@@ -149,7 +149,7 @@ fn own(folder: &Path, sources: &str) -> SourceConfig {
     let path = folder.join("own.launch");
     let (source, others) = sources.split_once('\n').unwrap_or((sources, ""));
     fs::write(&path, format!("{source} {tail}\n{others}")).unwrap();
-    SourceConfig { pipeline: Some(path), kind: Some(Kind::File), pace: Pace::Fast, ..SourceConfig::default() }
+    SourceConfig { pipeline: Some(path), kind: Some(Kind::FILE), pace: Pace::Fast, ..SourceConfig::default() }
 }
 
 #[test]

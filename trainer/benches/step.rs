@@ -17,7 +17,7 @@ use candle_core::{DType, Device};
 use maskd_model::{Architecture, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
-    learner::{Knobs, Learner},
+    learner::{Learner, StepSchedule},
     loss::{GLOBAL_VIEWS, LossConfig},
     network::{HeadConfig, Shape, init},
     optim::{OptimConfig, Rates},
@@ -67,7 +67,7 @@ impl Training {
     /// One step; gives the loss.
     fn step(&mut self) -> Result<f64> {
         let copy = |c: &CropBatch| CropBatch { size: c.size, pixels: c.pixels.clone() };
-        let knobs = Knobs {
+        let knobs = StepSchedule {
             rates: Rates { lr: 1e-5, weight_decay: 0.04, frozen_last_layer: false },
             teacher_momentum: 0.996,
             teacher_temperature: 0.04,

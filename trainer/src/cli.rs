@@ -26,7 +26,7 @@ use crate::{
     report::Observer,
     run_folder,
     train::{Ended, train},
-    watch::{Curves, Judge, TensorBoard, draw_curves},
+    watch::{Curves, Evaluator, TensorBoard, draw_curves},
 };
 
 /// Teaches a vision transformer to see, from images and videos without labels
@@ -224,12 +224,12 @@ fn go(args: Run, command: &str, start: impl FnOnce(&Run) -> Result<Start, Failur
     }
     // What cannot be measured is better known before the run has a folder.
     if let Start::Fresh(config) | Start::Weights(config, ..) | Start::Teacher(config, ..) = &start {
-        Judge::open(&config.quality, &[], config.run.device, &args.out).or_exit(Exit::Data)?;
+        Evaluator::open(&config.quality, &[], config.run.device, &args.out).or_exit(Exit::Data)?;
     }
     let mut training = prepare(start, &args.data, &args.out)?;
     let probes = some_files(&training.sources, PROBES).or_exit(Exit::Data)?;
     let pictures = training.folder.root().join("probes");
-    let judge = Judge::open(&training.config.quality, &probes, training.config.run.device, &pictures);
+    let judge = Evaluator::open(&training.config.quality, &probes, training.config.run.device, &pictures);
     let judge = judge.or_exit(Exit::Data)?;
     introduce(&training);
 

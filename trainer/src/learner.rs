@@ -29,7 +29,7 @@ pub struct NotFinite {
 
 /// What the schedules say about one step.
 #[derive(Clone, Copy, Debug)]
-pub struct Knobs {
+pub struct StepSchedule {
     /// For the optimiser.
     pub rates: Rates,
     /// How much of the teacher stays.
@@ -112,7 +112,7 @@ impl Learner {
         step: u64,
         parts: usize,
         next: &mut dyn FnMut() -> Result<Batch>,
-        knobs: &Knobs,
+        knobs: &StepSchedule,
         observe: bool,
     ) -> Result<Outcome> {
         let teacher = self.teacher_network()?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     data::Batch,
     diagnostics::Health,
-    learner::{Knobs, Learner, Outcome},
+    learner::{Learner, Outcome, StepSchedule},
     optim::AdamW,
 };
 
@@ -39,7 +39,7 @@ pub struct Learned {
 }
 
 /// A network on its way to be used.
-pub struct Product {
+pub struct ExportedModel {
     /// Its shape.
     pub architecture: Architecture,
     /// Its tensors in the original naming.
@@ -61,7 +61,7 @@ pub trait Method {
         step: u64,
         parts: usize,
         next: &mut dyn FnMut() -> Result<Batch>,
-        knobs: &Knobs,
+        knobs: &StepSchedule,
         observe: bool,
     ) -> Result<Learned>;
 
@@ -81,7 +81,7 @@ pub trait Method {
     fn optimizer_mut(&mut self) -> &mut AdamW;
 
     /// The network that is judged.
-    fn product(&self) -> Product;
+    fn product(&self) -> ExportedModel;
 
     /// `[CLS]` `(B, C)` of that network for images `(B, 3, S, S)` on the CPU.
     ///
@@ -102,7 +102,7 @@ impl Method for Learner {
         step: u64,
         parts: usize,
         next: &mut dyn FnMut() -> Result<Batch>,
-        knobs: &Knobs,
+        knobs: &StepSchedule,
         observe: bool,
     ) -> Result<Learned> {
         let Outcome { loss, gradient_norms, outputs } = Self::step(self, step, parts, next, knobs, observe)?;
@@ -132,10 +132,10 @@ impl Method for Learner {
         &mut self.optimizer
     }
 
-    fn product(&self) -> Product {
+    fn product(&self) -> ExportedModel {
         let strip = |(name, t): (String, Tensor)| Some((name.strip_prefix("backbone.")?.to_owned(), t));
         let tensors = self.teacher.detached().into_iter().filter_map(strip).collect();
-        Product { architecture: self.shape.backbone, tensors, propagation_block: None }
+        ExportedModel { architecture: self.shape.backbone, tensors, propagation_block: None }
     }
 
     fn cls(&self, images: &Tensor) -> Result<Tensor> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use candle_core::{DType, Device};
 use maskd_cli::{Exit, Failure, OrExit as _};
-use maskd_model::{Checkpoint, Choice, backbone::DeviceChoice};
+use maskd_model::{Checkpoint, WeightsSource, backbone::DeviceChoice};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -91,8 +91,8 @@ pub fn prepare(start: Start, sources: &[PathBuf], out: &Path) -> Result<Training
 }
 
 /// Weights by path or by name.
-fn read(weights: &Path, heads: Option<usize>) -> Result<(Choice, Checkpoint), Failure> {
-    let choice = Choice::of(Some(weights)).or_exit(Exit::Config)?;
+fn read(weights: &Path, heads: Option<usize>) -> Result<(WeightsSource, Checkpoint), Failure> {
+    let choice = WeightsSource::of(Some(weights)).or_exit(Exit::Config)?;
     let checkpoint = choice.read(heads).or_exit(Exit::Data)?;
     Ok((choice, checkpoint))
 }
@@ -171,7 +171,7 @@ fn distill(
 fn first(
     config: Config,
     learner: Box<dyn Method>,
-    teacher: Option<&Choice>,
+    teacher: Option<&WeightsSource>,
     sources: &[PathBuf],
     out: &Path,
 ) -> Result<Training, Failure> {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use maskd_model::Choice;
+use maskd_model::WeightsSource;
 use maskd_types::files::{PART, write_durably};
 
 use crate::checkpoint::is_checkpoint;
@@ -103,7 +103,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// It cannot be read or written.
-    pub fn keep_teacher(&self, weights: &Choice) -> Result<()> {
+    pub fn keep_teacher(&self, weights: &WeightsSource) -> Result<()> {
         write_durably(&self.teacher(), &|_| Ok(false), |part| {
             weights.copy(part).with_context(|| weights.to_string())?;
             Ok(())

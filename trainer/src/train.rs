@@ -12,7 +12,7 @@ use crate::{
     checkpoint::Score,
     data::Loader,
     diagnostics::Watch,
-    learner::{Knobs, NotFinite},
+    learner::{NotFinite, StepSchedule},
     method::Learned,
     optim::Rates,
     prepare::Training,
@@ -54,8 +54,8 @@ impl Schedules {
         }
     }
 
-    fn at(&self, step: u64, training: &Training) -> Knobs {
-        Knobs {
+    fn at(&self, step: u64, training: &Training) -> StepSchedule {
+        StepSchedule {
             rates: Rates {
                 lr: self.lr.at(step),
                 weight_decay: self.weight_decay.at(step),

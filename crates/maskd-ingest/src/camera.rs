@@ -10,10 +10,10 @@ use crossbeam_channel::select;
 
 use super::{
     backoff::Backoff,
+    blocking::{BlockingCalls, GaveUp, said},
+    converter::SampleConverter,
     description::Description,
-    errand::{Errands, GaveUp, said},
     fault::{Cause, Fault},
-    intake::Intake,
     pipeline::{Running, Signal},
     source::{SourceConfig, SourceError},
     timeline::Timeline,
@@ -70,8 +70,8 @@ pub struct Camera {
     config: SourceConfig,
     description: Description,
     resolution: Resolution,
-    intake: Arc<Intake>,
-    errands: Errands,
+    converter: Arc<SampleConverter>,
+    calls: BlockingCalls,
     pulse: Option<Pulse>,
 }
 
@@ -113,9 +113,10 @@ impl Camera {
     ) -> Self {
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
         let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
-        let errands = Errands::new(stream.clone(), metrics.clone());
-        let intake = Intake { stream, outlet, pace: config.pace, file: config.ends(), metrics, timeline };
-        Self { config, description, resolution, intake: Arc::new(intake), errands, pulse: None }
+        let calls = BlockingCalls::new(stream.clone(), metrics.clone());
+        let converter =
+            SampleConverter { stream, outlet, pace: config.pace, live: config.is_live(), metrics, timeline };
+        Self { config, description, resolution, converter: Arc::new(converter), calls, pulse: None }
     }
 
     /// Checks all that can be checked of a source without playing it; returns its pipeline.
@@ -137,7 +138,7 @@ impl Camera {
 
     /// This camera's numbers.
     pub fn numbers(&self) -> Numbers {
-        Numbers(self.intake.timeline.clone())
+        Numbers(self.converter.timeline.clone())
     }
 
     /// Follows a camera that has ended: frames are numbered on from its last, in a new epoch. For one that does not run
@@ -148,8 +149,8 @@ impl Camera {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
-        if let Some(intake) = Arc::get_mut(&mut self.intake) {
-            intake.timeline = timeline;
+        if let Some(converter) = Arc::get_mut(&mut self.converter) {
+            converter.timeline = timeline;
         }
         self
     }
@@ -159,7 +160,7 @@ impl Camera {
     pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
         let mut backoff = Backoff::up_to(self.config.retry_max());
         let mut secrets = Secrets::default();
-        let (metrics, stream) = (&self.intake.metrics, &self.intake.stream);
+        let (metrics, stream) = (&self.converter.metrics, &self.converter.stream);
         metrics.stream_up(stream, false);
         while !stop.is_set() {
             self.beat();
@@ -174,7 +175,7 @@ impl Camera {
             // Only when nothing of the old pipeline can arrive any more does a new epoch begin.
             let tear_down = || {
                 drop(running);
-                self.intake.new_epoch();
+                self.converter.new_epoch();
             };
             let fault = match end {
                 End::Stopped => break,
@@ -183,7 +184,7 @@ impl Camera {
                     metrics.reconnected(stream, Cause::Replay.as_str());
                     continue;
                 }
-                End::Finished if self.config.ends() && flowed.is_some() => {
+                End::Finished if !self.config.is_live() && flowed.is_some() => {
                     tear_down();
                     metrics.stream_up(stream, false);
                     return events(CameraEvent::Ended);
@@ -218,9 +219,9 @@ impl Camera {
 
     /// Waits while as many calls hang as may. That is no life: nothing is done here, and nothing can be.
     fn wait_for_calls(&self, stop: &Stop) {
-        let full = || self.errands.hanging() >= MOST_HANGING;
+        let full = || self.calls.hanging() >= MOST_HANGING;
         if full() {
-            tracing::error!(stream = %self.intake.stream, "{MOST_HANGING} calls into GStreamer hang: no more are made");
+            tracing::error!(stream = %self.converter.stream, "{MOST_HANGING} calls into GStreamer hang: no more are made");
             while full() && !stop.wait(LOOK_AGAIN) {}
         }
     }
@@ -238,7 +239,7 @@ impl Camera {
                 recv(stop.closed()) -> _ => break End::Stopped,
                 recv(running.signals) -> signal => match signal {
                     Ok(Signal::Flowing { source, epoch }) => {
-                        self.intake.metrics.stream_up(&self.intake.stream, true);
+                        self.converter.metrics.stream_up(&self.converter.stream, true);
                         events(CameraEvent::Up { epoch, source, decoder: running.decoder() });
                     }
                     Ok(Signal::Jumped { epoch }) => events(CameraEvent::Jumped { epoch }),
@@ -257,18 +258,21 @@ impl Camera {
 
     /// Builds and starts a pipeline; one that does not start in time is left behind.
     fn start(&self, stop: &Stop, within: Duration) -> Result<Running, End> {
-        let (description, config, intake) = (self.description.clone(), self.config.clone(), self.intake.clone());
-        let (resolution, over, errands) = (self.resolution, Stop::new(), self.errands.clone());
+        let (description, config, converter) = (self.description.clone(), self.config.clone(), self.converter.clone());
+        let (resolution, over, calls) = (self.resolution, Stop::new(), self.calls.clone());
         let left_behind = over.clone();
         let start = move || {
             let missing = |error: std::io::Error| Fault::new(Cause::Unreachable, error.to_string());
-            config.check_file().map_err(missing)?;
+            // What a pipeline of the user's own reads is its own affair.
+            if config.is_shipped() {
+                config.check_location().map_err(missing)?;
+            }
             // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
             let gone = |error: SourceError| Fault::new(Cause::Error, error.to_string());
             let built = description.build(&config).map_err(gone)?;
-            Ok(Running::start(built, intake, resolution, over, errands))
+            Ok(Running::start(built, converter, resolution, over, calls))
         };
-        let gave_up = match self.errands.run(within, Some(stop), start) {
+        let gave_up = match self.calls.run(within, Some(stop), start) {
             Ok(Ok(running)) => return Ok(running),
             Ok(Err(fault)) => return Err(End::Failed(fault)),
             Err(gave_up) => gave_up,

@@ -14,7 +14,7 @@ use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 use gstreamer_video::VideoInfo;
 
-use super::{fault::Fault, guard::guard, intake::pixels, upright::spare_copies};
+use super::{converter::pixels, fault::Fault, guard::guard, upright::spare_copies};
 use maskd_types::{
     files,
     frame::{Frame, Quality, Size, StreamId},
@@ -61,13 +61,13 @@ impl ClipFrame {
 
 /// A picture, a video file or a folder of `.jpg` and `.png` pictures. Iterating yields its frames; after an error, nothing more.
 pub struct Clip {
-    source: Source,
+    source: Frames,
     size: Size,
     len_hint: Option<usize>,
     fps: Option<(u32, u32)>,
 }
 
-enum Source {
+enum Frames {
     Folder(std::vec::IntoIter<PathBuf>),
     Video(Box<Video>),
     Over,
@@ -109,13 +109,13 @@ impl Clip {
             ensure!(other == size, "{}: is {other}, but the first picture is {size}", file.display());
         }
         let len_hint = Some(files.len());
-        Ok(Self { source: Source::Folder(files.into_iter()), size, len_hint, fps: None })
+        Ok(Self { source: Frames::Folder(files.into_iter()), size, len_hint, fps: None })
     }
 
     fn video(path: &Path) -> Result<Self> {
         let video = Video::open(path).with_context(|| path.display().to_string())?;
         let (size, len_hint, fps) = (video.size, video.len_hint, video.fps);
-        Ok(Self { source: Source::Video(Box::new(video)), size, len_hint, fps })
+        Ok(Self { source: Frames::Video(Box::new(video)), size, len_hint, fps })
     }
 
     /// Size of every frame.
@@ -125,15 +125,15 @@ impl Clip {
 
     /// Whether it is a video and not pictures in files of their own.
     pub fn is_video(&self) -> bool {
-        matches!(self.source, Source::Video(_))
+        matches!(self.source, Frames::Video(_))
     }
 
     /// The files that frames are yet to come from: pictures in order, or the video.
     pub fn files(&self) -> &[PathBuf] {
         match &self.source {
-            Source::Folder(files) => files.as_slice(),
-            Source::Video(video) => std::slice::from_ref(&video.path),
-            Source::Over => &[],
+            Frames::Folder(files) => files.as_slice(),
+            Frames::Video(video) => std::slice::from_ref(&video.path),
+            Frames::Over => &[],
         }
     }
 
@@ -153,12 +153,12 @@ impl Iterator for Clip {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = match &mut self.source {
-            Source::Folder(files) => files.next().map(|path| read_picture(&path, self.size)),
-            Source::Video(video) => video.next().map(|next| next.with_context(|| video.path.display().to_string())),
-            Source::Over => None,
+            Frames::Folder(files) => files.next().map(|path| read_picture(&path, self.size)),
+            Frames::Video(video) => video.next().map(|next| next.with_context(|| video.path.display().to_string())),
+            Frames::Over => None,
         };
         if !matches!(next, Some(Ok(_))) {
-            self.source = Source::Over;
+            self.source = Frames::Over;
         }
         next
     }

@@ -11,9 +11,9 @@ use gstreamer_app::AppSink;
 
 use super::{
     address::split_login,
-    credential, guard, properties,
+    guard, properties,
     redirect::{self, Guard},
-    source::{Kind, SourceConfig, SourceError, key},
+    source::{self, SourceConfig, SourceError, key},
     upright,
 };
 use maskd_observability::redact::{Secrets, redact_value};
@@ -51,13 +51,7 @@ impl Description {
             return Ok(Self::parse(name, &text));
         }
         let kind = config.kind.ok_or_else(|| key("kind", "neither `kind` nor `pipeline` is given"))?;
-        let text = match kind {
-            Kind::File => include_str!("../pipelines/file.launch"),
-            Kind::Rtsp => include_str!("../pipelines/rtsp.launch"),
-            Kind::V4l2 => include_str!("../pipelines/v4l2.launch"),
-            Kind::Test => include_str!("../pipelines/test.launch"),
-        };
-        Ok(Self::parse(kind.as_str(), text))
+        Ok(Self::parse(kind.name(), kind.source().description()))
     }
 
     /// Takes a description's text; lines that begin with `#` are comments.
@@ -164,33 +158,13 @@ fn settle(config: &SourceConfig, built: &Built) -> Vec<SourceError> {
 /// The keys of the stream's table that are properties of `source`.
 fn apply_keys(config: &SourceConfig, source: &gst::Element) -> Vec<SourceError> {
     let mut faults = Vec::new();
-    let mut set = |name: &'static str, property: &str, value: String| {
-        let done = properties::set(source, property, &toml::Value::String(value));
-        faults.extend(done.err().map(|reason| key(name, reason)));
-    };
     let login = config.location.as_deref().filter(|_| redirect::is_rtspsrc(source)).and_then(split_login);
     if let Some(location) = &config.location {
         // With the login in it not every version of GStreamer takes every address.
         let bare = login.as_ref().map_or(location, |(_, bare)| bare);
-        set("location", "location", bare.clone());
+        faults.extend(source::set(source, "location", bare, "location").err());
     }
-    if let Some(device) = &config.device {
-        set("device", "device", device.display().to_string());
-    }
-    if config.kind == Some(Kind::Rtsp) {
-        set("latency_ms", "latency", config.latency_ms.to_string());
-        // In the middle of a message nothing else wakes it, not even its end; no frame for so long is a stall anyway.
-        let patience = config.stall_timeout().as_micros();
-        properties::set_if_there(source, "tcp-timeout", &patience.to_string());
-        if let Some(user) = &config.user {
-            set("user", "user-id", user.clone());
-        }
-        match config.password_file.as_deref().map(credential::password) {
-            Some(Ok(password)) => set("password_file", "user-pw", password),
-            Some(Err(reason)) => faults.push(key("password_file", reason)),
-            None => {}
-        }
-    }
+    faults.extend(config.kind.map(|kind| kind.source().set_up(config, source)).unwrap_or_default());
     if let Some((login, _)) = login {
         redirect::log_in(source, login);
     }
@@ -220,9 +194,10 @@ mod tests {
     use gstreamer_base::prelude::BaseTransformExt;
 
     use super::*;
+    use crate::Kind;
 
     fn fails(text: &str) -> String {
-        let error = Description::parse("mine", text).check(&SourceConfig::of(Kind::Test)).unwrap_err().to_string();
+        let error = Description::parse("mine", text).check(&SourceConfig::of(Kind::TEST)).unwrap_err().to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains("mine"), "{error}");
         error
@@ -233,9 +208,9 @@ mod tests {
         let location = Some("rtsp://host/x".to_owned());
         for config in [
             SourceConfig::file("/nowhere.mp4", super::super::Pace::Fast),
-            SourceConfig { location, user: Some("me".to_owned()), ..SourceConfig::of(Kind::Rtsp) },
-            SourceConfig { device: Some("/dev/video9".into()), ..SourceConfig::of(Kind::V4l2) },
-            SourceConfig::of(Kind::Test),
+            SourceConfig { location, user: Some("me".to_owned()), ..SourceConfig::of(Kind::RTSP) },
+            SourceConfig { device: Some("/dev/video9".into()), ..SourceConfig::of(Kind::V4L2) },
+            SourceConfig::of(Kind::TEST),
         ] {
             config.check().unwrap();
             let built = Description::of(&config).unwrap().build(&config).unwrap();
@@ -247,7 +222,7 @@ mod tests {
                 assert_eq!(next.unwrap().name(), "scale");
                 assert!(turn.downcast::<gstreamer_base::BaseTransform>().unwrap().is_passthrough());
             } else {
-                assert_eq!(config.kind, Some(Kind::Test));
+                assert_eq!(config.kind, Some(Kind::TEST));
             }
         }
     }
@@ -270,7 +245,7 @@ mod tests {
         let text = "# one\n  # two\nvideotestsrc name=source ! \n#three\nidentity name=\"#1\" ! appsink name=frames";
         assert!(Description::parse("x", text).text.contains("\"#1\""));
         assert!(!Description::parse("x", text).text.contains("three"));
-        assert!(Description::parse("x", text).check(&SourceConfig::of(Kind::Test)).is_ok());
+        assert!(Description::parse("x", text).check(&SourceConfig::of(Kind::TEST)).is_ok());
     }
 
     #[test]
@@ -278,7 +253,7 @@ mod tests {
         let check = |element: &str, property: &str, value: toml::Value| {
             let table = BTreeMap::from([(property.to_owned(), value)]);
             let properties = BTreeMap::from([(element.to_owned(), table)]);
-            let config = SourceConfig { properties, ..SourceConfig::of(Kind::Test) };
+            let config = SourceConfig { properties, ..SourceConfig::of(Kind::TEST) };
             Description::of(&config).unwrap().check(&config).map_err(|e| e.to_string())
         };
         check("source", "pattern", "snow".into()).unwrap();

@@ -1,7 +1,7 @@
 //! Cameras and files become [`Frame`](maskd_types::frame::Frame)s. Everything that knows GStreamer is in here.
 //!
 //! ```text
-//! pipelines/*.launch -> Description -> Camera (one supervised pipeline) -> Outlet | slot | Inbox -> engine
+//! Source (of a Kind)   -> Description -> Camera (one supervised pipeline) -> Outlet | slot | Inbox -> engine
 //!                                         stalls, errors, end of stream: torn down and rebuilt
 //! files and folders  -> Clip    (offline, every frame at full size)
 //! overlays           -> Mp4Writer
@@ -9,14 +9,14 @@
 
 mod address;
 mod backoff;
+mod blocking;
 mod camera;
 mod clip;
+mod converter;
 mod credential;
 mod description;
-mod errand;
 mod fault;
 mod guard;
-mod intake;
 mod pipeline;
 mod properties;
 mod redirect;
@@ -31,6 +31,8 @@ pub use camera::{Camera, CameraEvent, Numbers};
 pub use clip::{Clip, ClipFrame};
 pub use description::Description;
 pub use fault::{Cause, Fault};
-pub use source::{Kind, Pace, SourceConfig, SourceError};
+/// Whoever writes a [`Source`] speaks of its elements.
+pub use gstreamer;
+pub use source::{Key, Kind, Pace, Source, SourceConfig, SourceError, set as set_property};
 pub use timeline::{Stamp, Timeline};
 pub use writer::{Mp4Writer, is_own_mp4};

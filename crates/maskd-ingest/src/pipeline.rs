@@ -12,10 +12,10 @@ use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::VideoInfo;
 
 use super::{
+    blocking::BlockingCalls,
+    converter::{Admitted, SampleConverter},
     description::{Built, Scaling},
-    errand::Errands,
     fault::{Cause, Fault},
-    intake::{Admitted, Intake},
     properties::set_if_there,
     redirect::Guard,
     source::Pace,
@@ -53,7 +53,7 @@ pub(super) struct Running {
     /// Set at teardown: wakes GStreamer's thread where it waits for room in the mailbox.
     over: Stop,
     flow: Arc<Mutex<Flow>>,
-    errands: Errands,
+    calls: BlockingCalls,
     pub(super) signals: Receiver<Signal>,
 }
 
@@ -75,16 +75,16 @@ impl Running {
     /// is set. May hang in an element for ever.
     pub(super) fn start(
         built: Built,
-        intake: Arc<Intake>,
+        converter: Arc<SampleConverter>,
         resolution: Resolution,
         over: Stop,
-        errands: Errands,
+        calls: BlockingCalls,
     ) -> Self {
         let Built { pipeline, frames, scaling, guard } = built;
         let (tell, signals) = bounded(NEWS);
         let flow = Flow { idle_since: Some(Instant::now()), first_frame: None, source: None, decoder: None };
-        let running = Self { pipeline, frames, over, flow: Arc::new(Mutex::new(flow)), errands, signals };
-        running.set_up_frames(&intake, tell.clone());
+        let running = Self { pipeline, frames, over, flow: Arc::new(Mutex::new(flow)), calls, signals };
+        running.set_up_frames(&converter, tell.clone());
         if let Some(scaling) = scaling {
             running.watch_size(scaling, resolution, tell.clone());
         }
@@ -97,23 +97,23 @@ impl Running {
         running
     }
 
-    fn set_up_frames(&self, intake: &Arc<Intake>, tell: Sender<Signal>) {
+    fn set_up_frames(&self, converter: &Arc<SampleConverter>, tell: Sender<Signal>) {
         let frames = &self.frames;
         frames.set_caps(Some(&gst::Caps::builder("video/x-raw").field("format", "RGB").build()));
         // appsink holds one buffer and the callback takes it out at once, in the same thread: nothing is ever
         // lost here, so every frame is numbered and every drop is counted, in the mailbox. Should a callback
         // be late all the same, a live source must not be held up; a file may wait.
         frames.set_max_buffers(1);
-        let live = !intake.file;
+        let live = converter.live;
         let leaks = if live { "downstream" } else { "none" };
         if frames.find_property("leaky-type").is_some() {
             set_if_there(frames.upcast_ref(), "leaky-type", leaks);
         } else {
             frames.set_drop(live);
         }
-        frames.set_property("sync", intake.file && intake.pace == Pace::Timestamps);
+        frames.set_property("sync", !live && converter.pace == Pace::Timestamps);
         frames.set_property("enable-last-sample", false);
-        let (intake, over, flow) = (intake.clone(), self.over.clone(), self.flow.clone());
+        let (converter, over, flow) = (converter.clone(), self.over.clone(), self.flow.clone());
         let take = move |sink: &AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
             // At teardown nothing is taken in any more, least of all from a pipeline that was left behind.
@@ -125,7 +125,7 @@ impl Running {
                 flow.idle_since = None;
                 flow.source
             };
-            let admitted = intake.admit(&sample, source, &over);
+            let admitted = converter.admit(&sample, source, &over);
             let mut flow = lock(&flow);
             match admitted {
                 Admitted::Delivered { size, epoch, jumped } => {
@@ -238,7 +238,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.over.set();
-        if !teardown::stop(&self.pipeline, &self.errands) {
+        if !teardown::stop(&self.pipeline, &self.calls) {
             return;
         }
         self.frames.set_callbacks(AppSinkCallbacks::builder().build());

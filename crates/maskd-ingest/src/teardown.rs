@@ -5,7 +5,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::errand::Errands;
+use super::blocking::BlockingCalls;
 
 /// How long a pipeline may take to stop, so many times, before it is left behind: a driver or a server may hang for ever.
 const PATIENCE: (Duration, u32) = (Duration::from_secs(1), 5);
@@ -17,11 +17,11 @@ const GOODBYE: Duration = Duration::from_secs(1);
 ///
 /// Null joins the streaming threads and closes files, devices and connections. Where that hangs, the camera's own thread must
 /// live on to try again, or to end with the daemon.
-pub(super) fn stop(pipeline: &gst::Pipeline, errands: &Errands) -> bool {
+pub(super) fn stop(pipeline: &gst::Pipeline, calls: &BlockingCalls) -> bool {
     shorten_goodbyes(pipeline);
     let (stops, nudged) = (pipeline.clone(), pipeline.clone());
     let call = move || stops.set_state(gst::State::Null);
-    let stopped = errands.run_nudged(PATIENCE, None, call, move || wake_jitter_buffers(&nudged)).is_ok();
+    let stopped = calls.run_nudged(PATIENCE, None, call, move || wake_jitter_buffers(&nudged)).is_ok();
     if !stopped {
         let (pause, times) = PATIENCE;
         tracing::error!("a pipeline does not stop within {} s: it is left behind", (pause * times).as_secs());

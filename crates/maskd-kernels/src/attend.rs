@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::{
     buffer::Scratch,
     heads::{Head, Heads, MOST},
-    pairs::less_of_row,
-    simd::{Simd, WithSimd, exp2, load, store},
-    tile::{PAIRED, SHORT, Sides, TALL, Tile, multiply, zero},
+    microkernel::multiply,
+    simd::{PAIRED, SHORT, Simd, TALL, WithSimd, exp2, load, store},
+    tile::{Sides, Tile, zero},
+    winograd::correction_of_row,
 };
 
 /// Some queries of one head.
@@ -47,7 +48,7 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
 ) {
     let Piece { head, queries, out, dim, layout } = piece;
     let Heads { tokens, head_dim, group: size, key_panel, value_panel, .. } = layout;
-    let (q, less) = (&head.queries[queries.start * head_dim..], &head.less[queries.start..]);
+    let (q, correction) = (&head.queries[queries.start * head_dim..], &head.correction[queries.start..]);
     let (block, wide) = (layout.key_block(), layout.padded_head());
     let groups = queries.len().div_ceil(size);
     // What the pairs of each row of weights subtract.
@@ -71,15 +72,15 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
                     // SAFETY: ROWS queries from there on, one panel of keys, and room for their scores.
                     unsafe {
                         let left = q[(rows.start + row) * head_dim..].as_ptr();
-                        let less = less[rows.start + row..].as_ptr();
+                        let correction = correction[rows.start + row..].as_ptr();
                         let (depth, ahead) = (head_dim, layout.key_panel_len());
-                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, correction, right, ahead });
                         let to = scores[row * block + panel * key_panel..].as_mut_ptr();
                         put::<S, ROWS, VECS>(tile, to, block);
                     }
                 }
             }
-            for ((row, scores), less) in rows.clone().zip(scores.chunks_mut(block)).zip(&mut weights_less) {
+            for ((row, scores), correction) in rows.clone().zip(scores.chunks_mut(block)).zip(&mut weights_less) {
                 let scores = &mut scores[..count];
                 let high = highest[row].max(highest_of(simd, scores));
                 if high > highest[row] {
@@ -90,7 +91,7 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
                 }
                 totals[row] += weigh(simd, scores, high);
                 if layout.pairs {
-                    *less = less_of_row(simd, scores);
+                    *correction = correction_of_row(simd, scores);
                 }
             }
             let panels = head.values.chunks_exact(layout.value_panel_len()).take(wide / value_panel);
@@ -102,8 +103,12 @@ fn attend<S: Simd, const ROWS: usize, const VECS: usize, const VALUE_ROWS: usize
                         let to = sums[(rows.start + row) * wide + v * value_panel..].as_mut_ptr();
                         let mut tile = get::<S, VALUE_ROWS, VALUE_VECS>(simd, to, wide);
                         let left = scores[row * block..].as_ptr();
-                        let (less, ahead) = (weights_less[row..].as_ptr(), layout.value_panel_len());
-                        multiply(simd, &mut tile, Sides { depth: count, left, stride: block, less, right, ahead });
+                        let (correction, ahead) = (weights_less[row..].as_ptr(), layout.value_panel_len());
+                        multiply(
+                            simd,
+                            &mut tile,
+                            Sides { depth: count, left, stride: block, correction, right, ahead },
+                        );
                         put::<S, VALUE_ROWS, VALUE_VECS>(tile, to, wide);
                     }
                 }

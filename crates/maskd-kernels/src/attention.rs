@@ -5,10 +5,10 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 use super::{
     Path,
     attend::Piece,
-    balance::Balance,
     buffer::Pooled,
     heads::{Head, Heads},
-    share::{Shared, share},
+    parallel::{Shared, parallel_for},
+    scaling::Balance,
     simd::Isa,
 };
 
@@ -41,7 +41,7 @@ impl CustomOp1 for Attention {
             let mut packed = Pooled::of(batch * heads.image_len());
             let to = Shared::new(&mut packed);
             let qkv = &qkv[start..end];
-            share(batch * tokens, |row| {
+            parallel_for(batch * tokens, |row| {
                 for (channel, value) in qkv[row * width..(row + 1) * width].iter().enumerate() {
                     // SAFETY: every value has its own place.
                     unsafe { heads.put(to.at(0), heads.channel(channel), heads.token(row), &[*value]) }
@@ -66,12 +66,12 @@ pub(super) fn all_heads(isa: Isa, packed: &mut [f32], batch: usize, layout: Head
         std::slice::from_raw_parts_mut(heads_of_all.at(which * layout.head_len()), layout.head_len())
     };
     if layout.pairs {
-        share(batch * heads, |which| isa.run(Balance { head: head(which), layout }));
+        parallel_for(batch * heads, |which| isa.run(Balance { head: head(which), layout }));
     }
     let packed: Vec<Head> =
         packed.chunks_exact_mut(layout.head_len()).take(batch * heads).map(|head| layout.split(head)).collect();
     let to = Shared::new(out);
-    share(batch * heads * pieces, |i| {
+    parallel_for(batch * heads * pieces, |i| {
         let (which, piece) = (i / pieces, i % pieces);
         let (image, head) = (which / heads, which % heads);
         isa.run(Piece {

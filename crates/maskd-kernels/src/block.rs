@@ -11,8 +11,8 @@ use super::{
     heads::Heads,
     operand::{Norm, UNIT},
     packed::Packed,
+    parallel::{Shared, parallel_for, pieces},
     pieces::{NormLinear, NormLinearPiece, Place, ResidualMlp, ResidualMlpPiece},
-    share::{Shared, pieces, share},
 };
 
 /// The weights of a transformer block, packed.
@@ -93,7 +93,7 @@ impl Block {
     fn project(&self, x: &[f32], place: impl Fn(usize) -> Place + Sync) {
         let dim = self.qkv.weight.inputs;
         let pieces = pieces(x.len() / dim, most_rows(dim), UNIT);
-        share(pieces.len(), |i| {
+        parallel_for(pieces.len(), |i| {
             let (first, count) = pieces[i];
             let x = &x[first * dim..(first + count) * dim];
             self.qkv.weight.isa.run(NormLinearPiece { op: &self.qkv, x, to: place(first) });
@@ -143,7 +143,7 @@ impl InplaceOp1 for Block {
 
         let pieces = pieces(batch * tokens, most_rows(dim), UNIT);
         let x = Shared::new(x);
-        share(pieces.len(), |i| {
+        parallel_for(pieces.len(), |i| {
             let (first, count) = pieces[i];
             let attended = &attended[first * dim..(first + count) * dim];
             isa.run(ResidualMlpPiece { op: &self.rest, x: x.at(first * dim), attended });

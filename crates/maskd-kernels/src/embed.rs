@@ -9,8 +9,8 @@ use super::{
     buffer::{Pooled, Scratch},
     operand::{Operand, UNIT, fill},
     packed::Packed,
+    parallel::{Shared, parallel_for, pieces},
     pieces::onto_rows,
-    share::{Shared, pieces, share},
     simd::{Simd, WithSimd},
     tile::with_tile,
 };
@@ -84,7 +84,7 @@ impl CustomOp2 for Embed {
         (0..batch).for_each(|_| out.extend_from_slice(positions));
         let to = Shared::new(&mut out);
         let pieces = pieces(rows * cols, PATCHES, UNIT);
-        share(batch * pieces.len(), |i| {
+        parallel_for(batch * pieces.len(), |i| {
             let (image, (first, count)) = (i / pieces.len(), pieces[i % pieces.len()]);
             let pixels = &images[image * 3 * height * width..(image + 1) * 3 * height * width];
             let out = to.at((image * tokens + prefix + first) * dim);

@@ -12,7 +12,7 @@ const KEYS: usize = 480;
 /// The layout, for one size of image. Heads follow each other, image by image; one head is its queries (tokens, d),
 /// scaled; its keys, in panels of (d, key_panel); its values, in panels of (tokens, value_panel). What pads a panel is
 /// never looked at. Where products go in pairs, what they subtract is kept with them: after the queries, before each panel
-/// of keys and before each block of a panel of values; `balance.rs` makes it.
+/// of keys and before each block of a panel of values; `scaling.rs` makes it.
 #[derive(Clone, Copy)]
 pub(super) struct Heads {
     pub(super) tokens: usize,
@@ -38,7 +38,7 @@ pub(super) struct Head<'a> {
     pub(super) header: &'a mut [f32],
     pub(super) queries: &'a mut [f32],
     /// For each query, what the pairs of its scores subtract.
-    pub(super) less: &'a mut [f32],
+    pub(super) correction: &'a mut [f32],
     pub(super) keys: &'a mut [f32],
     pub(super) values: &'a mut [f32],
 }
@@ -105,9 +105,9 @@ impl Heads {
     pub(super) fn split<'a>(&self, head: &'a mut [f32]) -> Head<'a> {
         let (header, rest) = head.split_at_mut(HEADER);
         let (queries, rest) = rest.split_at_mut(self.queries_len());
-        let (queries, less) = queries.split_at_mut(self.tokens.next_multiple_of(self.group) * self.head_dim);
+        let (queries, correction) = queries.split_at_mut(self.tokens.next_multiple_of(self.group) * self.head_dim);
         let (keys, values) = rest.split_at_mut(self.keys_len());
-        Head { header, queries, less, keys, values }
+        Head { header, queries, correction, keys, values }
     }
 
     /// Keys of a block: whole panels.

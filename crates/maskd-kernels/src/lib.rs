@@ -5,7 +5,6 @@
 
 mod attend;
 mod attention;
-mod balance;
 #[cfg(target_arch = "x86_64")]
 pub mod bf16;
 #[cfg(not(target_arch = "x86_64"))]
@@ -17,14 +16,16 @@ mod embed;
 mod gelu;
 pub mod grad;
 mod heads;
+mod microkernel;
 mod operand;
 mod packed;
-mod pairs;
+mod parallel;
 mod pieces;
 mod product;
-mod share;
+mod scaling;
 mod simd;
 mod tile;
+mod winograd;
 
 pub use attention::{attention, attention_plain, cls_attention};
 pub use block::BlockWeights;

@@ -2,9 +2,8 @@
 
 use super::{
     packed::{Form, Packed},
-    pairs::less_of_row,
-    simd::{Simd, load, store},
-    tile::PAIRED,
+    simd::{PAIRED, Simd, load, store},
+    winograd::correction_of_row,
 };
 
 /// Rows of an operand come in this multiple: two halves of the tallest tile.
@@ -72,7 +71,7 @@ impl Operand {
 
     /// What the pairs of each row of part `i` subtract.
     #[inline(always)]
-    pub(super) fn less(&self, i: usize) -> *mut f32 {
+    pub(super) fn correction(&self, i: usize) -> *mut f32 {
         match self.form {
             Form::Direct => self.values.wrapping_add(self.rows * self.depth),
             Form::Strassen => self.values.wrapping_add(2 * self.rows * self.depth + i * (self.rows / 2)),
@@ -99,7 +98,7 @@ impl Operand {
                 // SAFETY: a row of a part, and its place behind all parts.
                 unsafe {
                     let values = std::slice::from_raw_parts(self.values.add((part * rows + row) * depth), depth);
-                    *self.less(part).add(row) = less_of_row(simd, values);
+                    *self.correction(part).add(row) = correction_of_row(simd, values);
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! side by `operand.rs`, and those of the products in the tile's registers (`product.rs`). One level costs less
 //! than a digit of float32; the golden vectors hold as before.
 
-use super::{buffer::Buffer, pairs::pairs, simd::Isa, tile::rows_before};
+use super::{buffer::Buffer, simd::Isa, tile::rows_before, winograd::pairs};
 
 /// How a block is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,12 +140,12 @@ fn pack_panels(
     let len = (before + depth) * panel;
     for (j, values) in block.chunks_mut(count * len).enumerate() {
         for (which, values) in values.chunks_mut(len).enumerate() {
-            let (less, values) = values.split_at_mut(before * panel);
+            let (correction, values) = values.split_at_mut(before * panel);
             for (i, v) in values.iter_mut().enumerate() {
                 *v = value(which, i / panel, j * panel + i % panel);
             }
-            for (n, less) in less.iter_mut().enumerate() {
-                *less = -pairs(depth).map(|(a, b)| values[a * panel + n] * values[b * panel + n]).sum::<f32>();
+            for (n, correction) in correction.iter_mut().enumerate() {
+                *correction = -pairs(depth).map(|(a, b)| values[a * panel + n] * values[b * panel + n]).sum::<f32>();
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use super::{
     heads::Heads,
+    microkernel::{multiply, multiply_apart},
     operand::Operand,
     packed::Form,
     simd::{Simd, gelu, load, store},
-    tile::{Sides, Tile, multiply, multiply_apart, rows_before, zero},
+    tile::{Sides, Tile, rows_before, zero},
 };
 
 /// Takes finished tiles.
@@ -49,9 +50,9 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
                     // SAFETY: row + ROWS <= rows, and the panel has depth x panel values.
                     unsafe {
                         let left = a.values.add(row * a.depth);
-                        let less = a.less(0).add(row);
+                        let correction = a.correction(0).add(row);
                         let (depth, right, ahead) = (a.depth, right.as_ptr(), right.len());
-                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, less, right, ahead });
+                        multiply(simd, &mut tile, Sides { depth, left, stride: depth, correction, right, ahead });
                         sink.take(simd, row, j * panel, &tile);
                     }
                 }
@@ -119,8 +120,8 @@ impl Batch<'_> {
             // SAFETY: the caller's promise.
             unsafe {
                 let left = self.a.part(part).add(row * self.depth);
-                let (right, less) = (self.right.add(i * self.len), self.a.less(part).add(row));
-                let sides = Sides { depth: self.depth, left, stride: self.depth, less, right, ahead: self.len };
+                let (right, correction) = (self.right.add(i * self.len), self.a.correction(part).add(row));
+                let sides = Sides { depth: self.depth, left, stride: self.depth, correction, right, ahead: self.len };
                 multiply_apart(simd, &from[n], &mut to[n], sides);
             }
         }

@@ -5,13 +5,18 @@ use std::sync::OnceLock;
 
 pub(super) use pulp::{Simd, WithSimd};
 
-use super::tile::{PAIRED, TALL};
+/// Rows x vectors of a plain tile where there are 32 registers: 24 of them.
+pub(super) const TALL: (usize, usize) = (8, 3);
+/// Rows x vectors of a plain tile where there are 16 registers: 12 of them.
+pub(super) const SHORT: (usize, usize) = (4, 3);
+/// Rows x vectors of a tile that is multiplied in pairs, and of no other: each left value is used once, straight from memory.
+pub(super) const PAIRED: (usize, usize) = (16, 1);
 
 /// An instruction set that kernels are compiled for, and how they multiply with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Isa {
     set: Set,
-    /// Whether products go in pairs: see `pairs.rs`.
+    /// Whether products go in pairs: see `winograd.rs`.
     pairs: bool,
 }
 

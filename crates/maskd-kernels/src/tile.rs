@@ -1,22 +1,11 @@
-//! The innermost product: a tile of rows x vectors that stays in registers.
-//!
-//! Two ways: plainly, one multiply-add for each product, or in pairs (`pairs.rs`).
+//! A tile of rows x vectors that stays in registers, and its plain product.
 
-use super::{
-    pairs::multiply_in_pairs,
-    simd::{Simd, WithSimd, load},
-};
+use super::simd::{PAIRED, Simd, load};
 
-/// Rows x vectors of a plain tile where there are 32 registers: 24 of them.
-pub(super) const TALL: (usize, usize) = (8, 3);
-/// Rows x vectors of a plain tile where there are 16 registers: 12 of them.
-pub(super) const SHORT: (usize, usize) = (4, 3);
-/// Rows x vectors of a tile that is multiplied in pairs, and of no other: each left value is used once, straight from memory.
-pub(super) const PAIRED: (usize, usize) = (16, 1);
 /// Runs `$run::<S, ROWS, VECS>($args)` with the tile that suits `S` and `$isa`.
 macro_rules! with_tile {
     ($s:ident, $isa:expr, $run:ident($($arg:expr),* $(,)?)) => {{
-        use $crate::tile::{PAIRED, SHORT, TALL};
+        use $crate::simd::{PAIRED, SHORT, TALL};
         if $s::REGISTER_COUNT < 32 { $run::<$s, { SHORT.0 }, { SHORT.1 }>($($arg),*) }
         else if $isa.pairs() { $run::<$s, { PAIRED.0 }, { PAIRED.1 }>($($arg),*) }
         else { $run::<$s, { TALL.0 }, { TALL.1 }>($($arg),*) }
@@ -45,53 +34,17 @@ pub(super) struct Sides {
     pub(super) left: *const f32,
     pub(super) stride: usize,
     /// In pairs: what each row subtracts.
-    pub(super) less: *const f32,
+    pub(super) correction: *const f32,
     /// In pairs, what the columns subtract stands before B, and this points there.
     pub(super) right: *const f32,
     /// How far from it that is which is wanted next.
     pub(super) ahead: usize,
 }
 
-/// tile += A B.
+/// tile += A B: one multiply-add for each product.
 ///
 /// # Safety
-/// A and B hold that many values, and in pairs those that go with them.
-#[inline(always)]
-pub(super) unsafe fn multiply<S: Simd, const ROWS: usize, const VECS: usize>(
-    simd: S,
-    tile: &mut Tile<S, ROWS, VECS>,
-    sides: Sides,
-) {
-    let tile = &raw mut *tile;
-    // SAFETY: the caller's promise.
-    unsafe { multiply_onto(simd, tile, tile, sides) }
-}
-
-/// [`multiply`] from one tile to another, which may be the same.
-///
-/// # Safety
-/// As for [`multiply`]; both tiles are there.
-#[inline(always)]
-unsafe fn multiply_onto<S: Simd, const ROWS: usize, const VECS: usize>(
-    simd: S,
-    from: *const Tile<S, ROWS, VECS>,
-    to: *mut Tile<S, ROWS, VECS>,
-    sides: Sides,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if rows_before(VECS) == 1 {
-            multiply_in_pairs(simd, from, to, sides);
-        } else {
-            let mut tile = *from;
-            multiply_plainly(simd, &mut tile, sides.depth, (sides.left, sides.stride), sides.right);
-            *to = tile;
-        }
-    }
-}
-
-/// # Safety
-/// As for [`multiply`].
+/// A, with `stride` between its rows, and B hold `depth` values of each row and vector.
 #[inline(always)]
 pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
@@ -119,33 +72,4 @@ pub(super) unsafe fn multiply_plainly<S: Simd, const ROWS: usize, const VECS: us
         }
     }
     *tile = acc;
-}
-
-/// `to` = `from` + A B, [`multiply`] as a function of its own. Where one tile follows another, the compiler would keep
-/// several in registers, run out of them, and spill inside the loop; here they wait in memory.
-///
-/// # Safety
-/// As for [`multiply`].
-#[inline(never)]
-pub(super) unsafe fn multiply_apart<S: Simd, const ROWS: usize, const VECS: usize>(
-    simd: S,
-    from: &Tile<S, ROWS, VECS>,
-    to: &mut Tile<S, ROWS, VECS>,
-    sides: Sides,
-) {
-    struct Multiply<'a, S: Simd, const ROWS: usize, const VECS: usize> {
-        from: &'a Tile<S, ROWS, VECS>,
-        to: &'a mut Tile<S, ROWS, VECS>,
-        sides: Sides,
-        simd: S,
-    }
-    impl<S: Simd, const ROWS: usize, const VECS: usize> WithSimd for Multiply<'_, S, ROWS, VECS> {
-        type Output = ();
-        #[inline(always)]
-        fn with_simd<Same: Simd>(self, _: Same) {
-            // SAFETY: the promise of multiply_apart's caller.
-            unsafe { multiply_onto(self.simd, self.from, self.to, self.sides) }
-        }
-    }
-    simd.vectorize(Multiply { from, to, sides, simd });
 }

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::{
     family::{Family, Positions},
-    weights::Fault,
+    fault::Fault,
 };
 
 /// The shape of a vision transformer.

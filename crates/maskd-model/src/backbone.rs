@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Tensor};
 pub use precision::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::{Architecture, Checkpoint, Choice, Discovery, Vit, Want, preprocess};
+use crate::{Architecture, Checkpoint, Discovery, OutputRequest, Vit, WeightsSource, preprocess};
 use maskd_kernels::Path;
 use maskd_types::{
     features::{Features, Grid},
@@ -47,7 +47,7 @@ pub enum DeviceChoice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackboneConfig {
-    /// The weights: a file or a name, as in [`Choice::of`]; `None` means those that maskd carries.
+    /// The weights: a file or a name, as in [`WeightsSource::of`]; `None` means those that maskd carries.
     pub weights: Option<PathBuf>,
     /// Where to compute.
     pub device: DeviceChoice,
@@ -135,7 +135,7 @@ impl Backbone {
     /// Weights that cannot be used (the cause is a [`crate::WeightsError`]), a device that is
     /// not there, a precision that the device has not.
     pub fn load(config: &BackboneConfig) -> Result<Self> {
-        Self::build(config, &Choice::of(config.weights.as_deref())?.read(config.heads)?)
+        Self::build(config, &WeightsSource::of(config.weights.as_deref())?.read(config.heads)?)
     }
 
     /// As [`Backbone::load`], of weights that were read before.
@@ -240,8 +240,11 @@ impl Backbone {
         if discovery && !by_keys && self.block != last {
             blocks.push(last);
         }
-        let want =
-            Want { tokens: blocks, keys: if discovery && by_keys { vec![last] } else { vec![] }, ..Want::default() };
+        let want = OutputRequest {
+            tokens: blocks,
+            keys: if discovery && by_keys { vec![last] } else { vec![] },
+            ..OutputRequest::default()
+        };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
 
         let rows = |tokens: &Tensor| rows_of(tokens, arch.prefix());
@@ -266,7 +269,7 @@ impl Backbone {
         let patch = self.architecture().patch;
         let (_, _, height, width) = input.dims4()?;
         let grid = Grid { rows: height / patch, cols: width / patch };
-        let want = Want { cls_attention: Some(block.index(self.architecture())?), ..Want::default() };
+        let want = OutputRequest { cls_attention: Some(block.index(self.architecture())?), ..OutputRequest::default() };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
         let all = output.cls_attention.context("no attention was computed. This is a bug.")?; // (B, heads, P + N)
         let all = all.narrow(2, self.architecture().prefix(), grid.len())?.to_dtype(DType::F32)?.to_vec3()?;

@@ -55,7 +55,7 @@ pub const KNOWN: [Known; 5] = [
 
 /// Where weights are fetched from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum DownloadSource {
     /// An official file, by name.
     Known(&'static Known),
     /// `hf:OWNER/REPO[@REVISION]`.
@@ -101,7 +101,7 @@ fn plain(name: &str) -> bool {
     (1..=128).contains(&name.len()) && !name.starts_with(['.', '-']) && name.bytes().all(allowed)
 }
 
-impl FromStr for Source {
+impl FromStr for DownloadSource {
     type Err = BadSource;
 
     fn from_str(text: &str) -> Result<Self, BadSource> {
@@ -125,7 +125,7 @@ impl FromStr for Source {
     }
 }
 
-impl Source {
+impl DownloadSource {
     /// The addresses to try in order; the next one only where the one before does not exist.
     /// `endpoint` stands in for the official host or for Hugging Face's.
     ///
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn urls(source: &str, endpoint: Option<&str>) -> Vec<(String, String)> {
-        let source: Source = source.parse().unwrap();
+        let source: DownloadSource = source.parse().unwrap();
         source.addresses(endpoint).unwrap().into_iter().map(|a| (a.url, a.file)).collect()
     }
 
@@ -250,18 +250,18 @@ mod tests {
         for bad in
             ["nonsense", "", "hf:a", "hf:a/b/c", "hf:../b", "hf:a/b@../../x", "hf:a/b@", "ftp://a/b", "/etc/passwd"]
         {
-            assert!(bad.parse::<Source>().is_err(), "{bad:?}");
+            assert!(bad.parse::<DownloadSource>().is_err(), "{bad:?}");
         }
         let slashes = "https://a.example/";
         for bad in
             [slashes, "https://a.example", "https://a/..", "https://a/%2e%2e", "https://a/.x", "https://a/x.sha256"]
         {
-            assert!(bad.parse::<Source>().unwrap().addresses(None).is_err(), "{bad:?}");
+            assert!(bad.parse::<DownloadSource>().unwrap().addresses(None).is_err(), "{bad:?}");
         }
-        let secret = "https://me:hunter2@a.example/x.pth?token=hunter3".parse::<Source>().unwrap();
+        let secret = "https://me:hunter2@a.example/x.pth?token=hunter3".parse::<DownloadSource>().unwrap();
         let message = secret.addresses(None).unwrap_err().to_string();
         assert!(message.starts_with("https://a.example/x.pth: ") && !message.contains("hunter"), "{message}");
-        let whole = "https://a.example/x.pth".parse::<Source>().unwrap();
+        let whole = "https://a.example/x.pth".parse::<DownloadSource>().unwrap();
         assert_eq!(whole.addresses(Some("http://localhost")), Err(BadSource::Endpoint));
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::{Output, Vit, Want};
+use super::{Output, OutputRequest, Vit};
 use maskd_kernels::grad::{self, Keep};
 
 impl Vit {
@@ -11,7 +11,7 @@ impl Vit {
     ///
     /// # Errors
     /// As [`Self::forward`]; attention that is asked for.
-    pub fn dense(&self, images: &Tensor, want: &Want, keep: Keep) -> Result<Output> {
+    pub fn dense(&self, images: &Tensor, want: &OutputRequest, keep: Keep) -> Result<Output> {
         if want.attention.is_some() || want.cls_attention.is_some() {
             bail!("dense: attention is for people to look at, not to train on")
         }
@@ -63,7 +63,7 @@ mod tests {
     use maskd_kernels::Path;
 
     /// Everything that is wanted, side by side, and the gradient of every parameter.
-    fn run(arch: Architecture, path: Path, want: &Want) -> Vec<(String, Tensor)> {
+    fn run(arch: Architecture, path: Path, want: &OutputRequest) -> Vec<(String, Tensor)> {
         let vars = variables(&arch);
         let tensors: HashMap<String, Tensor> = vars.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, path).unwrap();
@@ -96,7 +96,7 @@ mod tests {
         let v1 = Architecture { family: Family::Dino, ..arch };
         let wants = [(vec![1, 3], vec![]), (vec![3], vec![3]), (vec![0, 1], vec![2]), (vec![], vec![0])];
         for (arch, (tokens, keys)) in [arch, v1].into_iter().flat_map(|a| wants.clone().map(|want| (a, want))) {
-            let want = Want { tokens, keys, ..Want::default() };
+            let want = OutputRequest { tokens, keys, ..OutputRequest::default() };
             let (fused, plain) = (run(arch, Path::Train, &want), run(arch, Path::Plain, &want));
             let names = |all: &[(String, Tensor)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
             assert_eq!(names(&fused), names(&plain), "{want:?}: parameters that have a gradient");
@@ -125,10 +125,10 @@ mod tests {
         let tensors = variables(&arch).into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, Path::Train).unwrap();
         let images = noise(&[1, 3, 8, 8], 1.0, 1);
-        let refused = |want: Want| vit.dense(&images, &want, Keep::Products).is_err();
-        assert!(refused(Want { tokens: vec![2], ..Want::default() }));
-        assert!(refused(Want { tokens: vec![1, 0], ..Want::default() }));
-        assert!(refused(Want { attention: Some(0), ..Want::default() }));
-        assert!(!refused(Want { tokens: vec![0, 1], ..Want::default() }));
+        let refused = |want: OutputRequest| vit.dense(&images, &want, Keep::Products).is_err();
+        assert!(refused(OutputRequest { tokens: vec![2], ..OutputRequest::default() }));
+        assert!(refused(OutputRequest { tokens: vec![1, 0], ..OutputRequest::default() }));
+        assert!(refused(OutputRequest { attention: Some(0), ..OutputRequest::default() }));
+        assert!(!refused(OutputRequest { tokens: vec![0, 1], ..OutputRequest::default() }));
     }
 }

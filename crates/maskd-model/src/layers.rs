@@ -8,9 +8,9 @@ use super::{Architecture, rotary::Rotary};
 use maskd_kernels::{self as kernels, BlockWeights, Isa, Norm, Packed, Path, bf16};
 
 /// Tensors by name, handed out one by one.
-pub(super) struct Source<'a>(pub(super) &'a HashMap<String, Tensor>);
+pub(super) struct NamedTensors<'a>(pub(super) &'a HashMap<String, Tensor>);
 
-impl Source<'_> {
+impl NamedTensors<'_> {
     pub(super) fn get(&self, name: &str) -> Result<Tensor> {
         match self.0.get(name) {
             Some(tensor) => Ok(tensor.clone()),
@@ -26,7 +26,7 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    pub(super) fn new(source: &Source, name: &str) -> Result<Self> {
+    pub(super) fn new(source: &NamedTensors, name: &str) -> Result<Self> {
         Ok(Self { weight: source.get(&format!("{name}.weight"))?, bias: source.get(&format!("{name}.bias"))? })
     }
 
@@ -62,7 +62,7 @@ pub(super) struct LayerNorm {
 }
 
 impl LayerNorm {
-    pub(super) fn new(source: &Source, name: &str, eps: f64) -> Result<Self> {
+    pub(super) fn new(source: &NamedTensors, name: &str, eps: f64) -> Result<Self> {
         Ok(Self { weight: source.get(&format!("{name}.weight"))?, bias: source.get(&format!("{name}.bias"))?, eps })
     }
 
@@ -104,7 +104,7 @@ pub(super) struct Plain {
 }
 
 impl Block {
-    pub(super) fn new(source: &Source, i: usize, arch: &Architecture, path: Path) -> Result<Self> {
+    pub(super) fn new(source: &NamedTensors, i: usize, arch: &Architecture, path: Path) -> Result<Self> {
         let name = |part: &str| format!("blocks.{i}.{part}");
         let design = arch.family.design();
         let plain = Plain {

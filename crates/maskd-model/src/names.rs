@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::{family, qkv::join_qkv, weights::Fault};
+use crate::{family, fault::Fault, qkv::join_qkv};
 
 /// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
 /// pre-training head, and tokens and poolers that feature extraction never uses.

@@ -7,7 +7,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use candle_core::DType;
 
-use super::weights::Fault;
+use super::fault::Fault;
 
 /// More steps than any checkpoint needs; a pickle that takes more is refused.
 const MAX_STEPS: usize = 10_000_000;

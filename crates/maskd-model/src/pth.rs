@@ -10,8 +10,9 @@ use candle_core::Tensor;
 use zip::ZipArchive;
 
 use super::{
+    fault::Fault,
     pickle::{Machine, Reference, Value},
-    weights::{Fault, Raw, from_bytes},
+    raw::{Raw, from_bytes},
 };
 
 const MAX_PICKLE: u64 = 256 << 20;

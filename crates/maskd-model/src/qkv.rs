@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::weights::Fault;
+use crate::fault::Fault;
 
 /// Query, key and value are three products in Hugging Face's files and one here, (3C, C) in this order: `LAYER.attn.qkv`.
 /// `parts` are the names of the three within a layer. Where a family has `no_key_bias`, zeros stand for it, which is the same.

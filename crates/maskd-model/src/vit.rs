@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::{
     Architecture, Positions,
-    layers::{Block, LayerNorm, Linear, Source},
+    layers::{Block, LayerNorm, Linear, NamedTensors},
     resize_pos_embed,
     rotary::Rotary,
 };
@@ -17,7 +17,7 @@ use maskd_kernels::{self as kernels, Isa, PatchEmbed, Path};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]
-pub struct Want {
+pub struct OutputRequest {
     /// Tokens after these blocks (0-based, rising), each through the final norm.
     pub tokens: Vec<usize>,
     /// Keys of these blocks (0-based, rising).
@@ -79,7 +79,7 @@ impl Vit {
             .iter()
             .map(|(name, t)| Ok((name.clone(), t.to_device(device)?.to_dtype(dtype)?)))
             .collect::<Result<_>>()?;
-        let source = Source(&moved);
+        let source = NamedTensors(&moved);
         let patch_embed = Linear::new(&source, "patch_embed.proj")?;
         // A convolution whose stride is its kernel is a product of flattened patches.
         let weight = patch_embed.weight.reshape((arch.dim, 3 * arch.patch * arch.patch))?;
@@ -100,7 +100,7 @@ impl Vit {
             cls_token: source.get("cls_token")?,
             registers: (arch.registers > 0).then(|| source.get("register_tokens")).transpose()?,
             pos_embed: match arch.family.design().positions {
-                Positions::Table(_) => Some(Source(tensors).get("pos_embed")?.to_device(device)?),
+                Positions::Table(_) => Some(NamedTensors(tensors).get("pos_embed")?.to_device(device)?),
                 Positions::Rotary { .. } => None,
             },
             dtype,
@@ -201,7 +201,7 @@ impl Vit {
     ///
     /// # Errors
     /// Sides that are no multiples of the patch, blocks that do not exist.
-    pub fn forward(&self, images: &Tensor, want: &Want) -> Result<Output> {
+    pub fn forward(&self, images: &Tensor, want: &OutputRequest) -> Result<Output> {
         if self.packed_embed.is_none() {
             return self.pass(images, want);
         }
@@ -210,7 +210,7 @@ impl Vit {
     }
 
     /// The last block that is run for `want`.
-    pub(super) fn last_wanted(&self, want: &Want) -> Result<usize> {
+    pub(super) fn last_wanted(&self, want: &OutputRequest) -> Result<usize> {
         let last = self.arch.depth - 1;
         let looks = [want.attention, want.cls_attention];
         let wanted = || want.tokens.iter().chain(&want.keys).copied().chain(looks.into_iter().flatten());
@@ -220,7 +220,7 @@ impl Vit {
         Ok(wanted().max().unwrap_or(last))
     }
 
-    fn pass(&self, images: &Tensor, want: &Want) -> Result<Output> {
+    fn pass(&self, images: &Tensor, want: &OutputRequest) -> Result<Output> {
         let stop = self.last_wanted(want)?;
         let mut x = self.embed(images)?;
         let (rows, cols) = self.grid(images)?;

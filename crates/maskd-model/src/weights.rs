@@ -6,10 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use sha2::{Digest, Sha256};
 
-use super::{Architecture, names, pth};
+pub use super::fault::Fault;
+use super::{
+    Architecture, names, pth,
+    raw::{Raw, from_bytes},
+};
 use maskd_types::files;
 
 /// No backbone that we read is larger: ViT-g in float32 is 4.5 GB, ViT-B 0.35 GB.
@@ -26,62 +30,6 @@ pub struct WeightsError {
     pub fault: Fault,
 }
 
-/// What can be wrong with weights.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Io(std::io::Error),
-    /// The file is neither of the formats, or broken.
-    #[error("not a readable .safetensors or .pth file: {0}")]
-    Format(String),
-    /// A pickle that asks for more than tensors.
-    #[error("the pickle asks to use {0}, which no weights need: refused, nothing was run")]
-    Unsafe(String),
-    /// A tensor that the architecture has and the file has not.
-    #[error("tensor {0} is missing")]
-    Missing(String),
-    /// A tensor that the file has and the architecture has not.
-    #[error("tensor {0} is not part of the network")]
-    Extra(String),
-    /// A tensor of another shape.
-    #[error("tensor {name} has shape {found}, expected {expected}")]
-    Shape {
-        /// The tensor.
-        name: String,
-        /// Its shape.
-        found: String,
-        /// What the network needs.
-        expected: String,
-    },
-    /// A number type that weights do not come in.
-    #[error("tensor {name} is {found}; weights are f16, bf16, f32 or f64")]
-    Type {
-        /// The tensor.
-        name: String,
-        /// Its type.
-        found: String,
-    },
-    /// NaN or infinity.
-    #[error("tensor {0} holds values that are not finite")]
-    NotFinite(String),
-    /// The number of heads cannot be told.
-    #[error("{}", heads_message(*dim, *given))]
-    Heads {
-        /// Channels.
-        dim: usize,
-        /// What was asked for.
-        given: Option<usize>,
-    },
-}
-
-fn heads_message(dim: usize, given: Option<usize>) -> String {
-    match given {
-        Some(heads) => format!("{heads} heads do not divide {dim} channels"),
-        None => format!("{dim} channels are no multiple of 64, so the number of heads must be given (model.heads)"),
-    }
-}
-
 /// Checked weights of a backbone: tensors in the original naming, float32, on the CPU.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -95,12 +43,6 @@ pub struct Checkpoint {
     pub stored: Vec<String>,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: String,
-}
-
-/// What the file formats give: named tensors, and what the file says about itself.
-pub(super) struct Raw {
-    pub(super) tensors: HashMap<String, Tensor>,
-    pub(super) metadata: HashMap<String, String>,
 }
 
 impl Checkpoint {
@@ -188,11 +130,6 @@ fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {
     }
     let metadata = header.metadata().clone().unwrap_or_default();
     Ok(Raw { tensors, metadata })
-}
-
-/// A tensor from little-endian bytes; shape and length must agree.
-pub(super) fn from_bytes(name: &str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor, Fault> {
-    Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu).map_err(|e| Fault::Format(format!("tensor {name}: {e}")))
 }
 
 fn finite_f32(name: &str, tensor: &Tensor) -> Result<Tensor, Fault> {

@@ -9,8 +9,9 @@
 
 mod ask;
 mod config;
-mod desk;
+mod outgoing;
 mod publisher;
+mod queries;
 mod reader;
 mod requests;
 mod session;

@@ -13,7 +13,7 @@ use zenoh_ext::{AdvancedSubscriber, AdvancedSubscriberBuilderExt, HistoryConfig,
 use super::{
     PublishError, cause,
     config::{reader_config, shown},
-    desk::format_of,
+    queries::format_of,
     refused,
 };
 use maskd_protocol::{

@@ -10,53 +10,24 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use zenoh::{Session, bytes::ZBytes, key_expr::KeyExpr, liveliness::LivelinessToken, query::Queryable};
-use zenoh_ext::AdvancedPublisher;
+use zenoh::{Session, key_expr::KeyExpr, liveliness::LivelinessToken, query::Queryable};
 
 use super::{
     PublishConfig, PublishError, cause,
     config::{opening, shown},
-    desk::{self, Ask},
+    outgoing::{self, Outgoing, Shared},
     publisher::{Capabilities, Publisher, StreamPublisher},
+    queries::{self, Ask},
     refused,
     requests::Requests,
     stream::ZenohStream,
 };
-use maskd_observability::{
-    metrics::Metrics,
-    pulse::{Pulse, Pulses},
-};
-use maskd_protocol::{
-    keys::{self, Site},
-    wire::Format,
-};
+use maskd_observability::{metrics::Metrics, pulse::Pulses};
+use maskd_protocol::keys::{self, Site};
 use maskd_types::frame::StreamId;
-
-/// Events and status messages of all streams that may wait for a slow subscriber.
-const WAITING_LETTERS: usize = 256;
 
 /// How long closing waits for the last events to leave.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
-
-/// An event or status message on its way; or the wish to know that all before it have left.
-pub(super) enum Letter {
-    /// Put this.
-    Put(Arc<AdvancedPublisher<'static>>, ZBytes),
-    /// Say when.
-    Flush(oneshot::Sender<()>),
-}
-
-/// What the session and its streams share.
-pub(super) struct Shared {
-    pub session: Session,
-    pub site: Site,
-    pub format: Format,
-    pub max_message_bytes: usize,
-    pub model: String,
-    pub metrics: Metrics,
-    pub asks: mpsc::Sender<Ask>,
-    pub letters: mpsc::Sender<Letter>,
-}
 
 /// The daemon's side of zenoh. One a process; cheap calls, no thread of its own.
 pub struct ZenohPublisher {
@@ -92,7 +63,7 @@ impl ZenohPublisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let asks = desk::open(requests, metrics.clone(), pulses.stage("queries"));
+        let asks = queries::open(requests, metrics.clone(), pulses.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -100,13 +71,13 @@ impl ZenohPublisher {
             .map_err(refused("the daemon's liveliness token"))?;
         let key = KeyExpr::try_from(keys::daemon_config(&site)).map_err(refused("the configuration's key"))?;
         let resolved = Arc::new(Mutex::new(Arc::<str>::from(resolved)));
-        let (desk, text) = (asks.clone(), resolved.clone());
+        let (queries, text) = (asks.clone(), resolved.clone());
         let config_queryable = session
             .declare_queryable(key.clone())
-            // A full desk answers nothing: the asker sees an empty reply.
+            // A full queue of queries answers nothing: the asker sees an empty reply.
             .callback(move |query| {
                 let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                drop(desk.try_send(Ask::Config(key.clone(), query, text)));
+                drop(queries.try_send(Ask::Config(key.clone(), query, text)));
             })
             .await
             .map_err(refused("the configuration's queryable"))?;
@@ -124,7 +95,7 @@ impl ZenohPublisher {
             model: model.to_owned(),
             metrics,
             asks,
-            letters: open_letters(pulses.stage("events")),
+            outgoing: outgoing::open(pulses.stage("events")),
         };
         Ok(Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable, _control: control })
     }
@@ -158,7 +129,8 @@ impl Publisher for ZenohPublisher {
     /// Waits a little for the last events to leave, then closes the session.
     async fn close(self: Box<Self>) {
         let (flushed, done) = oneshot::channel();
-        if self.shared.letters.try_send(Letter::Flush(flushed)).is_ok() && timeout(FLUSH_WITHIN, done).await.is_err() {
+        if self.shared.outgoing.try_send(Outgoing::Flush(flushed)).is_ok() && timeout(FLUSH_WITHIN, done).await.is_err()
+        {
             tracing::warn!("some events were not delivered before closing: a subscriber is too slow");
         }
         if let Err(e) = self.shared.session.close().await {
@@ -167,35 +139,16 @@ impl Publisher for ZenohPublisher {
     }
 }
 
-async fn take_reloads(session: &Session, site: &Site, desk: mpsc::Sender<Ask>) -> Result<Queryable<()>, PublishError> {
+async fn take_reloads(
+    session: &Session,
+    site: &Site,
+    queries: mpsc::Sender<Ask>,
+) -> Result<Queryable<()>, PublishError> {
     session
         .declare_queryable(keys::daemon_reload(site))
-        .callback(move |query| drop(desk.try_send(Ask::Reload(query))))
+        .callback(move |query| drop(queries.try_send(Ask::Reload(query))))
         .await
         .map_err(refused("the control queryable"))
-}
-
-/// One task sends what may block (events and status), in order, so that it never delays masks.
-fn open_letters(pulse: Pulse) -> mpsc::Sender<Letter> {
-    let (letters, mut box_) = mpsc::channel(WAITING_LETTERS);
-    tokio::spawn(async move {
-        while let Some(letter) = box_.recv().await {
-            pulse.beat();
-            match letter {
-                Letter::Put(publisher, payload) => {
-                    if let Err(e) = publisher.put(payload).await {
-                        tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
-                    }
-                }
-                // Whoever asked may have given up.
-                Letter::Flush(done) => drop(done.send(())),
-            }
-            if box_.is_empty() {
-                pulse.rest();
-            }
-        }
-    });
-    letters
 }
 
 /// Endpoints as JSON, each as [`shown`].

@@ -19,10 +19,10 @@ use zenoh_ext::{AdvancedPublisher, AdvancedPublisherBuilderExt, CacheConfig, Mis
 
 use super::{
     PublishError,
-    desk::{Ask, Latest},
+    outgoing::{Outgoing, Shared},
     publisher::{Published, StreamPublisher},
+    queries::{Ask, Latest},
     refused,
-    session::{Letter, Shared},
 };
 use maskd_protocol::{
     coarsen,
@@ -156,7 +156,7 @@ impl ZenohStream {
     }
 
     fn send(&self, publisher: &Arc<AdvancedPublisher<'static>>, payload: ZBytes) -> Result<(), PublishError> {
-        self.shared.letters.try_send(Letter::Put(publisher.clone(), payload)).map_err(|e| match e {
+        self.shared.outgoing.try_send(Outgoing::Put(publisher.clone(), payload)).map_err(|e| match e {
             TrySendError::Full(_) => PublishError::Busy,
             TrySendError::Closed(_) => {
                 PublishError::Transport { what: "events", cause: "the session is closed".to_owned() }
@@ -245,14 +245,14 @@ async fn answer_with_latest(
     key: KeyExpr<'static>,
     latest: Latest,
 ) -> Result<Queryable<()>, PublishError> {
-    let desk = shared.asks.clone();
+    let queries = shared.asks.clone();
     let own = key.clone();
     shared
         .session
         .declare_queryable(key)
         .complete(true)
-        // A full desk answers nothing: the asker sees an empty reply.
-        .callback(move |query| drop(desk.try_send(Ask::Latest(own.clone(), query, latest.clone()))))
+        // A full queue of queries answers nothing: the asker sees an empty reply.
+        .callback(move |query| drop(queries.try_send(Ask::Latest(own.clone(), query, latest.clone()))))
         .await
         .map_err(refused("a queryable"))
 }
@@ -262,9 +262,9 @@ async fn take_prompt_queries(
     key: KeyExpr<'static>,
     stream: &StreamId,
 ) -> Result<Queryable<()>, PublishError> {
-    let (desk, stream, metrics) = (shared.asks.clone(), stream.clone(), shared.metrics.clone());
+    let (queries, stream, metrics) = (shared.asks.clone(), stream.clone(), shared.metrics.clone());
     let callback = move |query| {
-        if desk.try_send(Ask::Prompt(stream.clone(), query)).is_err() {
+        if queries.try_send(Ask::Prompt(stream.clone(), query)).is_err() {
             metrics.prompt(&stream, "busy");
         }
     };
@@ -276,9 +276,9 @@ async fn take_prompt_puts(
     key: KeyExpr<'static>,
     stream: &StreamId,
 ) -> Result<Subscriber<()>, PublishError> {
-    let (desk, stream, metrics) = (shared.asks.clone(), stream.clone(), shared.metrics.clone());
+    let (queries, stream, metrics) = (shared.asks.clone(), stream.clone(), shared.metrics.clone());
     let callback = move |sample| {
-        if desk.try_send(Ask::Put(stream.clone(), sample)).is_err() {
+        if queries.try_send(Ask::Put(stream.clone(), sample)).is_err() {
             metrics.prompt(&stream, "busy");
         }
     };

@@ -11,14 +11,15 @@ use maskd_tracking::preset::Preset;
 use super::{
     DistillConfig,
     loss::{affinity, unexplained, unit},
-    reading::{Features, Reading},
-    resize, start,
+    resize,
+    selector::{FeatureSelector, Features},
+    start,
 };
 use crate::{
     data::Batch,
-    learner::{Knobs, NotFinite},
+    learner::{NotFinite, StepSchedule},
     loss::GLOBAL_VIEWS,
-    method::{Agreement, Learned, Method, Product},
+    method::{Agreement, ExportedModel, Learned, Method},
     network::Parameters,
     optim::{AdamW, OptimConfig},
 };
@@ -31,7 +32,7 @@ pub struct Distiller {
     pub student: Parameters,
     optimizer: AdamW,
     teacher: Vit,
-    readings: Readings,
+    selectors: Selectors,
     config: DistillConfig,
     device: Device,
     dtype: DType,
@@ -39,9 +40,9 @@ pub struct Distiller {
 
 /// Where each network is read.
 #[derive(Clone, Copy)]
-struct Readings {
-    student: Reading,
-    teacher: Reading,
+struct Selectors {
+    student: FeatureSelector,
+    teacher: FeatureSelector,
 }
 
 /// The three parts of the loss, each a number on the device: propagation, affinity, discovery.
@@ -61,9 +62,9 @@ impl Distiller {
     ) -> Result<Self> {
         let theirs = teacher.architecture;
         let blocks = (config.propagation_block.index(&shape), config.teacher_block.of(teacher));
-        let readings = Readings {
-            student: Reading::new(&shape, blocks.0.context("distill.propagation_block")?),
-            teacher: Reading::new(&theirs, blocks.1.context("distill.teacher_block")?),
+        let selectors = Selectors {
+            student: FeatureSelector::new(&shape, blocks.0.context("distill.propagation_block")?),
+            teacher: FeatureSelector::new(&theirs, blocks.1.context("distill.teacher_block")?),
         };
         let student = Parameters::of(start::tensors(&shape, &theirs), tensors, device)?;
         Ok(Self {
@@ -72,7 +73,7 @@ impl Distiller {
             teacher: Vit::new(theirs, &teacher.tensors, device, dtype, Path::Fused)?,
             student,
             shape,
-            readings,
+            selectors,
             config: config.clone(),
             device: device.clone(),
             dtype,
@@ -87,16 +88,16 @@ impl Distiller {
     fn target(&self, images: &Tensor) -> Result<Features> {
         let side = images.dim(3)? / self.shape.patch * self.teacher.architecture().patch;
         let images = resize::pictures(images, side)?;
-        let output = self.teacher.forward(&images, &self.readings.teacher.want())?;
-        let Features { propagation, discovery } = self.readings.teacher.of(&output)?;
+        let output = self.teacher.forward(&images, &self.selectors.teacher.want())?;
+        let Features { propagation, discovery } = self.selectors.teacher.of(&output)?;
         Ok(Features { propagation: unit(&propagation)?.detach(), discovery: unit(&discovery)?.detach() })
     }
 
     /// The parts of the loss for two crops of each picture, (2 B, 3, S, S).
     fn parts(&self, student: &Vit, tracked: &HashMap<String, Tensor>, images: &Tensor) -> Result<Parts> {
         let target = self.target(images)?;
-        let output = student.dense(images, &self.readings.student.want(), Keep::Products)?;
-        let said = self.readings.student.of(&output)?;
+        let output = student.dense(images, &self.selectors.student.want(), Keep::Products)?;
+        let said = self.selectors.student.of(&output)?;
         // As wide as the teacher's, and of length 1.
         let mapped = |x: &Tensor, which: &str| -> Result<Tensor> {
             let part = |part: &str| tracked.get(&format!("map.{which}.{part}"));
@@ -144,7 +145,7 @@ impl Method for Distiller {
         step: u64,
         parts: usize,
         next: &mut dyn FnMut() -> Result<Batch>,
-        knobs: &Knobs,
+        knobs: &StepSchedule,
         observe: bool,
     ) -> Result<Learned> {
         let tracked = self.student.tracked();
@@ -203,11 +204,11 @@ impl Method for Distiller {
         &mut self.optimizer
     }
 
-    fn product(&self) -> Product {
-        Product {
+    fn product(&self) -> ExportedModel {
+        ExportedModel {
             architecture: self.shape,
             tensors: backbone(self.student.detached()),
-            propagation_block: Some(self.readings.student.block + 1),
+            propagation_block: Some(self.selectors.student.block + 1),
         }
     }
 
@@ -221,7 +222,7 @@ impl Method for Distiller {
     }
 
     fn about(&self) -> String {
-        let Readings { student, teacher } = self.readings;
+        let Selectors { student, teacher } = self.selectors;
         format!(
             "{}, {:.1} M parameters, block {} is taught block {} of {}",
             self.shape,

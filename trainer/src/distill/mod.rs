@@ -6,12 +6,12 @@
 
 pub mod config;
 pub mod loss;
-pub mod reading;
 pub mod resize;
+pub mod selector;
 pub mod start;
 
 mod distiller;
 
 pub use config::DistillConfig;
 pub use distiller::Distiller;
-pub use reading::Reading;
+pub use selector::FeatureSelector;

@@ -11,7 +11,7 @@ use maskd_trainer::{
     config::Config,
     data::{Batch, CropBatch, Loader},
     distill::{DistillConfig, Distiller, start},
-    learner::{Knobs, NotFinite},
+    learner::{NotFinite, StepSchedule},
     method::{Learned, Method},
     network::init,
     optim::{OptimConfig, Rates},
@@ -24,7 +24,7 @@ use crate::{
     shared::{SALIENCY_S14, shared},
 };
 
-const KNOBS: Knobs = Knobs {
+const KNOBS: StepSchedule = StepSchedule {
     rates: Rates { lr: 1e-3, weight_decay: 0.0, frozen_last_layer: false },
     teacher_momentum: 1.0,
     teacher_temperature: 1.0,

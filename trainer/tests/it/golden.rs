@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, safetensors};
 use maskd_model::{Architecture, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
-    learner::{Knobs, Learner},
+    learner::{Learner, StepSchedule},
     loss::LossConfig,
     network::{HeadConfig, Parameters, Shape},
     optim::{OptimConfig, Rates},
@@ -81,8 +81,8 @@ fn cosine(start: f64, end: f64, warmup: u64) -> Cosine {
     Cosine { start, end, warmup, total: 6 }
 }
 
-fn knobs(step: u64) -> Knobs {
-    Knobs {
+fn knobs(step: u64) -> StepSchedule {
+    StepSchedule {
         rates: Rates {
             lr: cosine(0.02, 1e-5, 2).at(step),
             weight_decay: cosine(0.04, 0.4, 0).at(step),

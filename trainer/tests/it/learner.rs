@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use maskd_model::{Architecture, Checkpoint, Family};
 use maskd_trainer::{
     data::{Batch, CropBatch},
-    learner::{Knobs, Learner, NotFinite, Outcome},
+    learner::{Learner, NotFinite, Outcome, StepSchedule},
     loss::LossConfig,
     network::{HeadConfig, Shape, init},
     optim::{OptimConfig, Rates},
@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::shared::{SALIENCY_S14, shared};
 
-const KNOBS: Knobs = Knobs {
+const KNOBS: StepSchedule = StepSchedule {
     rates: Rates { lr: 1e-3, weight_decay: 0.04, frozen_last_layer: false },
     teacher_momentum: 0.9,
     teacher_temperature: 0.04,
@@ -128,7 +128,7 @@ fn a_fixed_last_layer_keeps_its_lengths_and_a_frozen_one_its_values() {
         student.filter(|(name, _)| name.contains("last_layer")).collect()
     };
     let before = last(&learner);
-    let frozen = Knobs { rates: Rates { frozen_last_layer: true, ..KNOBS.rates }, ..KNOBS };
+    let frozen = StepSchedule { rates: Rates { frozen_last_layer: true, ..KNOBS.rates }, ..KNOBS };
     learner.step(0, 1, &mut || Ok(batch(0, &[32, 32, 16], 3)), &frozen, false).unwrap();
     assert!(last(&learner) == before);
     learner.step(1, 1, &mut || Ok(batch(1, &[32, 32, 16], 3)), &KNOBS, false).unwrap();

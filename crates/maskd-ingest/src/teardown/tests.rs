@@ -18,8 +18,8 @@ use super::{
 };
 use maskd_observability::metrics::Metrics;
 
-fn errands() -> Errands {
-    Errands::new("a".parse().unwrap(), Metrics::new())
+fn calls() -> BlockingCalls {
+    BlockingCalls::new("a".parse().unwrap(), Metrics::new())
 }
 
 #[test]
@@ -40,11 +40,11 @@ fn a_jitter_buffer_that_waits_for_itself_is_woken() {
                 sink.send_event(gst::event::FlushStop::new(true));
             }
         });
-        let errands = errands();
+        let calls = calls();
         let stops = pipeline.clone();
         let ended = std::thread::spawn(move || {
-            let stopped = stop(&stops, &errands);
-            (stopped, errands.hanging())
+            let stopped = stop(&stops, &calls);
+            (stopped, calls.hanging())
         });
         std::thread::park_timeout(Duration::from_millis(20));
         closed.store(true, Relaxed);
@@ -117,8 +117,8 @@ fn a_camera_that_falls_silent_in_the_middle_of_a_message_is_left() {
         let pipeline = Description::of(&config).unwrap().build(&config).unwrap().pipeline;
         pipeline.set_state(gst::State::Playing).unwrap();
         while asked.recv_timeout(Duration::from_secs(60)).unwrap() != stop_after {}
-        let (errands, start) = (errands(), Instant::now());
-        let stopped = stop(&pipeline, &errands);
-        assert_eq!((stopped, errands.hanging()), (true, 0), "{silent_at}: {:?}", start.elapsed());
+        let (calls, start) = (calls(), Instant::now());
+        let stopped = stop(&pipeline, &calls);
+        assert_eq!((stopped, calls.hanging()), (true, 0), "{silent_at}: {:?}", start.elapsed());
     }
 }

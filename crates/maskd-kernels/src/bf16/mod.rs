@@ -20,7 +20,7 @@ use self::{
 use super::{
     buffer::Pooled,
     operand::Norm,
-    share::{Shared, pieces, share},
+    parallel::{Shared, parallel_for, pieces},
 };
 
 /// Whether this machine has the instructions.
@@ -108,7 +108,7 @@ impl Block {
     fn project(&self, x: &[f32], tokens: usize, place: impl Fn(usize, usize) -> Place + Sync) {
         let dim = self.qkv.weight.inputs;
         let pieces = pieces(tokens, most_rows(dim), UNIT);
-        share(x.len() / dim / tokens * pieces.len(), |i| {
+        parallel_for(x.len() / dim / tokens * pieces.len(), |i| {
             let (image, (first, count)) = (i / pieces.len(), pieces[i % pieces.len()]);
             let from = (image * tokens + first) * dim;
             // SAFETY: a block is made only where the instructions are; the places are these rows' own.
@@ -133,7 +133,7 @@ impl Block {
         let attended = Shared::new(&mut attended);
         let queries = if batch * self.heads * tokens > 4096 { 4 * GROUP } else { 2 * GROUP };
         let parts = tokens.div_ceil(queries);
-        share(batch * self.heads * parts, |i| {
+        parallel_for(batch * self.heads * parts, |i| {
             let (which, part) = (i / parts, i % parts);
             let (i, head) = (which / self.heads, which % self.heads);
             let queries = part * queries..tokens.min((part + 1) * queries);
@@ -144,7 +144,7 @@ impl Block {
 
         let pieces = pieces(batch * tokens, most_rows(dim), UNIT);
         let x = Shared::new(x);
-        share(pieces.len(), |i| {
+        parallel_for(pieces.len(), |i| {
             let (first, count) = pieces[i];
             // SAFETY: as above; these rows are this piece's own.
             unsafe {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use super::{Design, Discovery, Entry, Family, Positions, Resize};
-use crate::weights::Fault;
+use crate::fault::Fault;
 
 const DESIGN: Design = Design {
     id: "dinov2-reg",

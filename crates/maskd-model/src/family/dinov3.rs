@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use super::{Design, Discovery, Entry, Family, Positions};
-use crate::{qkv::join_qkv, weights::Fault};
+use crate::{fault::Fault, qkv::join_qkv};
 
 const DESIGN: Design = Design {
     id: "dinov3",

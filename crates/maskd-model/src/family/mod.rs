@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::weights::Fault;
+use crate::fault::Fault;
 
 /// Which paper's network it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use super::{
     heads::{Head, Heads},
     packed::{balance, nearest_power},
-    pairs::{less_of_row, pairs},
     simd::{Simd, WithSimd, load, store},
+    winograd::{correction_of_row, pairs},
 };
 
 /// How large values are made, in the mean. Weights are at most 1 and mostly far less; with this size neither all weight on
@@ -27,7 +27,7 @@ impl WithSimd for Balance<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { head, layout } = self;
-        let Head { header, queries, less, keys, values } = layout.split(head);
+        let Head { header, queries, correction, keys, values } = layout.split(head);
         let (tokens, d) = (layout.tokens, layout.head_dim);
         let (key_panel, value_panel) = (layout.key_panel, layout.value_panel);
         let query = |token: usize, c: usize| queries[token * d + c];
@@ -42,9 +42,9 @@ impl WithSimd for Balance<'_> {
         let value_factor = nearest_power(VALUES / size(tokens, d, value));
         header[0] = 1.0 / value_factor;
 
-        for (query, less) in queries.chunks_exact_mut(d).zip(less).take(tokens) {
+        for (query, correction) in queries.chunks_exact_mut(d).zip(correction).take(tokens) {
             multiply_all(simd, query, factor);
-            *less = less_of_row(simd, query);
+            *correction = correction_of_row(simd, query);
         }
         for panel in keys.chunks_exact_mut(layout.key_panel_len()) {
             complete_columns(simd, panel, d, 1.0 / factor);
@@ -83,7 +83,7 @@ fn multiply_all<S: Simd>(simd: S, values: &mut [f32], factor: f32) {
 fn complete_columns<S: Simd>(simd: S, panel: &mut [f32], depth: usize, factor: f32) {
     let lanes = S::F32_LANES;
     assert!(panel.len() >= (1 + depth) * lanes);
-    let (less, rows) = panel.split_at_mut(lanes);
+    let (correction, rows) = panel.split_at_mut(lanes);
     multiply_all(simd, &mut rows[..depth * lanes], factor);
     let mut sum = simd.splat_f32s(0.0);
     for (a, b) in pairs(depth) {
@@ -94,5 +94,5 @@ fn complete_columns<S: Simd>(simd: S, panel: &mut [f32], depth: usize, factor: f
         };
     }
     // SAFETY: one vector.
-    unsafe { store::<S>(less.as_mut_ptr(), simd.neg_f32s(sum)) }
+    unsafe { store::<S>(correction.as_mut_ptr(), simd.neg_f32s(sum)) }
 }

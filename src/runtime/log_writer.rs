@@ -1,5 +1,5 @@
-//! The log's way out: a thread that writes lines to standard error, so that nobody who logs waits for a terminal, a
-//! pipe or a collector that has stopped reading, or fails with a disk that is full.
+//! Writes the log without ever blocking: a thread writes the lines to standard error, so that nobody who logs waits for a
+//! terminal, a pipe or a collector that has stopped reading, or fails with a disk that is full.
 
 use std::{
     io::{self, Write},
@@ -27,12 +27,12 @@ enum Word {
 
 /// Where lines are put, whole, one a `write`. Never waits and never fails. Cheap to clone.
 #[derive(Clone)]
-pub struct Scribe {
+pub struct LogWriter {
     words: Sender<Word>,
     lost: Arc<AtomicU64>,
 }
 
-impl Scribe {
+impl LogWriter {
     /// Starts the thread, which writes to `out`, and says by `told` how many lines were lost as soon as others are
     /// written again.
     ///
@@ -56,7 +56,7 @@ impl Scribe {
     }
 }
 
-impl Write for Scribe {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.words.try_send(Word::Line(line.into())).is_err() {
             self.lost.fetch_add(1, Relaxed);
@@ -124,12 +124,12 @@ mod tests {
         let told_so = move |lines| {
             sum.fetch_add(lines, Relaxed);
         };
-        let mut scribe = Scribe::start(gate, told_so).unwrap();
+        let mut writer = LogWriter::start(gate, told_so).unwrap();
         for i in 0..2 * WAITING_LINES {
-            scribe.write_all(format!("{i}\n").as_bytes()).unwrap();
+            writer.write_all(format!("{i}\n").as_bytes()).unwrap();
         }
         (0..2 * WAITING_LINES).for_each(|_| open.send(()).unwrap());
-        scribe.flush();
+        writer.flush();
         let text = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("0\n"), "{text}");
         let told = told.load(Relaxed) as usize;
@@ -140,9 +140,9 @@ mod tests {
     fn a_full_disk_harms_nobody() {
         let (open, opened) = bounded(0);
         drop(open);
-        let mut scribe = Scribe::start(Gate { open: opened, taken: Arc::default() }, |_| ()).unwrap();
-        (0..3).for_each(|_| scribe.write_all(b"x\n").unwrap());
-        scribe.flush();
-        assert_eq!(scribe.lost.load(Relaxed), 3);
+        let mut writer = LogWriter::start(Gate { open: opened, taken: Arc::default() }, |_| ()).unwrap();
+        (0..3).for_each(|_| writer.write_all(b"x\n").unwrap());
+        writer.flush();
+        assert_eq!(writer.lost.load(Relaxed), 3);
     }
 }

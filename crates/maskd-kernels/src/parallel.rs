@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Calls `work` with 0 to `count` - 1, each once; a thread that is done takes the next, so that none waits for another
 /// that the system has given to somebody else.
-pub(super) fn share(count: usize, work: impl Fn(usize) + Sync) {
+pub(super) fn parallel_for(count: usize, work: impl Fn(usize) + Sync) {
     let next = AtomicUsize::new(0);
     let take = || {
         loop {

@@ -11,14 +11,14 @@ use super::{
     entry::{Entry, Stream, Then},
     ledger,
     memory::{self, Leftovers},
-    news::{Farewell, News},
-    outbox::{Desk, Desks},
+    news::{ExitGuard, News},
+    stream_output::{StreamOutput, StreamOutputs},
 };
 use crate::{
     admin::{Health, StreamHealth},
     config::{StreamConfig, StreamSettings},
 };
-use maskd_ingest::{Camera, CameraEvent, Kind, Numbers};
+use maskd_ingest::{Camera, CameraEvent, Numbers};
 use maskd_observability::metrics::{Book, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
 use maskd_scheduling::mailbox::Inbox;
@@ -36,13 +36,13 @@ pub(super) struct Wiring {
     pub(super) inbox: Inbox,
     pub(super) resolution: Resolution,
     pub(super) orders: Orders,
-    pub(super) desks: Desks,
+    pub(super) outputs: StreamOutputs,
     pub(super) health: Arc<Health>,
     pub(super) metrics: Metrics,
 }
 
 /// Everything about the cameras.
-pub(super) struct Fleet {
+pub(super) struct Cameras {
     streams: BTreeMap<StreamId, Stream>,
     wiring: Wiring,
     tell: mpsc::Sender<News>,
@@ -52,7 +52,7 @@ pub(super) struct Fleet {
     leftovers: Leftovers,
 }
 
-impl Fleet {
+impl Cameras {
     /// No cameras yet; news come out of the receiver.
     pub(super) fn new(wiring: Wiring) -> (Self, mpsc::Receiver<News>) {
         let (tell, news) = mpsc::channel(WAITING_NEWS);
@@ -84,12 +84,12 @@ impl Fleet {
         self.tell.clone()
     }
 
-    /// Takes up a stream that is not there yet; `desk` is its way out.
+    /// Takes up a stream that is not there yet; `output` is where its results go.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, desk: Desk) -> Result<()> {
-        self.wiring.desks.insert(stream.clone(), desk);
+    pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, output: StreamOutput) -> Result<()> {
+        self.wiring.outputs.insert(stream.clone(), output);
         let _known_at_zero = self.wiring.metrics.book(stream);
         self.start(stream, entry, None)
     }
@@ -162,12 +162,12 @@ impl Fleet {
 
     /// Forgets the streams that were removed, once the last of their frames is out; gives back what pipelines left.
     pub(super) fn let_go(&mut self) {
-        let Wiring { metrics, desks, health, .. } = &self.wiring;
+        let Wiring { metrics, outputs, health, .. } = &self.wiring;
         self.streams.retain(|name, stream| {
             let stays = !stream.gone || !matches!(stream.then, Then::Leave) || metrics.book(name).in_flight > 0;
             if !stays {
                 ledger::tell(name, &ledger::close(metrics, name, false));
-                desks.remove(name);
+                outputs.remove(name);
                 health.forget(name);
                 metrics.forget(name);
             }
@@ -182,7 +182,7 @@ impl Fleet {
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
         let Entry { config: StreamConfig { source, .. }, settings, description, first_mask } = entry;
         let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
-        let finite = self.once && source.kind == Some(Kind::File) && !source.repeat;
+        let finite = self.once && source.plays_once();
         let outlet = inbox.add_stream(stream);
         let camera = Camera::checked(stream.clone(), source, description, *resolution, outlet, metrics.clone());
         let camera = match numbers {
@@ -195,7 +195,7 @@ impl Fleet {
         let (stop, numbers) = (Stop::new(), camera.numbers());
         let (name, tell, listen) = (stream.clone(), self.tell.clone(), stop.clone());
         let body = move || {
-            let _gone = Farewell(name.clone(), tell.clone());
+            let _gone = ExitGuard(name.clone(), tell.clone());
             camera.run(&listen, &mut |event| {
                 // A runtime that no longer listens is about to end.
                 let _ = tell.blocking_send(News::Event(name.clone(), event));
@@ -290,7 +290,7 @@ impl Fleet {
     /// Brings the gauges up to date.
     pub(super) fn measure(&self) {
         for name in self.streams.keys() {
-            let fps = self.wiring.desks.get(name).map_or(0.0, |desk| desk.fps());
+            let fps = self.wiring.outputs.get(name).map_or(0.0, |output| output.fps());
             self.wiring.metrics.stream_fps(name, fps);
         }
     }
@@ -298,7 +298,7 @@ impl Fleet {
     /// How all streams do, on one line.
     pub(super) fn summary(&self) -> String {
         let up = self.streams.values().filter(|stream| stream.state == State::Up).count();
-        let fps: f64 = self.streams.keys().filter_map(|name| Some(self.wiring.desks.get(name)?.fps())).sum();
+        let fps: f64 = self.streams.keys().filter_map(|name| Some(self.wiring.outputs.get(name)?.fps())).sum();
         format!("{up} of {} streams up, {fps:.1} frames/s", self.streams.len())
     }
 
@@ -334,25 +334,25 @@ impl Fleet {
         let Some(stream) = self.streams.get(name) else { return };
         let detail = stream.why().unwrap_or_default();
         self.wiring.health.stream(name, StreamHealth { up: stream.state == State::Up, detail, epoch: stream.epoch });
-        if let (Some(event), Some(desk)) = (told, self.wiring.desks.get(name)) {
-            unsent(name, desk.publisher.publish_event(stream.epoch, event));
+        if let (Some(event), Some(output)) = (told, self.wiring.outputs.get(name)) {
+            unsent(name, output.publisher.publish_event(stream.epoch, event));
         }
         self.publish_status(name);
     }
 
     fn publish_status(&self, name: &StreamId) {
-        let (Some(stream), Some(desk)) = (self.streams.get(name), self.wiring.desks.get(name)) else { return };
+        let (Some(stream), Some(output)) = (self.streams.get(name), self.wiring.outputs.get(name)) else { return };
         let status = Status {
             state: stream.state,
             reason: stream.why(),
-            fps: desk.fps(),
-            quality: desk.quality(),
+            fps: output.fps(),
+            quality: output.quality(),
             account: Account::from(&self.wiring.metrics.book(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,
             uptime_s: self.wiring.health.uptime().as_secs_f64(),
         };
-        unsent(name, desk.publisher.publish_status(status));
+        unsent(name, output.publisher.publish_status(status));
     }
 }
 

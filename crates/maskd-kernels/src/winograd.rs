@@ -1,4 +1,4 @@
-//! Products in pairs, for processors that add beside their multiply-adds (see [`super::Isa`]).
+//! Products in pairs (Winograd's inner product), for processors that add beside their multiply-adds (see [`super::Isa`]).
 //!
 //! x0 y0 + x1 y1 = (x0 + y1)(x1 + y0) - x0 x1 - y0 y1 (S. Winograd, A New Algorithm for Inner Product, 1968). What is
 //! subtracted belongs to a row alone or to a column alone, and is made once for many tiles; one multiplication and two
@@ -7,8 +7,8 @@
 //! from one to the other beforehand.
 
 use super::{
-    simd::{Simd, load},
-    tile::{PAIRED, Sides, Tile, multiply_plainly},
+    simd::{PAIRED, Simd, load},
+    tile::{Sides, Tile, multiply_plainly},
 };
 
 /// How far the three of a depth that go together are from each other: neighbours' products are then products of vectors.
@@ -34,7 +34,7 @@ pub(super) fn pairs(depth: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// What the pairs of a row of a left side subtract: minus the sum of their products.
 #[inline(always)]
-pub(super) fn less_of_row<S: Simd>(simd: S, row: &[f32]) -> f32 {
+pub(super) fn correction_of_row<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let (starts, whole, rest) = stretches(row.len());
     let apart = stretch(row.len());
     let (mut sum, mut few) = (simd.splat_f32s(0.0), 0.0);
@@ -51,7 +51,7 @@ pub(super) fn less_of_row<S: Simd>(simd: S, row: &[f32]) -> f32 {
     -simd.reduce_sum_f32s(sum) - few
 }
 
-/// [`super::tile::multiply`] in pairs.
+/// [`super::microkernel::multiply`] in pairs.
 ///
 /// # Safety
 /// As for it.
@@ -62,7 +62,7 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
     to: *mut Tile<S, ROWS, VECS>,
     sides: Sides,
 ) {
-    let Sides { depth, left: a, stride, less, right: b, .. } = sides;
+    let Sides { depth, left: a, stride, correction, right: b, .. } = sides;
     let (width, apart) = (VECS * S::F32_LANES, stretch(depth));
     let three = 3 * apart;
     let whole = depth.checked_div(three).unwrap_or(0);
@@ -93,8 +93,9 @@ pub(super) unsafe fn multiply_in_pairs<S: Simd, const ROWS: usize, const VECS: u
     for (row, acc) in acc.iter_mut().enumerate() {
         for (v, acc) in acc.iter_mut().enumerate() {
             // SAFETY: one value for each row, and one vector before B for each of its.
-            let less = unsafe { simd.add_f32s(simd.splat_f32s(*less.add(row)), load::<S>(b.add(v * S::F32_LANES))) };
-            *acc = simd.add_f32s(*acc, less);
+            let correction =
+                unsafe { simd.add_f32s(simd.splat_f32s(*correction.add(row)), load::<S>(b.add(v * S::F32_LANES))) };
+            *acc = simd.add_f32s(*acc, correction);
         }
     }
     let b = b.wrapping_add(width);
@@ -209,7 +210,7 @@ mod avx512 {
     macro_rules! begin {
         ($($sum:literal)*) => {
             concat!("vmovups zmm16, [{b}]\n", $(
-                "vaddps zmm", $sum, ", zmm16, dword ptr [{less} + 4 * ", $sum, "]{{1to16}}\n",
+                "vaddps zmm", $sum, ", zmm16, dword ptr [{correction} + 4 * ", $sum, "]{{1to16}}\n",
                 "vaddps zmm", $sum, ", zmm", $sum, ", [{from} + 64 * ", $sum, "]\n",
             )*)
         };
@@ -223,12 +224,12 @@ mod avx512 {
             /// 3 x `stretches` x the distance products, for a tile of 16 rows and one vector.
             ///
             /// # Safety
-            /// The machine has AVX-512; one stretch at least; A, B and `less` as for `multiply`. What is `ahead` of B is fetched.
+            /// The machine has AVX-512; one stretch at least; A, B and `correction` as for `multiply`. What is `ahead` of B is fetched.
             #[inline(always)]
             pub(super) unsafe fn $name(
                 (from, to): (*const f32, *mut f32),
                 stretches: usize,
-                Sides { left, stride, less, right, ahead, .. }: Sides,
+                Sides { left, stride, correction, right, ahead, .. }: Sides,
             ) {
                 let s = 4 * stride;
                 // SAFETY: it reads what the caller promises, and writes the tile and registers that it names.
@@ -236,7 +237,7 @@ mod avx512 {
                     asm!(
                         begin!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15),
                         "2:",
-                        concat!("mov {less:e}, ", $apart),
+                        concat!("mov {correction:e}, ", $apart),
                         "3:",
                         "prefetcht1 [{b} + {ahead}]",
                         concat!("prefetcht1 [{b} + {ahead} + ", $b_far, "]"),
@@ -263,7 +264,7 @@ mod avx512 {
                         "add {p}, 4",
                         "add {q}, 4",
                         "add {b}, 64",
-                        "dec {less:e}",
+                        "dec {correction:e}",
                         "jnz 3b",
                         concat!("add {p}, ", $further),
                         concat!("add {q}, ", $further),
@@ -280,7 +281,7 @@ mod avx512 {
                         s5 = in(reg) 5 * s,
                         s7 = in(reg) 7 * s,
                         b = inout(reg) right => _,
-                        less = inout(reg) less => _,
+                        correction = inout(reg) correction => _,
                         ahead = in(reg) 4 * ahead,
                         n = inout(reg) stretches => _,
                         out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _, out("zmm4") _, out("zmm5") _,
@@ -304,11 +305,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        Isa,
-        simd::WithSimd,
-        tile::{multiply, zero},
-    };
+    use crate::{Isa, microkernel::multiply, simd::WithSimd, tile::zero};
 
     /// One tile in pairs: A, (16, stride), times B, (depth, lanes).
     struct Product<'a> {
@@ -327,11 +324,12 @@ mod tests {
             let lanes = S::F32_LANES;
             let column = |n: usize| -pairs(depth).map(|(i, j)| b[i * lanes + n] * b[j * lanes + n]).sum::<f32>();
             let right: Vec<f32> = (0..lanes).map(column).chain(b[..depth * lanes].iter().copied()).collect();
-            let less: Vec<f32> = (0..16).map(|row| less_of_row(simd, &a[row * stride..][..depth])).collect();
+            let correction: Vec<f32> =
+                (0..16).map(|row| correction_of_row(simd, &a[row * stride..][..depth])).collect();
             let mut tile = zero::<S, { PAIRED.0 }, { PAIRED.1 }>(simd);
-            let (left, less, right) = (a.as_ptr(), less.as_ptr(), right.as_ptr());
+            let (left, correction, right) = (a.as_ptr(), correction.as_ptr(), right.as_ptr());
             // SAFETY: sixteen rows, one vector.
-            unsafe { multiply(simd, &mut tile, Sides { depth, left, stride, less, right, ahead: 0 }) };
+            unsafe { multiply(simd, &mut tile, Sides { depth, left, stride, correction, right, ahead: 0 }) };
             tile.iter().flatten().flat_map(|v| (0..lanes).map(|i| lane::<S>(v, i))).collect()
         }
     }

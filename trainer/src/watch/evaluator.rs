@@ -19,7 +19,7 @@ use maskd_types::{files, frame::StreamId};
 
 use super::neighbours::Labelled;
 use crate::{
-    method::{Method, Product},
+    method::{ExportedModel, Method},
     quality::QualityConfig,
     report::{Observer, Quality},
 };
@@ -28,7 +28,7 @@ use crate::{
 const MASS: f32 = 0.6;
 
 /// Measures quality at each checkpoint.
-pub struct Judge {
+pub struct Evaluator {
     davis: Option<Dataset>,
     labelled: Option<Labelled>,
     probes: Vec<PathBuf>,
@@ -38,7 +38,7 @@ pub struct Judge {
     folder: PathBuf,
 }
 
-impl Judge {
+impl Evaluator {
     /// Opens what `config` names, and checks all of it; `probes` where it names none. Pictures go to `folder`.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Judge {
     }
 }
 
-impl Observer for Judge {
+impl Observer for Evaluator {
     /// A measure that fails is named and left out: it must not end a training whose state is sound.
     fn on_checkpoint(&mut self, step: u64, learner: &dyn Method) -> Result<Option<Quality>> {
         match self.measure(step, learner) {
@@ -156,8 +156,8 @@ fn picture_of(path: &Path) -> Result<(RgbImage, maskd_types::frame::Frame)> {
 }
 
 /// The network as weights that `maskd` reads.
-fn write_product(product: Product, path: &Path) -> Result<()> {
-    let Product { architecture, tensors, propagation_block } = product;
+fn write_product(product: ExportedModel, path: &Path) -> Result<()> {
+    let ExportedModel { architecture, tensors, propagation_block } = product;
     let block = propagation_block.map(|block| (PROPAGATION_BLOCK.to_owned(), block.to_string()));
     let about = [("heads".to_owned(), architecture.heads.to_string())].into_iter().chain(block).collect();
     files::write_durably(path, &|_| Ok(false), |part| Ok(safetensors::serialize_to_file(&tensors, Some(about), part)?))

@@ -1,4 +1,4 @@
-//! The desk: one task that answers all queries and takes prompts, so that zenoh's receiving threads never wait and a
+//! The query handler: one task that answers all queries and takes prompts, so that zenoh's receiving threads never wait and a
 //! slow asker delays nobody but other askers.
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use maskd_observability::{metrics::Metrics, pulse::Pulse};
 use maskd_protocol::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError};
 use maskd_types::frame::StreamId;
 
-/// Questions that may wait for the desk; those above are not answered.
+/// Queries that may wait; those above are not answered.
 const WAITING_ASKS: usize = 64;
 
 /// How long the runtime may take to say yes or no; below zenoh's own limit for queries (10 s).
@@ -31,7 +31,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// The newest message of a kind, if any.
 pub(super) type Latest = watch::Receiver<Option<(Encoding, ZBytes)>>;
 
-/// A question to the desk.
+/// What is asked of the daemon.
 pub(super) enum Ask {
     /// Answer with the newest message of a key.
     Latest(KeyExpr<'static>, Query, Latest),
@@ -45,15 +45,15 @@ pub(super) enum Ask {
     Reload(Query),
 }
 
-/// Opens the desk on the current tokio runtime; what is asked of the daemon goes to `requests`.
+/// Starts the query handler on the current tokio runtime; what is asked of the daemon goes to `requests`.
 pub(super) fn open(requests: Requests, metrics: Metrics, pulse: Pulse) -> mpsc::Sender<Ask> {
     let (asks, mut asked) = mpsc::channel(WAITING_ASKS);
-    let desk = Desk { requests, metrics };
+    let handler = QueryHandler { requests, metrics };
     // Ends when the session that asks is gone.
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
             pulse.beat();
-            desk.answer(ask).await;
+            handler.answer(ask).await;
             if asked.is_empty() {
                 pulse.rest();
             }
@@ -62,12 +62,12 @@ pub(super) fn open(requests: Requests, metrics: Metrics, pulse: Pulse) -> mpsc::
     asks
 }
 
-struct Desk {
+struct QueryHandler {
     requests: Requests,
     metrics: Metrics,
 }
 
-impl Desk {
+impl QueryHandler {
     async fn answer(&self, ask: Ask) {
         match ask {
             Ask::Latest(key, query, latest) => {

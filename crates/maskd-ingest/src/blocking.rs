@@ -19,7 +19,7 @@ use maskd_types::{frame::StreamId, stop::Stop};
 
 /// The calls of one camera. A handle is cheap to clone.
 #[derive(Clone)]
-pub(super) struct Errands(Arc<Hanging>);
+pub(super) struct BlockingCalls(Arc<Hanging>);
 
 struct Hanging {
     stream: StreamId,
@@ -39,7 +39,7 @@ pub(super) enum GaveUp {
     NoThread,
 }
 
-impl Errands {
+impl BlockingCalls {
     /// Those of `stream`.
     pub(super) fn new(stream: StreamId, metrics: Metrics) -> Self {
         Self(Arc::new(Hanging { stream, metrics, count: AtomicUsize::new(0) }))
@@ -72,7 +72,7 @@ impl Errands {
         // Without room: an answer is either taken, or known not to be.
         let (tell, told) = bounded(0);
         let hanging = self.0.clone();
-        let errand = move || {
+        let blocking = move || {
             let answer = catch_unwind(AssertUnwindSafe(call));
             if let Err(unwanted) = tell.send(answer) {
                 drop(unwanted);
@@ -80,7 +80,7 @@ impl Errands {
                 hanging.metrics.call_hangs(&hanging.stream, false);
             }
         };
-        match threads().map(|threads| threads.push(errand)) {
+        match threads().map(|threads| threads.push(blocking)) {
             Some(Ok(_)) => {}
             Some(Err(_)) | None => return Err(GaveUp::NoThread),
         }
@@ -127,44 +127,44 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn errands() -> Errands {
-        Errands::new("a".parse().unwrap(), Metrics::new())
+    fn calls() -> BlockingCalls {
+        BlockingCalls::new("a".parse().unwrap(), Metrics::new())
     }
 
     #[test]
     fn answers_come_back_and_panics_are_told() {
-        let errands = errands();
-        assert!(matches!(errands.run(LONG, None, || 7), Ok(7)));
-        let told = errands.run(LONG, None, || -> u8 { panic!("on purpose") });
+        let calls = calls();
+        assert!(matches!(calls.run(LONG, None, || 7), Ok(7)));
+        let told = calls.run(LONG, None, || -> u8 { panic!("on purpose") });
         assert!(matches!(told, Err(GaveUp::Panicked(said)) if said == "on purpose"));
-        assert_eq!(errands.hanging(), 0);
+        assert_eq!(calls.hanging(), 0);
     }
 
     #[test]
     fn a_nudge_sets_a_call_free() {
-        let (errands, (open, gate)) = (errands(), bounded::<()>(1));
+        let (calls, (open, gate)) = (calls(), bounded::<()>(1));
         let nudge = move || open.try_send(()).unwrap_or_default();
-        let answer = errands.run_nudged((Duration::from_millis(1), u32::MAX), None, move || gate.recv().is_ok(), nudge);
+        let answer = calls.run_nudged((Duration::from_millis(1), u32::MAX), None, move || gate.recv().is_ok(), nudge);
         assert!(matches!(answer, Ok(true)));
-        assert_eq!(errands.hanging(), 0);
+        assert_eq!(calls.hanging(), 0);
     }
 
     #[test]
     fn a_call_that_hangs_is_counted_until_it_returns() {
-        let (errands, stop) = (errands(), Stop::new());
+        let (calls, stop) = (calls(), Stop::new());
         let (open, gate) = bounded::<()>(0);
         let hang = |gate: crossbeam_channel::Receiver<()>| {
             move || {
                 let _ = gate.recv();
             }
         };
-        assert!(matches!(errands.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
+        assert!(matches!(calls.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
         stop.set();
-        assert!(matches!(errands.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));
-        assert_eq!(errands.hanging(), 2);
-        assert!(errands.0.metrics.render().contains("maskd_hanging_calls{stream=\"a\"} 2"));
+        assert!(matches!(calls.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));
+        assert_eq!(calls.hanging(), 2);
+        assert!(calls.0.metrics.render().contains("maskd_hanging_calls{stream=\"a\"} 2"));
         drop(open);
-        while errands.hanging() > 0 {
+        while calls.hanging() > 0 {
             std::thread::yield_now();
         }
     }

@@ -19,7 +19,7 @@ static SHIPPED_FILE: &[u8] = include_bytes!("../pretrained/maskd-s14.safetensors
 
 /// Which weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum WeightsSource {
     /// Those that maskd carries.
     Shipped,
     /// Those in a file.
@@ -31,7 +31,7 @@ pub enum Choice {
 #[error("weights {0} are not in the cache: run 'maskd weights fetch {0}'")]
 pub struct NotFetched(&'static str);
 
-impl Choice {
+impl WeightsSource {
     /// What `given` means: a path, a name out of `maskd weights list`, or [`SHIPPED`], which nothing means too. A file
     /// of that name comes first.
     ///
@@ -94,7 +94,7 @@ impl Choice {
     }
 }
 
-impl fmt::Display for Choice {
+impl fmt::Display for WeightsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shipped => f.write_str(SHIPPED),
@@ -110,21 +110,21 @@ mod tests {
     #[test]
     fn weights_are_a_path_a_name_or_those_that_maskd_carries() {
         let cache = tempfile::tempdir().unwrap();
-        let choose = |given: Option<&str>| Choice::among(given.map(Path::new), Some(cache.path()));
-        assert_eq!(choose(None), Ok(Choice::Shipped));
-        assert_eq!(choose(Some(SHIPPED)), Ok(Choice::Shipped));
-        assert_eq!(choose(Some("other.pth")), Ok(Choice::File("other.pth".into())));
+        let choose = |given: Option<&str>| WeightsSource::among(given.map(Path::new), Some(cache.path()));
+        assert_eq!(choose(None), Ok(WeightsSource::Shipped));
+        assert_eq!(choose(Some(SHIPPED)), Ok(WeightsSource::Shipped));
+        assert_eq!(choose(Some("other.pth")), Ok(WeightsSource::File("other.pth".into())));
         let missing = choose(Some("dino_vits8")).unwrap_err().to_string();
         assert!(missing.contains("maskd weights fetch dino_vits8"), "{missing}");
         let fetched = cache.path().join("dino_deitsmall8_pretrain.pth");
         fs::write(&fetched, "").unwrap();
-        assert_eq!(choose(Some("dino_vits8")), Ok(Choice::File(fetched)));
+        assert_eq!(choose(Some("dino_vits8")), Ok(WeightsSource::File(fetched)));
     }
 
     #[test]
     fn the_weights_that_maskd_carries_are_whole_small_and_say_where_they_come_from() {
         assert!(SHIPPED_FILE.len() < 25_000_000, "{} bytes", SHIPPED_FILE.len());
-        let shipped = Choice::Shipped.read(None).unwrap();
+        let shipped = WeightsSource::Shipped.read(None).unwrap();
         for key in ["teacher_sha256", "propagation_block", "config_sha256", "data", "step"] {
             assert!(shipped.metadata.contains_key(key), "{key}");
         }

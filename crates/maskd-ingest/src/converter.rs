@@ -17,12 +17,12 @@ use maskd_types::{
 };
 
 /// What outlives a stream's pipelines: its numbers and its end of the mailbox.
-pub(super) struct Intake {
+pub(super) struct SampleConverter {
     pub(super) stream: StreamId,
     pub(super) outlet: Outlet,
     pub(super) pace: Pace,
-    /// A file: it can wait, a camera cannot.
-    pub(super) file: bool,
+    /// A camera, which cannot wait; a file can.
+    pub(super) live: bool,
     pub(super) metrics: Metrics,
     pub(super) timeline: Arc<Mutex<Timeline>>,
 }
@@ -37,7 +37,7 @@ pub(super) enum Admitted {
     Stopped,
 }
 
-impl Intake {
+impl SampleConverter {
     /// The next pipeline opens a new epoch.
     pub(super) fn new_epoch(&self) {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner).new_epoch();

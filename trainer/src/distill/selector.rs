@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::{DType, Tensor};
-use maskd_model::{Architecture, Discovery, Output, Want};
+use maskd_model::{Architecture, Discovery, Output, OutputRequest};
 
 /// Where in a network they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct FeatureSelector {
     /// The block of the propagation tokens, from 0.
     pub block: usize,
     /// Its last block.
@@ -25,7 +25,7 @@ pub struct Features {
     pub discovery: Tensor,
 }
 
-impl Reading {
+impl FeatureSelector {
     /// Of a network whose propagation block is `block`, from 0.
     pub fn new(architecture: &Architecture, block: usize) -> Self {
         Self {
@@ -37,12 +37,12 @@ impl Reading {
     }
 
     /// What to ask the network for.
-    pub fn want(&self) -> Want {
+    pub fn want(&self) -> OutputRequest {
         let mut tokens = vec![self.block];
         if !self.keys && self.block != self.last {
             tokens.push(self.last);
         }
-        Want { tokens, keys: if self.keys { vec![self.last] } else { Vec::new() }, ..Want::default() }
+        OutputRequest { tokens, keys: if self.keys { vec![self.last] } else { Vec::new() }, ..OutputRequest::default() }
     }
 
     /// What it has given.

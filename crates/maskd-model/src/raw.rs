@@ -1,0 +1,18 @@
+//! What a file of weights holds, before it is known to be those of a network.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::fault::Fault;
+
+/// What the file formats give: named tensors, and what the file says about itself.
+pub(super) struct Raw {
+    pub(super) tensors: HashMap<String, Tensor>,
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// A tensor from little-endian bytes; shape and length must agree.
+pub(super) fn from_bytes(name: &str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor, Fault> {
+    Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu).map_err(|e| Fault::Format(format!("tensor {name}: {e}")))
+}

@@ -1,0 +1,57 @@
+//! What the session and its streams share, and the one task that sends their events and status messages.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use zenoh::{Session, bytes::ZBytes};
+use zenoh_ext::AdvancedPublisher;
+
+use super::{cause, queries::Ask};
+use maskd_observability::{metrics::Metrics, pulse::Pulse};
+use maskd_protocol::{keys::Site, wire::Format};
+
+/// Events and status messages of all streams that may wait for a slow subscriber.
+const MOST_WAITING: usize = 256;
+
+/// An event or status message to be sent; or the wish to know that all before it have left.
+pub(super) enum Outgoing {
+    /// Put this.
+    Put(Arc<AdvancedPublisher<'static>>, ZBytes),
+    /// Say when.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What the session and its streams share.
+pub(super) struct Shared {
+    pub session: Session,
+    pub site: Site,
+    pub format: Format,
+    pub max_message_bytes: usize,
+    pub model: String,
+    pub metrics: Metrics,
+    pub asks: mpsc::Sender<Ask>,
+    pub outgoing: mpsc::Sender<Outgoing>,
+}
+
+/// One task sends what may block (events and status), in order, so that it never delays masks.
+pub(super) fn open(pulse: Pulse) -> mpsc::Sender<Outgoing> {
+    let (outgoing, mut waiting) = mpsc::channel(MOST_WAITING);
+    tokio::spawn(async move {
+        while let Some(message) = waiting.recv().await {
+            pulse.beat();
+            match message {
+                Outgoing::Put(publisher, payload) => {
+                    if let Err(e) = publisher.put(payload).await {
+                        tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
+                    }
+                }
+                // Whoever asked may have given up.
+                Outgoing::Flush(done) => drop(done.send(())),
+            }
+            if waiting.is_empty() {
+                pulse.rest();
+            }
+        }
+    });
+    outgoing
+}

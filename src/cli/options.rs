@@ -1,0 +1,130 @@
+//! Options that several subcommands have: the network of an offline command, and the way to a daemon.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer as _, value::Error},
+};
+
+use maskd_model::backbone::{BackboneConfig, DeviceChoice, Precision};
+use maskd_transport::DEFAULT_ENDPOINT;
+
+/// The network of an offline command, and where it runs.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Network {
+    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) weights: Option<PathBuf>,
+    /// Pixels of the short side as the network sees it; quality and time grow with it
+    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
+    pub(super) short_side: u32,
+    /// Attention heads, where the weights do not tell
+    #[arg(long, value_name = "N")]
+    pub(super) heads: Option<usize>,
+    /// Where it runs
+    #[arg(long, default_value = "auto", value_parser = one_of::<DeviceChoice>(&["auto", "cpu", "cuda"]))]
+    pub(super) device: DeviceChoice,
+    /// The numbers it computes with; bf16 on a CPU wants AVX512_BF16
+    #[arg(long, default_value = "auto", value_parser = one_of::<Precision>(&["auto", "f32", "bf16", "f16"]))]
+    pub(super) precision: Precision,
+}
+
+impl Network {
+    /// As `[model]` would say it; labels are propagated by the block that the weights name.
+    pub(super) fn config(&self) -> BackboneConfig {
+        BackboneConfig {
+            weights: self.weights.clone(),
+            device: self.device,
+            precision: self.precision,
+            short_side: self.short_side,
+            heads: self.heads,
+            ..BackboneConfig::default()
+        }
+    }
+}
+
+/// The way to a daemon.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Connection {
+    /// Where the daemon or a zenoh router listens; may be given several times.
+    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
+    pub(super) connect: Vec<String>,
+    /// A zenoh configuration file (JSON5) to build on, for TLS: see configs/zenoh-reader.json5.
+    #[arg(long, value_name = "FILE")]
+    pub(super) zenoh_config: Option<PathBuf>,
+}
+
+/// What a question to a daemon has beside it.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Question {
+    #[command(flatten)]
+    pub(super) connection: Connection,
+    /// How long to wait for the answer.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(super) timeout: Duration,
+}
+
+/// A time in seconds, above 0 and at most a year.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s < 31_536_000.0);
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds above 0, such as 10".to_owned())
+}
+
+/// One of `words`, which mean what they mean in the configuration.
+fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words)
+        .try_map(|word| -> Result<T, Error> { T::deserialize(word.as_str().into_deserializer()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        network: Network,
+    }
+
+    fn parse(line: &str) -> Result<Network, String> {
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.network).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn devices_and_precisions_are_said_as_in_the_configuration() {
+        let defaults = parse("x").unwrap().config();
+        assert_eq!((defaults.device, defaults.precision), (DeviceChoice::Auto, Precision::Auto));
+        // Each word that help names is read, and is what a configuration says.
+        let command = Cli::command();
+        for name in ["device", "precision"] {
+            let option = command.get_arguments().find(|argument| argument.get_id() == name).unwrap();
+            let words: Vec<_> = option.get_possible_values().iter().map(|word| word.get_name().to_owned()).collect();
+            assert!(words.len() >= 3, "{words:?}");
+            for word in words {
+                let config = parse(&format!("x --{name} {word}")).unwrap().config();
+                let printed: toml::Table = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+                assert_eq!(printed[name].as_str(), Some(word.as_str()));
+            }
+        }
+        let error = parse("x --device cdua").err().unwrap();
+        assert!(error.contains("'cdua'") && error.contains("auto, cpu, cuda"), "{error}");
+    }
+
+    #[test]
+    fn times_are_above_nothing_and_below_a_year() {
+        assert_eq!(seconds("2.5"), Ok(Duration::from_millis(2500)));
+        for bad in ["0", "-1", "nan", "inf", "1e9", "soon", ""] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
