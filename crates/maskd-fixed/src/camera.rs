@@ -1,0 +1,217 @@
+//! One fixed camera: frame by frame from pixels to things.
+
+use crate::{
+    components,
+    foreground::{Foreground, ForegroundConfig},
+    light,
+    objects::{Objects, ObjectsConfig},
+    patches::{self, Patches, PatchesConfig},
+    planes::Planes,
+    recent::{self, Recent},
+    register,
+    verdict::Verdict,
+};
+use maskd_types::{features::Grid, frame::Size};
+
+/// All that can be set.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Foreground.
+    pub foreground: ForegroundConfig,
+    /// Things.
+    pub objects: ObjectsConfig,
+    /// Features.
+    pub patches: PatchesConfig,
+}
+
+/// State of one stream.
+#[derive(Debug, Default)]
+pub struct Camera {
+    config: Config,
+    /// Foreground.
+    pub foreground: Foreground,
+    /// Things.
+    pub objects: Objects,
+    /// Features.
+    pub patches: Patches,
+    /// x
+    pub patch_distance: Vec<f32>,
+    /// x
+    pub feature: Vec<f32>,
+    recent: Recent,
+    verdict: Verdict,
+    /// x
+    pub shift: (f32, f32),
+    hold: Vec<bool>,
+    labels: Vec<u32>,
+}
+
+impl Camera {
+    /// New.
+    pub fn new(config: Config) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Whether the camera is fixed.
+    pub fn fixed(&self) -> bool {
+        self.verdict.fixed()
+    }
+
+    /// Takes a frame `dt` seconds after the last; ids of pixels, 0 for none.
+    pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<(Grid, usize, &[f32])>, dt: f32) -> Vec<u32> {
+        let Some(picture) = Planes::of(rgb, size) else { return vec![0; size.area()] };
+        let (w, h) = (picture.width, picture.height);
+        // In the scene's light first: a change of it would look like a shift of edges.
+        let mut picture = picture;
+        if self.foreground.scene.len() == picture.len() {
+            light::equalise(&mut picture, &self.foreground.scene, &self.hold);
+        }
+        let picture = if self.foreground.scene.len() == picture.len() {
+            let shift = register::shift(&picture, &self.foreground.scene, &self.hold).unwrap_or((0.0, 0.0));
+            self.shift = if shift.0.abs().max(shift.1.abs()) < 0.2 { (0.0, 0.0) } else { shift };
+            if self.shift == (0.0, 0.0) { picture } else { register::undo(&picture, self.shift) }
+        } else {
+            picture
+        };
+        if let Some((grid, dim, tokens)) = features {
+            self.patches.compare(tokens, grid, dim, &mut self.patch_distance);
+            patches::enlarge(&self.patch_distance, grid, w, h, &mut self.feature);
+        }
+        self.recent.step(&picture, dt);
+        self.foreground.find(&picture, features.map(|_| &self.feature[..]), &self.config.foreground);
+        for p in self.outside(w, h).collect::<Vec<_>>() {
+            self.foreground.mask[p] = false;
+        }
+        let reach = self.config.foreground.modes.reach;
+        self.hold.resize(picture.len(), false);
+        let known = self.hold.iter().zip(&self.foreground.distance).filter(|(hold, _)| !**hold);
+        let (all, same) = known.fold((0f32, 0f32), |(n, k), (_, d)| (n + 1.0, k + f32::from(u8::from(*d < reach))));
+        if all > 0.1 * picture.len() as f32 {
+            let another = self.verdict.step(same / all, self.shift, dt);
+            if another {
+                self.forget(&picture);
+            }
+        }
+        self.drop_ghosts(&picture, features);
+        for gone in self.objects.furniture(self.config.objects.still_s) {
+            // What has stood for so long is part of the scene by now.
+            gone.each((0, 0), w, h, |p| {
+                self.foreground.modes.adopt(&picture, p);
+                self.foreground.mask[p] = false;
+            });
+        }
+        self.objects.step(&self.foreground.mask, &picture, dt, &self.config.objects);
+        self.hold.resize(picture.len(), false);
+        self.hold.fill(false);
+        let mut ids = vec![0; picture.len()];
+        for o in self.objects.list.iter().filter(|o| o.confirmed) {
+            o.blob.each((0, 0), w, h, |p| {
+                self.hold[p] = true;
+                if o.unseen == 0.0 {
+                    ids[p] = o.id;
+                }
+            });
+        }
+        // What is beside a thing is its rim, or its shadow: the scene is not learnt there either.
+        dilate(&mut self.hold, w, 3);
+        self.outside(w, h).for_each(|p| self.hold[p] = true);
+        self.foreground.modes.learn(&picture, &self.hold, dt, &self.config.foreground.modes);
+        if let Some((grid, _, tokens)) = features {
+            let mut hold = vec![false; grid.len()];
+            for (p, _) in self.hold.iter().enumerate().filter(|(_, b)| **b) {
+                hold[(p / w) * grid.rows / h * grid.cols + (p % w) * grid.cols / w] = true;
+            }
+            self.patches.prepare(tokens, grid, features.map_or(0, |(_, dim, _)| dim));
+            self.patches.learn(tokens, &hold, dt, &self.config.patches);
+        }
+        self.back(ids, w)
+    }
+
+    /// Learns the scene anew, from `picture` on.
+    fn forget(&mut self, picture: &Planes) {
+        self.foreground.restart(picture);
+        self.patches = Patches::default();
+        self.objects.clear();
+        self.hold.fill(false);
+        self.shift = (0.0, 0.0);
+    }
+
+    /// Pixels of the scene that the picture does not show.
+    fn outside(&self, w: usize, h: usize) -> impl Iterator<Item = usize> + use<> {
+        let (dx, dy) = self.shift;
+        let inside = move |at: usize, d: f32, n: usize| {
+            let at = at as f32 + d;
+            d == 0.0 || (at >= 1.0 && at <= n as f32 - 2.0)
+        };
+        (0..w * h).filter(move |p| !inside(p % w, dx, w) || !inside(p / w, dy, h))
+    }
+
+    /// Ids as the picture lies, from as the scene lies.
+    fn back(&self, ids: Vec<u32>, w: usize) -> Vec<u32> {
+        let (dx, dy) = (self.shift.0.round() as i64, self.shift.1.round() as i64);
+        if (dx, dy) == (0, 0) {
+            return ids;
+        }
+        let h = ids.len() / w;
+        let mut out = vec![0; ids.len()];
+        for y in 0..h as i64 {
+            for x in 0..w as i64 {
+                let (sx, sy) = ((x - dx).clamp(0, w as i64 - 1), (y - dy).clamp(0, h as i64 - 1));
+                out[y as usize * w + x as usize] = ids[sy as usize * w + sx as usize];
+            }
+        }
+        out
+    }
+
+    /// What was in the first picture and has left is not there now: the scene is mended at once.
+    fn drop_ghosts(&mut self, picture: &Planes, features: Option<(Grid, usize, &[f32])>) {
+        let (w, h) = (picture.width, picture.height);
+        let still: Vec<bool> =
+            self.foreground.mask.iter().zip(&self.recent.still).map(|(m, s)| *m && *s >= 0.3).collect();
+        for (i, comp) in components::label(&still, w, &mut self.labels).iter().enumerate().filter(|(_, c)| c.area >= 20)
+        {
+            let label = i as u32 + 1;
+            let (score, outer) =
+                recent::outline(&self.labels, label, comp, &self.foreground.mask, picture, &self.foreground.scene);
+            let (mut proof, mut stood) = (0f32, 0f32);
+            for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
+                proof += self.foreground.modes.proof(p);
+                stood += self.recent.still[p];
+            }
+            let unproven = ((stood + 0.1) / (proof + 0.1)).ln().clamp(0.0, 1.0);
+            let n = comp.area as f32;
+            let unknown = proof < 0.5 * n && stood > n.max(4.0 * proof);
+            if outer >= 0.6 - 0.2 * unproven && (unknown || score > 0.6 - 0.8 * unproven) {
+                recent::adopt(&mut self.foreground.modes, picture, &self.labels, label, comp);
+                for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
+                    self.foreground.mask[p] = false;
+                }
+                if let Some((grid, _, tokens)) = features {
+                    let mut count = vec![0usize; grid.len()];
+                    for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
+                        count[(p / w) * grid.rows / h * grid.cols + (p % w) * grid.cols / w] += 1;
+                    }
+                    let most = picture.len() / grid.len();
+                    for (patch, _) in count.iter().enumerate().filter(|(_, n)| **n * 2 > most) {
+                        self.patches.adopt(tokens, patch);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn dilate(mask: &mut [bool], width: usize, radius: usize) {
+    let height = mask.len() / width.max(1);
+    let mut rows = vec![false; mask.len()];
+    for (row, out) in mask.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
+        for (i, _) in row.iter().enumerate().filter(|(_, b)| **b) {
+            out[i.saturating_sub(radius)..(i + radius + 1).min(width)].fill(true);
+        }
+    }
+    for y in 0..height {
+        for x in 0..width {
+            mask[y * width + x] = (y.saturating_sub(radius)..(y + radius + 1).min(height)).any(|y| rows[y * width + x]);
+        }
+    }
+}

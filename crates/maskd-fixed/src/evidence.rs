@@ -1,0 +1,145 @@
+//! How much speaks for a pixel being part of a thing: one logistic model of what its colours and features say.
+
+use crate::{boxes, planes::Planes};
+
+/// Weights of the cues with features, in the order of [`Cue`]; the last is the constant.
+///
+/// Fitted by logistic regression on the first halves of four sequences of the SBI set (CAVIAR1, HallAndMonitor, HighwayI,
+/// HumanBody2), 60,000 pixels of each.
+const WITH_FEATURES: [f32; 18] = [
+    0.262, 0.238, 11.649, 0.437, -0.107, 0.712, -2.169, 3.546, -4.011, 0.916, 11.132, 0.335, 2.53, 5.164, -1.007,
+    1.788, -1.228, -6.676,
+];
+/// As [`WITH_FEATURES`], for pixels alone.
+const PIXELS_ALONE: [f32; 14] =
+    [0.817, 1.748, 10.289, -0.831, -0.107, 0.286, -2.301, 2.753, -3.776, -0.83, 14.175, 0.292, 2.239, -8.936];
+
+/// Evidence is kept within this, a logarithm of odds.
+pub const MOST: f32 = 4.0;
+
+/// Buffers.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    log_ratio: Vec<f32>,
+    chroma: Vec<f32>,
+    texture: Vec<f32>,
+    core: Vec<f32>,
+    core_max: Vec<f32>,
+    core_mean: Vec<f32>,
+    texture_mean: Vec<f32>,
+    chroma_mean: Vec<f32>,
+    distance_mean: Vec<f32>,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+impl Evidence {
+    /// Logarithms of the odds that pixels are of things, `(height, width)`; `distance` in deviations, `features` one minus
+    /// the cosine to the scene at each pixel.
+    pub fn find(
+        &mut self,
+        picture: &Planes,
+        scene: &Planes,
+        distance: &[f32],
+        features: Option<&[f32]>,
+        out: &mut Vec<f32>,
+    ) {
+        let width = picture.width;
+        let n = picture.len();
+        let Self {
+            log_ratio,
+            chroma,
+            texture,
+            core,
+            core_max,
+            core_mean,
+            texture_mean,
+            chroma_mean,
+            distance_mean,
+            a,
+            b,
+            scratch,
+        } = self;
+        log_ratio.clear();
+        log_ratio.extend(picture.y.iter().zip(&scene.y).map(|(y, s)| ((y + 4.0) / (s + 4.0)).ln()));
+        core.clear();
+        core.extend(log_ratio.iter().map(|r| r * r));
+        boxes::mean(log_ratio, width, 2, a, scratch);
+        boxes::mean(core, width, 2, b, scratch);
+        texture.clear();
+        texture.extend(a.iter().zip(&*b).map(|(a, b)| (b - a * a).max(0.0).sqrt()));
+        chroma.clear();
+        chroma.extend((0..n).map(|p| {
+            let light = (picture.y[p] + 4.0) / (scene.y[p] + 4.0);
+            (picture.u[p] - light * scene.u[p]).hypot(picture.v[p] - light * scene.v[p])
+        }));
+        core.clear();
+        core.extend((0..n).map(|p| {
+            let shaded = in_shade(log_ratio[p]) && distance[p] >= 2.0;
+            if shaded { (-texture[p] / 0.06 - chroma[p] / 4.0).exp() } else { 0.0 }
+        }));
+        largest(core, width, 3, core_max, a);
+        boxes::mean(core, width, 4, core_mean, scratch);
+        boxes::mean(texture, width, 5, texture_mean, scratch);
+        boxes::mean(chroma, width, 3, chroma_mean, scratch);
+        boxes::mean(distance, width, 3, distance_mean, scratch);
+        out.clear();
+        out.extend((0..n).map(|p| {
+            let d = features.map(|f| f[p].clamp(0.0, 0.6));
+            if distance[p] < 2.0 && distance_mean[p] < 1.5 && d.is_none_or(|d| d < 0.3) {
+                return -MOST;
+            }
+            let z = (1.0 + distance[p]).ln();
+            let shade = f32::from(u8::from(in_shade(log_ratio[p])));
+            let cues = [
+                z,
+                (1.0 + distance_mean[p]).ln(),
+                (-log_ratio[p] - 0.9).clamp(0.0, 2.0),
+                log_ratio[p].clamp(0.0, 2.0),
+                chroma[p].min(20.0),
+                (texture[p] + 0.02).ln(),
+                shade * (-chroma[p] / 4.0).exp(),
+                core[p],
+                core_max[p] * shade,
+                core_mean[p],
+                texture_mean[p],
+                chroma_mean[p].min(20.0),
+                shade,
+            ];
+            let dot = |weights: &[f32]| weights.iter().zip(&cues).map(|(w, c)| w * c).sum::<f32>();
+            let odds = match d {
+                Some(d) => {
+                    let w = &WITH_FEATURES[cues.len()..];
+                    dot(&WITH_FEATURES) + w[0] * d + w[1] * d * shade + w[2] * z * d + w[3] * (d - 0.3).max(0.0) + w[4]
+                }
+                None => dot(&PIXELS_ALONE) + PIXELS_ALONE[cues.len()],
+            };
+            odds.clamp(-MOST, MOST)
+        }));
+    }
+}
+
+/// Whether the light has fallen as in a cast shadow.
+fn in_shade(log_ratio: f32) -> bool {
+    (-1.1..-0.03).contains(&log_ratio)
+}
+
+/// The largest value in the square of `2 radius + 1` pixels around each.
+fn largest(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, rows: &mut Vec<f32>) {
+    rows.clear();
+    rows.extend_from_slice(plane);
+    for (row, to) in plane.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
+        for shift in 1..=radius {
+            to[shift..].iter_mut().zip(row).for_each(|(t, v)| *t = t.max(*v));
+            to.iter_mut().zip(&row[shift.min(width)..]).for_each(|(t, v)| *t = t.max(*v));
+        }
+    }
+    out.clear();
+    out.extend_from_slice(rows);
+    for shift in 1..=radius {
+        let by = (shift * width).min(plane.len());
+        out[by..].iter_mut().zip(&*rows).for_each(|(t, v)| *t = t.max(*v));
+        out.iter_mut().zip(&rows[by..]).for_each(|(t, v)| *t = t.max(*v));
+    }
+}

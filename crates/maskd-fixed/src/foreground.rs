@@ -1,0 +1,64 @@
+//! What differs from the empty scene: evidence of each pixel, without shadows, smoothed along edges.
+
+use crate::{
+    background::{Modes, ModesConfig},
+    boxes::Guided,
+    components,
+    evidence::Evidence,
+    planes::Planes,
+};
+
+/// How foreground is told from the scene.
+#[derive(Clone, Debug)]
+pub struct ForegroundConfig {
+    /// How the scene is learnt.
+    pub modes: ModesConfig,
+    /// Radius of the guided filter in pixels.
+    pub radius: usize,
+    /// Its epsilon, a variance of luma.
+    pub epsilon: f32,
+    /// The filtered evidence above which a pixel is foreground.
+    pub threshold: f32,
+}
+
+impl Default for ForegroundConfig {
+    fn default() -> Self {
+        Self { modes: ModesConfig::default(), radius: 3, epsilon: 100.0, threshold: 0.0 }
+    }
+}
+
+/// Buffers of one stream.
+#[derive(Debug, Default)]
+pub struct Foreground {
+    /// The scene.
+    pub modes: Modes,
+    /// The likeliest colour of the scene.
+    pub scene: Planes,
+    /// Deviations from the scene.
+    pub distance: Vec<f32>,
+    /// Evidence, above the threshold foreground.
+    pub evidence: Vec<f32>,
+    /// Foreground.
+    pub mask: Vec<bool>,
+    guided: Guided,
+    cues: Evidence,
+}
+
+impl Foreground {
+    /// Compares `picture` with the scene; `features` is evidence of features for each pixel, -1..1, where known.
+    pub fn find(&mut self, picture: &Planes, features: Option<&[f32]>, config: &ForegroundConfig) {
+        self.modes.compare(picture, &config.modes, &mut self.distance, &mut self.scene);
+        self.cues.find(picture, &self.scene, &self.distance, features, &mut self.evidence);
+        self.guided.filter(&mut self.evidence, &picture.y, picture.width, config.radius, config.epsilon);
+        self.mask.clear();
+        self.mask.extend(self.evidence.iter().map(|e| *e > config.threshold));
+        components::fill_holes(&mut self.mask, picture.width, 200);
+    }
+
+    /// Forgets the scene: there is nothing in the foreground of `picture`.
+    pub fn restart(&mut self, picture: &Planes) {
+        self.modes = Modes::default();
+        self.scene = picture.clone();
+        self.mask.fill(false);
+    }
+}

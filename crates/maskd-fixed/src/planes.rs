@@ -1,0 +1,74 @@
+//! A picture as three smoothed planes: luma and two chroma differences.
+
+use maskd_types::frame::Size;
+
+/// Luma 0..=255 and chroma differences -128..=127 (BT.601), `(height, width)` row by row, smoothed over 3 x 3 pixels
+/// (binomial weights) against the sensor's noise and blocks of compression.
+#[derive(Clone, Debug, Default)]
+pub struct Planes {
+    /// Pixels from left to right.
+    pub width: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Luma.
+    pub y: Vec<f32>,
+    /// Blue difference.
+    pub u: Vec<f32>,
+    /// Red difference.
+    pub v: Vec<f32>,
+}
+
+impl Planes {
+    /// From RGB `(height, width, 3)`; `None` where `rgb` has another length.
+    pub fn of(rgb: &[u8], size: Size) -> Option<Self> {
+        let (width, height) = (size.width as usize, size.height as usize);
+        if rgb.len() != width * height * 3 || rgb.is_empty() {
+            return None;
+        }
+        let n = width * height;
+        let (mut y, mut u, mut v) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
+        for p in rgb.chunks_exact(3) {
+            let (r, g, b) = (f32::from(p[0]), f32::from(p[1]), f32::from(p[2]));
+            let luma = 0.299 * r + 0.587 * g + 0.114 * b;
+            y.push(luma);
+            u.push(0.564 * (b - luma));
+            v.push(0.713 * (r - luma));
+        }
+        let mut scratch = vec![0.0; n];
+        for plane in [&mut y, &mut u, &mut v] {
+            smooth(plane, &mut scratch, width);
+        }
+        Some(Self { width, height, y, u, v })
+    }
+
+    /// Number of pixels.
+    pub fn len(&self) -> usize {
+        self.y.len()
+    }
+
+    /// Whether there is no pixel.
+    pub fn is_empty(&self) -> bool {
+        self.y.is_empty()
+    }
+}
+
+/// Binomial smoothing over 3 x 3 pixels, in place; borders repeat their own pixels.
+fn smooth(plane: &mut [f32], scratch: &mut [f32], width: usize) {
+    for (row, out) in plane.chunks_exact(width).zip(scratch.chunks_exact_mut(width)) {
+        let last = width - 1;
+        out[0] = 0.25 * (3.0 * row[0] + row[last.min(1)]);
+        out[last] = 0.25 * (3.0 * row[last] + row[last.saturating_sub(1)]);
+        for (o, w) in out[1..].iter_mut().zip(row.windows(3)) {
+            *o = 0.25 * (w[0] + 2.0 * w[1] + w[2]);
+        }
+    }
+    let height = plane.len() / width;
+    for i in 0..height {
+        let above = &scratch[i.saturating_sub(1) * width..][..width];
+        let here = &scratch[i * width..][..width];
+        let below = &scratch[(i + 1).min(height - 1) * width..][..width];
+        for (((o, a), h), b) in plane[i * width..][..width].iter_mut().zip(above).zip(here).zip(below) {
+            *o = 0.25 * (a + 2.0 * h + b);
+        }
+    }
+}
