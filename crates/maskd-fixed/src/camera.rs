@@ -52,6 +52,21 @@ impl Camera {
         Self { config, ..Self::default() }
     }
 
+    /// Goes by `config` from now on.
+    pub fn configure(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// Identities of the things that are there, in sight or not.
+    pub fn things(&self) -> Vec<u32> {
+        self.objects.list.iter().map(|o| o.id).collect()
+    }
+
+    /// Forgets what features said of the scene.
+    pub fn forget_features(&mut self) {
+        self.patches = Patches::default();
+    }
+
     /// Whether the camera is fixed.
     pub fn fixed(&self) -> bool {
         self.verdict.fixed()

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::{
     discover::{TAU_DINO_KEYS, TAU_DINOV2_TOKENS},
     refine::Colours,
-    tracker::{PromptError, Tracked, Tracker, TrackerConfig},
+    tracker::{Picture, PromptError, Tracked, Tracker, TrackerConfig},
 };
 use maskd_model::{Discovery, backbone::Backbone};
 use maskd_types::{
@@ -229,7 +229,12 @@ impl Engine {
                         tracker.refines().then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
                     let (source, epoch) = (frame.source, frame.epoch);
                     let features = Arc::new(features);
-                    let tracked = tracker.step_in_stages(features, colours, source, epoch, &mut *ended);
+                    let picture = tracker.wants_picture().then(|| Picture {
+                        rgb: frame.rgb.clone(),
+                        size: frame.size,
+                        seconds: seconds_of(&frame),
+                    });
+                    let tracked = tracker.step_in_stages(features, colours, picture, source, epoch, &mut *ended);
                     (i, frame, tracker, tracked)
                 };
                 for (i, frame, tracker, tracked) in work.into_par_iter().map(track).collect::<Vec<_>>() {
@@ -265,6 +270,11 @@ impl Engine {
         ensure!(features.iter().all(Features::is_finite), "the network's features are not finite numbers");
         Ok(features)
     }
+}
+
+/// When a frame was seen, in seconds of its stream; without a timestamp frames count as 25 a second.
+fn seconds_of(frame: &Frame) -> f64 {
+    frame.pts_ns.map_or(frame.sequence as f64 / 25.0, |ns| ns as f64 * 1e-9)
 }
 
 /// `config` with what it leaves open as suits the network.

@@ -44,6 +44,9 @@ pub struct DiscoverConfig {
     /// Cosine above which two patches are alike, -1..1. Unset: what suits the weights, [`TAU_DINOV2_TOKENS`] or, set by
     /// the caller who knows that it has them, [`TAU_DINO_KEYS`].
     pub tau: Option<f32>,
+    /// Whether, before a fixed camera, things that never moved are instances, too.
+    #[serde(rename = "static")]
+    pub include_static: bool,
     /// Most instances from one frame, 0..=255.
     pub max_instances: usize,
     /// Smallest instance, as a share of all patches; never less than two patches.
@@ -60,6 +63,7 @@ impl Default for DiscoverConfig {
     fn default() -> Self {
         Self {
             tau: None,
+            include_static: false,
             max_instances: 3,
             min_area_fraction: 0.006,
             max_area_fraction: 0.4,

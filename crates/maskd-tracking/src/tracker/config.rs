@@ -1,5 +1,6 @@
 //! What can be set about a tracker.
 
+use maskd_fixed::camera::Config;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -7,6 +8,35 @@ use crate::{
     propagate::PropagateConfig,
     refine::RefineConfig,
 };
+
+/// What counts as an instance before a fixed camera: what has moved, to the pixel, instead of what looks like an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FixedConfig {
+    /// Whether a fixed camera is treated as one. It is recognised by itself, also where it is shaken.
+    pub enabled: bool,
+    /// Pixels of the smallest thing that is looked for. They are pixels of the picture as it is looked at, which has at most
+    /// 400 lines (columns, where it stands upright).
+    pub smallest: usize,
+    /// Seconds for which something that came and stopped stays an instance; then it is part of the scene.
+    pub still_seconds: f32,
+}
+
+impl Default for FixedConfig {
+    fn default() -> Self {
+        Self { enabled: true, smallest: 40, still_seconds: 120.0 }
+    }
+}
+
+impl FixedConfig {
+    /// As the crate for fixed cameras has it.
+    pub(super) fn camera(&self) -> Config {
+        let mut config = Config::default();
+        config.objects.min_area = self.smallest;
+        config.objects.still_s = self.still_seconds;
+        config
+    }
+}
 
 /// How one stream's instances are found, followed and given up. "Frames" are frames of the stream that were processed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +48,9 @@ pub struct TrackerConfig {
     pub refine: RefineConfig,
     /// How instances are cut out of one frame.
     pub discover: DiscoverConfig,
-    /// How moving things are noticed before a fixed camera.
+    /// What counts as an instance before a fixed camera.
+    pub fixed: FixedConfig,
+    /// How moving things are noticed before a fixed camera by features alone.
     pub motion: MotionConfig,
     /// Whether anything is discovered at all; without it only first masks and prompts are followed.
     pub discovery: bool,
@@ -61,6 +93,7 @@ impl Default for TrackerConfig {
             propagate: PropagateConfig::default(),
             refine: RefineConfig::default(),
             discover: DiscoverConfig::default(),
+            fixed: FixedConfig::default(),
             motion: MotionConfig::default(),
             discovery: true,
             gating: true,
@@ -93,6 +126,7 @@ impl TrackerConfig {
             ("propagate.context", propagate.context, 0..=64),
             ("refine.guided_radius", refine.guided_radius, 0..=64),
             ("discover.max_instances", discover.max_instances, 0..=255),
+            ("fixed.smallest", self.fixed.smallest, 1..=1_000_000),
         ];
         let mut faults = Vec::new();
         for (key, value, range) in counts.into_iter().filter(|(_, value, range)| !range.contains(value)) {
@@ -115,6 +149,7 @@ impl TrackerConfig {
             ("discover.max_area_fraction", discover.max_area_fraction, 0.0..=1.0),
             ("discover.max_border_fraction", discover.max_border_fraction, 0.0..=1.0),
             ("discover.min_score", discover.min_score, 0.0..=1.0),
+            ("fixed.still_seconds", self.fixed.still_seconds, 1.0..=1e9),
             ("motion.distance", motion.distance, 0.0..=2.0),
             ("motion.split_distance", motion.split_distance, 0.0..=2.0),
             ("motion.adapt", motion.adapt, 0.0..=1.0),

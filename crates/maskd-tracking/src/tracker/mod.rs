@@ -7,6 +7,7 @@
 mod aside;
 mod channels;
 mod config;
+mod fixed;
 mod look;
 mod memory;
 mod prompt;
@@ -22,11 +23,13 @@ mod track;
 
 use std::{collections::VecDeque, sync::Arc};
 
-pub use config::TrackerConfig;
+pub use config::{FixedConfig, TrackerConfig};
+pub use fixed::Picture;
 pub use prompt::PromptError;
 
 use crate::{discover::motion::Background, refine::Colours};
 use aside::Aside;
+use fixed::Watch;
 use maskd_types::{
     features::{Features, Grid},
     frame::Size,
@@ -65,6 +68,8 @@ pub struct Tracker {
     tracks: Vec<Track>,
     memories: Memories,
     background: Background,
+    /// What a fixed camera sees.
+    watch: Watch,
     /// What the ground looked like in the last calm frame: tokens of some of its patches.
     ground: Vec<f32>,
     /// The frame before, to see what is replaced.
@@ -97,6 +102,7 @@ impl Tracker {
     pub fn new(config: TrackerConfig, patch: usize) -> Self {
         let due = config.discovery;
         Self {
+            watch: Watch::new(config.fixed.camera()),
             config,
             patch: patch.max(1),
             tracks: Vec::new(),
@@ -160,6 +166,7 @@ impl Tracker {
     /// Goes by `config` from the next step on. Instances stay, also where they are more than it allows.
     pub fn configure(&mut self, config: TrackerConfig) {
         self.due |= config.discovery && !self.config.discovery;
+        self.watch.configure(config.fixed.camera());
         self.config = config;
     }
 
@@ -179,6 +186,7 @@ impl Tracker {
     /// [`Self::new`].
     pub fn exchange_network(&mut self, config: TrackerConfig, patch: usize) {
         (self.config, self.patch) = (config, patch.max(1));
+        self.watch.forget_features();
         self.aside = None;
         self.exchanged = self.previous.take().map(|previous| previous.grid).or(self.exchanged);
     }
@@ -198,14 +206,15 @@ impl Tracker {
         source: Size,
         epoch: u32,
     ) -> Tracked {
-        self.step_in_stages(features, colours, source, epoch, &mut |_| {})
+        self.step_in_stages(features, colours, None, source, epoch, &mut |_| {})
     }
 
-    /// As [`Self::step_in_colour`]; `on_stage` is called as each part of [`Stage::Track`] ends.
+    /// As [`Self::step_in_colour`], with the frame's picture, by which a fixed camera is recognised; `on_stage` is called as each part of [`Stage::Track`] ends.
     pub fn step_in_stages(
         &mut self,
         features: Arc<Features>,
         colours: Option<Colours>,
+        picture: Option<Picture>,
         source: Size,
         epoch: u32,
         on_stage: &mut dyn FnMut(Stage),
@@ -236,6 +245,7 @@ impl Tracker {
         let returned = self.take_back(&mut step);
         self.carry_over_exchange(&mut step);
         self.carry_over_cut(&mut step);
+        let moving = self.watch(&step, picture.as_ref());
         self.carry(&mut step);
         on_stage(Stage::Propagate);
         self.restore_found(&mut step);
@@ -243,7 +253,14 @@ impl Tracker {
         self.observe(&mut step);
         self.apply_first_mask(&mut step);
         self.apply_prompts(&mut step);
-        self.discover(&mut step, search);
+        match &moving {
+            Some(moving) if !self.config.discover.include_static => self.follow_things(&mut step, moving),
+            Some(moving) => {
+                self.follow_things(&mut step, moving);
+                self.discover(&mut step, search);
+            }
+            None => self.discover(&mut step, search),
+        }
         on_stage(Stage::Discover);
         self.end_lost(&mut step);
         self.portray(&step);
@@ -288,7 +305,7 @@ impl Tracker {
 
     /// Whether the next frame is searched, from what this one showed; `missed` says that pictures were missed before it.
     fn decide(&mut self, step: &Step, missed: bool) {
-        if !self.config.discovery {
+        if !self.config.discovery || (self.watch.fixed() && !self.config.discover.include_static) {
             return;
         }
         let since = self.since_discovery;

@@ -220,6 +220,7 @@ impl Tracker {
             by_motion,
             // Once a camera is known to be fixed, only what has changed is proposed.
             stirred: by_motion || step.motion.as_ref().is_some_and(|motion| motion.usable),
+            thing: None,
             age: 0,
             unseen: 0,
             adrift: false,

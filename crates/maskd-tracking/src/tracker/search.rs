@@ -70,7 +70,7 @@ impl Tracker {
                 self.memories.clear();
             }
             cuts.retain(|cut| !self.refresh(cut, step));
-            if let Some(motion) = step.motion.as_ref().filter(|m| m.usable) {
+            if let Some(motion) = step.motion.as_ref().filter(|m| m.usable && !self.config.discover.include_static) {
                 // Before a fixed camera the cut sees hedges and houses: what is worth following has moved.
                 let moved = |p: &Proposal| region::overlap(&p.patches, &motion.changed) as f32;
                 cuts.retain(|cut| moved(cut) >= MOVED * region::count(&cut.patches) as f32);

@@ -114,6 +114,11 @@ impl Step {
 impl Tracker {
     /// Carries the labels of earlier frames over, to patches and, where those are shared, to cells.
     pub(super) fn carry(&self, step: &mut Step) {
+        if self.only_things() {
+            step.soft = channels::background(step.grid().len(), self.tracks.len());
+            step.settled = step.soft.clone();
+            return;
+        }
         let mut config = self.config.propagate.clone();
         if self.config.gating && self.tracks.iter().any(|track| track.adrift) {
             // Where it was says nothing: all of the picture is asked.
@@ -139,7 +144,7 @@ impl Tracker {
             self.correct_by_motion(step, motion);
         }
         let owners = channels::owners(&step.soft);
-        for (k, track) in self.tracks.iter_mut().enumerate() {
+        for (k, track) in self.tracks.iter_mut().enumerate().filter(|(_, track)| track.thing.is_none()) {
             let channel = k + 1;
             let patches: Vec<bool> = owners.iter().map(|&owner| owner == channel).collect();
             if let Some(motion) = &still {
@@ -217,7 +222,9 @@ impl Tracker {
         let grid = step.grid();
         let mut map = LabelMap::new(step.source);
         if !self.tracks.is_empty() {
-            let visible: Vec<bool> = std::iter::once(true).chain(self.tracks.iter().map(|t| t.visible())).collect();
+            // What is known to the pixel need not be drawn from patches.
+            let shown = |t: &Track| t.visible() && (t.thing.is_none() || !step.drawn.contains(&t.id));
+            let visible: Vec<bool> = std::iter::once(true).chain(self.tracks.iter().map(shown)).collect();
             map = match &step.colours {
                 Some(colours) => {
                     refine::render(&step.soft, &step.cells, colours, step.source, &self.config.refine, &visible)

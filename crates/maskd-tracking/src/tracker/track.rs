@@ -23,6 +23,8 @@ pub struct Track {
     pub by_motion: bool,
     /// Whether a good part of it has differed from the empty scene of a fixed camera at some time.
     pub stirred: bool,
+    /// The thing before a fixed camera that it is.
+    pub thing: Option<u32>,
     /// Frames since its first mask.
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.
