@@ -9,13 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Exit, Failure, OrExit as _,
-    inputs::{self, FrameNames},
-    segment::{parse_device, pictures},
+    inputs::{self, FrameNames, PICTURES_A_SECOND},
+    network::Network,
+    segment::pictures,
 };
 use maskd_ingest::{Clip, ClipFrame, Mp4Writer, is_own_mp4};
 use maskd_model::{
     attention,
-    backbone::{Attention, Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision},
+    backbone::{Attention, Backbone, BackboneConfig, BlockChoice},
 };
 use maskd_types::{
     files::{self, Inputs},
@@ -38,24 +39,11 @@ pub(super) struct Args {
     /// Where the pictures go; made if absent
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
-    #[arg(short, long, value_name = "FILE")]
-    weights: Option<PathBuf>,
     /// The block to look into: a number from 1, or 'last'
     #[arg(long, value_name = "BLOCK", default_value = "last")]
     block: BlockChoice,
-    /// Pixels of the short side as the network sees it
-    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
-    short_side: u32,
-    /// Attention heads, where the weights do not tell
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// auto, cpu or cuda
-    #[arg(long, default_value = "auto", value_parser = parse_device)]
-    device: DeviceChoice,
-    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
-    #[arg(long, value_name = "PRECISION", default_value = "auto")]
-    precision: Precision,
+    #[command(flatten)]
+    network: Network,
     /// Stop after this many frames
     #[arg(short = 'n', long, value_name = "N")]
     max_frames: Option<usize>,
@@ -88,19 +76,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
         return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
     };
-    let backbone = Backbone::load(&BackboneConfig {
-        weights: args.weights.clone(),
-        device: args.device,
-        precision: args.precision,
-        short_side: args.short_side,
-        heads: args.heads,
-        ..BackboneConfig::default()
-    })
-    .or_exit(Exit::Config)?;
+    let backbone = args.network.load(BackboneConfig::default().propagation_block)?;
     check_block(args.block, &backbone).or_exit(Exit::Config)?;
     std::fs::create_dir_all(&args.out).or_exit(Exit::Io)?;
     let size = Size::new(2 * first.size.width, first.size.height);
-    let fps = clip.fps().unwrap_or((24, 1));
+    let fps = clip.fps().unwrap_or((PICTURES_A_SECOND, 1));
     let video = overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps));
     let mut video = video.transpose().or_exit(Exit::Io)?;
 
@@ -152,7 +132,7 @@ const FOLDER: &str = "the folder";
 
 /// Notes what is read, and refuses outputs that are among it or would replace what must stay.
 fn check_outputs(args: &Args, clip: &Clip, overlay: Option<&Path>) -> anyhow::Result<Inputs> {
-    let inputs = inputs::of_clip(&args.input, clip, args.weights.as_deref());
+    let inputs = inputs::of_clip(&args.input, clip, args.network.weights.as_deref());
     inputs.refuse("--out", &args.out)?;
     let check = |path: &Path, is_ours: &dyn Fn(&Path) -> std::io::Result<bool>| match args.overwrite {
         true => files::check_target(path, is_ours).map(drop),

@@ -7,6 +7,7 @@ mod given;
 mod inputs;
 mod interrupt;
 mod log;
+mod network;
 pub mod prompt;
 pub mod reload;
 mod run;

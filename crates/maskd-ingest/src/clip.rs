@@ -36,7 +36,7 @@ pub struct ClipFrame {
     pub rgb: Arc<[u8]>,
     /// Size of the picture; the same for all frames of a clip.
     pub size: Size,
-    /// Presentation timestamp in nanoseconds; pictures in a folder have none.
+    /// Presentation timestamp in nanoseconds; pictures in files of their own have none unless [`Clip::at`] gives them one.
     pub pts_ns: Option<u64>,
 }
 
@@ -68,9 +68,27 @@ pub struct Clip {
 }
 
 enum Source {
-    Folder(std::vec::IntoIter<PathBuf>),
+    Folder(Pictures),
     Video(Box<Video>),
     Over,
+}
+
+/// Files that hold a picture each.
+struct Pictures {
+    left: std::vec::IntoIter<PathBuf>,
+    /// Pictures a second as numerator and denominator, where somebody said so.
+    rate: Option<(u32, u32)>,
+    taken: u64,
+}
+
+impl Pictures {
+    fn next(&mut self, size: Size) -> Option<Result<ClipFrame>> {
+        let path = self.left.next()?;
+        let time = |(numer, denom)| 1_000_000_000 * self.taken * u64::from(denom) / u64::from(u32::max(numer, 1));
+        let pts_ns = self.rate.map(time);
+        self.taken += 1;
+        Some(read_picture(&path, size).map(|frame| ClipFrame { pts_ns, ..frame }))
+    }
 }
 
 impl Clip {
@@ -101,7 +119,9 @@ impl Clip {
         Self::pictures(files)
     }
 
-    fn pictures(files: Vec<PathBuf>) -> Result<Self> {
+    /// The pictures in `files`, in this order. Errors name the file: one that is no picture or of another size than the
+    /// first.
+    pub fn pictures(files: Vec<PathBuf>) -> Result<Self> {
         let size = files.first().map_or(Ok(Size::new(0, 0)), |first| dimensions(first))?;
         // Headers only, but of all of them: better now than after an hour's work.
         for file in &files {
@@ -109,7 +129,19 @@ impl Clip {
             ensure!(other == size, "{}: is {other}, but the first picture is {size}", file.display());
         }
         let len_hint = Some(files.len());
-        Ok(Self { source: Source::Folder(files.into_iter()), size, len_hint, fps: None })
+        let pictures = Pictures { left: files.into_iter(), rate: None, taken: 0 };
+        Ok(Self { source: Source::Folder(pictures), size, len_hint, fps: None })
+    }
+
+    /// Says how many pictures a second there are, as numerator and denominator, where the clip is pictures in files of
+    /// their own: each gets its time, the first 0. A video tells its own times, and keeps them.
+    #[must_use]
+    pub fn at(mut self, rate: (u32, u32)) -> Self {
+        if let Source::Folder(pictures) = &mut self.source {
+            pictures.rate = Some(rate);
+            self.fps = Some(rate);
+        }
+        self
     }
 
     fn video(path: &Path) -> Result<Self> {
@@ -131,7 +163,7 @@ impl Clip {
     /// The files that frames are yet to come from: pictures in order, or the video.
     pub fn files(&self) -> &[PathBuf] {
         match &self.source {
-            Source::Folder(files) => files.as_slice(),
+            Source::Folder(pictures) => pictures.left.as_slice(),
             Source::Video(video) => std::slice::from_ref(&video.path),
             Source::Over => &[],
         }
@@ -142,7 +174,8 @@ impl Clip {
         self.len_hint
     }
 
-    /// Frames a second as numerator and denominator; none for a folder, or a video that does not say.
+    /// Frames a second as numerator and denominator; none for a video that does not say, and for pictures unless
+    /// [`Clip::at`] said so.
     pub fn fps(&self) -> Option<(u32, u32)> {
         self.fps
     }
@@ -153,7 +186,7 @@ impl Iterator for Clip {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = match &mut self.source {
-            Source::Folder(files) => files.next().map(|path| read_picture(&path, self.size)),
+            Source::Folder(pictures) => pictures.next(self.size),
             Source::Video(video) => video.next().map(|next| next.with_context(|| video.path.display().to_string())),
             Source::Over => None,
         };
@@ -364,6 +397,20 @@ mod tests {
         let got: Vec<_> = clip.map(|f| f.unwrap()).map(|f| (f.name, f.rgb[0], f.rgb.len())).collect();
         let expected = [("1", 1), ("2", 2), ("003", 3), ("10", 10)];
         assert_eq!(got, expected.map(|(name, shade)| (name.to_owned(), shade, 60)));
+    }
+
+    #[test]
+    fn pictures_have_times_where_somebody_says_their_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        (0..4).for_each(|i| picture(folder.path().join(format!("{i}.png")), 5, i));
+        let times = |clip: Clip| clip.map(|frame| frame.unwrap().pts_ns).collect::<Vec<_>>();
+        let open = || Clip::open(folder.path()).unwrap();
+        assert_eq!(times(open()), [None; 4]);
+        assert_eq!(times(open().at((25, 1))), [0, 40_000_000, 80_000_000, 120_000_000].map(Some));
+        // Every second frame of 24 a second; a clip that has begun goes on in time.
+        let mut clip = open().at((24, 2));
+        assert_eq!((clip.fps(), clip.next().unwrap().unwrap().pts_ns), (Some((24, 2)), Some(0)));
+        assert_eq!(times(clip), [83_333_333, 166_666_666, 250_000_000].map(Some));
     }
 
     #[test]
