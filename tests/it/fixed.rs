@@ -10,10 +10,7 @@ use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use maskd::{frame::Size, ingest::Clip, mask::LabelMap};
 use serde_json::Value;
 
-use crate::{
-    shared::shared,
-    support::{process::maskd, scene::Scene, weights::TinyVit},
-};
+use crate::support::{process::maskd, scene::Scene, weights::TinyVit};
 
 const SCENE: Scene = Scene { size: Size::new(112, 64), frames: 40, fps: 15 };
 const FRAMES: u64 = 10;
@@ -226,7 +223,7 @@ fn masks_of_any_method_are_judged_and_what_is_wrong_is_named() {
         refused(&tree.eval("@set", &[&["--results", "@results"], more].concat()), code, words);
     };
     refuses(&["--sequences", "street"], 64, &["\"street\"", "baseline/yard, gate"]);
-    refused(&tree.eval("@gone", &["--results", "@results"]), 65, &["gone"]);
+    refused(&tree.eval("@gone", &["--results", "@results"]), 74, &["gone"]);
     refused(&tree.eval("@results", &["--results", "@results"]), 65, &["results", "no sequence is in it"]);
     refused(&tree.eval("@set/gate", &["--results", "@results"]), 65, &["set/gate", "--sequences gate"]);
     refused(&tree.eval("@set", &["--results", "@nowhere"]), 65, &["nowhere", "no such folder of results"]);

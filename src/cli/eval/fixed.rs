@@ -34,23 +34,26 @@ use maskd_types::{
     after_help = "Examples:
   maskd eval fixed --root CAMERAS --out found
   maskd eval fixed --root CDNET --out found --sequences baseline,office --part second --overlay
-  maskd eval fixed --root CAMERAS --out slow --every 12       what a machine sees that manages two frames a second
-  maskd eval fixed --root CAMERAS --results their-masks       judge masks that are there; runs nothing
+  maskd eval fixed --root CAMERAS --out slow --every 12      as two frames a second would see it
+  maskd eval fixed --root CAMERAS --results their-masks      judge masks that are there; runs nothing
 
 ROOT holds sequences in either layout:
-  SEQUENCE/frames/NNNNN.jpg, SEQUENCE/truth/NNNNN.png         255 moves, 85 and 170 are not judged, all else is scene;
-                                                              the first fifth is run and not judged
-  [CATEGORY/]SEQUENCE/ as CDnet 2012 and 2014 have it         input, groundtruth, temporalROI.txt, ROI.bmp or ROI.jpg
-SEQUENCE/identities/FRAME.png, where it is there, says which thing is where: 0 is scene, other values are things; 255 of
-8 bits is not judged. IDF1, IDsw and wrong are told then.
+  SEQUENCE/frames/NNNNN.jpg, SEQUENCE/truth/NNNNN.png
+      255 moves, 85 and 170 are not judged, all else is scene; the first fifth is run and not judged
+  [CATEGORY/]SEQUENCE/input, groundtruth, temporalROI.txt, ROI.bmp or ROI.jpg
+      as CDnet 2012 and 2014 have them; temporalROI.txt says which frames are judged
+SEQUENCE/identities/FRAME.png, where it is there, says which thing is where: 0 is scene, other
+values are things, 255 of 8 bits is not judged. IDF1, IDsw, parted and wrong are told then.
 
-P, R, F1, IoU: pixels of all instances together. PQ = SQ x RQ: instances, against truth in pieces above 50 pixels that hang
-together. frag: instances in a true one. ids: names given. sw: changes of the name of such a piece from frame to frame.
-IDsw: a thing found under another name than when it was last found. parted: things that met another and parted from it;
-wrong: those of them whose name was another one then, in per cent.
+P, R, F1, IoU  pixels of all instances together
+PQ = SQ x RQ   instances, against pieces of truth above 50 pixels, each of which hangs together
+frag           instances that lie in such a piece
+ids, sw        names given, and changes of a piece's name from one frame to the next
+IDF1, IDsw     names kept by whole trajectories; things found under another name than before
+parted, wrong  things that met and parted again; per cent of them that had another name then
 
-OUT/SEQUENCE/FRAME.png are indexed masks at frame size, OUT/SEQUENCE.json says how they were made; beside them stand
-fixed_results.csv and report.json. Sequences that are finished are not run again."
+OUT/SEQUENCE/FRAME.png are indexed masks at frame size, OUT/SEQUENCE.json says how they were made;
+beside them stand fixed_results.csv and report.json. Sequences that are finished are not run again."
 )]
 pub(in super::super) struct Args {
     /// The folder of the set

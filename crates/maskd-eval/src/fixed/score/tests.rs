@@ -64,8 +64,13 @@ fn figures_are_those_computed_by_hand() {
     let f1 = 2.0 * precision * recall / (precision + recall);
     let shares = [precision, recall, f1, 100.0 / 224.0, 0.4, 0.5, 0.8].map(|share| 100.0 * share);
     close(judged(truth.clone(), found), [&shares[..], &[2.0, 3.0, 0.0]].concat().try_into().unwrap());
+    // Every pixel found, but under one name: it is the greater thing's, at an IoU of 100 / 164, and the other is missed.
+    let (rq, sq) = (100.0 / 1.5, 100.0 * 100.0 / 164.0);
+    let [all, pq] = [100.0, rq * sq / 100.0];
+    close(judged(truth.clone(), truth.clone()), [all, all, all, all, pq, rq, sq, 1.0, 1.0, 0.0]);
     // Perfect, and nothing of nothing.
-    close(judged(truth.clone(), truth), [100.0, 100.0, 100.0, 100.0, 50.0, 50.0, 100.0, 1.0, 1.0, 0.0]);
+    let found = drawn(&[(0, 0, 10, 10, 1), (12, 12, 8, 8, 2)]);
+    close(judged(truth, found), [100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 100.0, 1.0, 2.0, 0.0]);
     close(judged(drawn(&[]), drawn(&[])), [0.0; 10]);
 }
 
