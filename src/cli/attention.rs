@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Exit, Failure, OrExit as _,
-    inputs::{self, FrameNames},
+    inputs::{self, FrameNames, PICTURES_A_SECOND},
     options::Network,
     segment::pictures,
 };
@@ -80,7 +80,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     check_block(args.block, &backbone).or_exit(Exit::Config)?;
     std::fs::create_dir_all(&args.out).or_exit(Exit::Io)?;
     let size = Size::new(2 * first.size.width, first.size.height);
-    let fps = clip.fps().unwrap_or((24, 1));
+    let fps = clip.fps().unwrap_or((PICTURES_A_SECOND, 1));
     let video = overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps));
     let mut video = video.transpose().or_exit(Exit::Io)?;
 

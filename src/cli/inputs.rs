@@ -9,6 +9,9 @@ use maskd_ingest::Clip;
 use maskd_model::WeightsSource;
 use maskd_types::files::Inputs;
 
+/// Frames a second of a folder of pictures where nobody says how many they are.
+pub(super) const PICTURES_A_SECOND: u32 = 25;
+
 /// The input of a command, its frames, and the network's weights as they were given.
 pub(super) fn of_clip(input: &Path, clip: &Clip, weights: Option<&Path>) -> Inputs {
     let mut inputs = Inputs::default();

@@ -11,7 +11,8 @@ use serde::{
     de::{IntoDeserializer as _, value::Error},
 };
 
-use maskd_model::backbone::{BackboneConfig, DeviceChoice, Precision};
+use super::{Exit, Failure, OrExit as _};
+use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
 use maskd_transport::DEFAULT_ENDPOINT;
 
 /// The network of an offline command, and where it runs.
@@ -35,6 +36,11 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// Loads it; labels are propagated by the tokens of `block`.
+    pub(super) fn load(&self, block: BlockChoice) -> Result<Backbone, Failure> {
+        Backbone::load(&BackboneConfig { propagation_block: block, ..self.config() }).or_exit(Exit::Config)
+    }
+
     /// As `[model]` would say it; labels are propagated by the block that the weights name.
     pub(super) fn config(&self) -> BackboneConfig {
         BackboneConfig {

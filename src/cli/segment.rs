@@ -12,11 +12,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Exit, Failure, OrExit as _,
-    inputs::{self, FrameNames},
+    inputs::{self, FrameNames, PICTURES_A_SECOND},
     interrupt::Interrupt,
+    options::Network,
 };
 use maskd_ingest::{Clip, Mp4Writer, is_own_mp4};
-use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
+use maskd_model::backbone::BlockChoice;
 use maskd_tracking::{
     engine::{Engine, FrameResult},
     preset::{Preset, Start},
@@ -48,53 +49,32 @@ pub(super) struct Args {
     /// void; a grey one of 0 and 255 alone is one instance. Without it instances are discovered
     #[arg(short = 'm', long, value_name = "PNG")]
     first_mask: Option<PathBuf>,
-    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
-    #[arg(short, long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// Pixels of the short side as the network sees it; quality and time grow with it
-    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
-    short_side: u32,
+    #[command(flatten)]
+    network: Network,
     /// How: 'best' as the daemon does, 'paper' by the published protocol
     #[arg(short, long, default_value_t)]
     preset: Preset,
     /// Propagate by the tokens of this block: a number, 'last' (as published) or 'auto'; the preset knows
     #[arg(long, value_name = "BLOCK")]
     propagation_block: Option<BlockChoice>,
-    /// Attention heads, where the weights do not tell
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// auto, cpu or cuda
-    #[arg(long, default_value = "auto", value_parser = parse_device)]
-    device: DeviceChoice,
-    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
-    #[arg(long, value_name = "PRECISION", default_value = "auto")]
-    precision: Precision,
     /// Stop after this many frames
     #[arg(short = 'n', long, value_name = "N")]
     max_frames: Option<usize>,
     /// Also write a video of the frames with the masks drawn over them
     #[arg(long, value_name = "MP4")]
     overlay: Option<PathBuf>,
-    /// Frames a second of the overlay of a folder, which does not tell
-    #[arg(long, value_name = "FPS", default_value_t = 24)]
+    /// Frames a second of a folder, which does not tell: tracking knows by it how much time passes, and the overlay runs so
+    /// fast. A video keeps its own times
+    #[arg(long, value_name = "FPS", default_value_t = PICTURES_A_SECOND, value_parser = clap::value_parser!(u32).range(1..=1000))]
     fps: u32,
     /// Replace masks and an overlay that maskd made earlier. What it did not make, or reads, is never replaced
     #[arg(long)]
     overwrite: bool,
 }
 
-pub(super) fn parse_device(text: &str) -> Result<DeviceChoice, String> {
-    match text {
-        "auto" => Ok(DeviceChoice::Auto),
-        "cpu" => Ok(DeviceChoice::Cpu),
-        "cuda" => Ok(DeviceChoice::Cuda),
-        other => Err(format!("{other:?} is not auto, cpu or cuda")),
-    }
-}
-
 /// Runs the engine over the whole input. Inputs and outputs are checked before anything is written.
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?;
+    let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?.at((args.fps, 1));
     let inputs = check_outputs(&args, &clip).or_exit(Exit::Config)?;
     let first_mask = args.first_mask.as_deref().map(FirstMask::read).transpose().or_exit(Exit::Data)?;
     let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
@@ -102,15 +82,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     };
     let first_mask =
         first_mask.map(|mask| mask.fit(first.size)).transpose().context("first mask").or_exit(Exit::Data)?;
-    let backbone = Backbone::load(&BackboneConfig {
-        weights: args.weights.clone(),
-        device: args.device,
-        precision: args.precision,
-        short_side: args.short_side,
-        heads: args.heads,
-        propagation_block: args.propagation_block.unwrap_or(args.preset.block()),
-    })
-    .or_exit(Exit::Config)?;
+    let backbone = args.network.load(args.propagation_block.unwrap_or(args.preset.block()))?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))
         .or_exit(Exit::Io)?;
@@ -129,7 +101,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         engine.first_mask(&stream, mask);
     }
     let size = first.size;
-    let fps = clip.fps().unwrap_or((args.fps.max(1), 1));
+    let fps = clip.fps().unwrap_or((args.fps, 1));
     let total = match (clip.len_hint(), args.max_frames) {
         (Some(all), Some(most)) => Some(all.min(most)),
         (all, most) => all.or(most),
@@ -159,7 +131,7 @@ const MASK: &str = "the mask";
 
 /// Notes what is read, and refuses outputs that are among it or would replace what must stay.
 fn check_outputs(args: &Args, clip: &Clip) -> Result<Inputs> {
-    let mut inputs = inputs::of_clip(&args.input, clip, args.weights.as_deref());
+    let mut inputs = inputs::of_clip(&args.input, clip, args.network.weights.as_deref());
     if let Some(path) = &args.first_mask {
         inputs.add("--first-mask", path);
     }

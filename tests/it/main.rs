@@ -18,6 +18,8 @@ mod eval;
 mod exchange;
 mod families;
 mod first_masks;
+mod fixed;
+mod fixed_reference;
 mod footage;
 mod golden_model;
 mod golden_propagation;

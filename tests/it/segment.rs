@@ -170,6 +170,13 @@ fn frames_of_a_folder_keep_their_names_and_a_full_folder_is_not_written_over() {
     assert_eq!(home.written(&frames, &[&first[..], &["--overwrite"]].concat()), all);
     let means = home.scores(1..5, name);
     assert!(means.iter().all(|mean| *mean > 0.6), "{means:?}");
+
+    // How much time lies between two pictures is for whoever calls to say.
+    for (more, fps) in [(&[][..], 25), (&["--fps", "10"], 10)] {
+        home.written(&frames, &[&first[..], &["--overwrite", "--overlay", "@look.mp4"], more].concat());
+        assert_eq!(Clip::open(&home.path("look.mp4")).unwrap().fps(), Some((fps, 1)));
+    }
+    assert_eq!(home.segment(&frames, &["--overwrite", "--fps", "0"]).status.code(), Some(2));
 }
 
 #[test]

@@ -1,10 +1,12 @@
-//! DAVIS: the dataset on disk, its two metrics (region similarity J, contour accuracy F), the figures of the
+//! Mask quality. DAVIS: the dataset on disk, its two metrics (region similarity J, contour accuracy F), the figures of the
 //! semi-supervised and the unsupervised task that papers quote, how well identities are kept, and the engine run over
-//! a whole set.
+//! a whole set. [`fixed`]: the same for fixed cameras with truth of what moves.
 
 mod contour;
 mod dataset;
+pub mod fixed;
 mod identity;
+mod plan;
 mod proposals;
 mod region;
 mod report;
@@ -20,9 +22,10 @@ mod written;
 pub use contour::contour;
 pub use dataset::{Dataset, Sequence, Task};
 pub use identity::{IdentityReport, identity, identity_of};
+pub use plan::{Job, Marker, Plan};
 pub use region::region;
 pub use report::{Milliseconds, Summary, now};
-pub use run::{EngineFailed, Marker, Plan, Timing, check};
+pub use run::{EngineFailed, Timing, check};
 pub use score::{ObjectScore, Report};
 pub use semi_supervised::{objects, semi_supervised};
 pub use shape::Shape;

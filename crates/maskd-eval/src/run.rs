@@ -1,27 +1,26 @@
-//! The engine over a set: indexed PNGs for each sequence, and a marker beside them that says how they were made.
+//! The engine over a DAVIS set: indexed PNGs for each sequence.
 
 use std::{
-    collections::BTreeSet,
-    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Instant,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{Dataset, Sequence, Task, proposals::Collection, written::write_text};
+use super::{Job, Marker, Plan, Sequence, Task, proposals::Collection};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::{
-    files,
     frame::{Frame, Size, StreamId},
-    mask::{FirstMask, LabelMap, is_own_png},
+    mask::{FirstMask, LabelMap},
     stage::Stage,
 };
+
+/// Frames a second of DAVIS, as numerator and denominator.
+const FPS: (u32, u32) = (24, 1);
 
 /// The engine failed on a frame: no fault of the data.
 #[derive(Debug, thiserror::Error)]
@@ -39,29 +38,6 @@ pub struct Timing {
     pub track: f64,
     /// Whether instances were searched for in this frame.
     pub discovered: bool,
-}
-
-/// The file `OUT/SEQUENCE.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Marker {
-    /// Whether all masks of the sequence are written.
-    pub finished: bool,
-    /// What they were made by: what differs would give other masks.
-    pub settings: Map<String, Value>,
-    /// Identities in the sequence, before the unsupervised task leaves all but 20 out.
-    pub identities: usize,
-    /// One for each frame.
-    pub timings: Vec<Timing>,
-}
-
-/// Where masks go, and what they are made by.
-pub struct Plan {
-    /// The folder.
-    pub out: PathBuf,
-    /// Compared with those of a sequence that is there already.
-    pub settings: Map<String, Value>,
-    /// Sequences that are finished are run again as well.
-    pub again: bool,
 }
 
 /// Checks what can be checked of the frames and annotations of `sequences` before hours are spent on them.
@@ -82,52 +58,21 @@ pub fn check(sequences: &[&Sequence], task: Task) -> Result<()> {
     })
 }
 
+impl Job for Sequence {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    fn result_path(&self, results: &Path, index: usize) -> PathBuf {
+        self.result_path(results, index)
+    }
+}
+
 impl Plan {
-    /// Which sequences remain to be run, in order; before any of them is touched.
-    ///
-    /// # Errors
-    /// Masks of other settings in the folder, masks that nobody says the making of, files that maskd did not make where
-    /// it would write.
-    pub fn remaining<'a>(&self, dataset: &'a Dataset) -> Result<Vec<&'a Sequence>> {
-        let mut remaining = Vec::new();
-        for sequence in &dataset.sequences {
-            if self.again || !self.is_finished(sequence)? {
-                self.check_targets(sequence)?;
-                remaining.push(sequence);
-            }
-        }
-        Ok(remaining)
-    }
-
-    fn check_targets(&self, sequence: &Sequence) -> Result<()> {
-        files::check_target(&self.marker_path(sequence), &is_own_marker)?;
-        (0..sequence.frames.len()).try_for_each(|index| {
-            files::check_target(&sequence.result_path(&self.out, index), &is_own_png)?;
-            Ok(())
-        })
-    }
-
-    fn is_finished(&self, sequence: &Sequence) -> Result<bool> {
-        let path = self.marker_path(sequence);
-        if !path.exists() {
-            let folder = self.out.join(&sequence.name);
-            let strange = folder.is_dir() && fs::read_dir(&folder)?.next().is_some();
-            ensure!(!strange, "{}: it holds files of unknown making: give another --out, or --again", folder.display());
-            return Ok(false);
-        }
-        let marker = read_marker(&path)?;
-        let ours = self.settings_for(sequence);
-        let others = differences(&marker.settings, &ours);
-        ensure!(
-            others.is_empty(),
-            "{}: these masks were made by other settings ({}): give another --out, or --again",
-            path.display(),
-            others.join(", ")
-        );
-        let written = |index| sequence.result_path(&self.out, index).is_file();
-        Ok(marker.finished && (0..sequence.frames.len()).all(written))
-    }
-
     /// Runs one sequence as a stream of its own; `on_frame` is called after each frame. The marker says `finished` once
     /// all masks are written, so that what is interrupted is run again.
     ///
@@ -140,16 +85,8 @@ impl Plan {
         sequence: &Sequence,
         on_frame: &mut dyn FnMut(),
     ) -> Result<Marker> {
-        let clip = Clip::open(&sequence.folder)?;
-        let folder = self.out.join(&sequence.name);
-        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-        if self.marker_path(sequence).exists() {
-            // Of an earlier run, and perhaps more of them than will be now.
-            remove_masks(&folder)?;
-        }
-        let settings = self.settings_for(sequence);
-        let mut marker = Marker { finished: false, settings, identities: 0, timings: Vec::new() };
-        self.write_marker(sequence, &marker)?;
+        let clip = Clip::open(&sequence.folder)?.at(FPS);
+        let mut marker = self.begin(sequence)?;
 
         let stream: StreamId = "davis".parse()?;
         engine.remove_stream(&stream);
@@ -186,72 +123,9 @@ impl Plan {
             }
         }
         engine.remove_stream(&stream);
-        marker.finished = true;
         marker.identities = identities;
-        self.write_marker(sequence, &marker)?;
-        Ok(marker)
+        self.end(sequence, marker)
     }
-
-    /// What was written about a sequence.
-    ///
-    /// # Errors
-    /// A marker that is missing or damaged.
-    pub fn marker(&self, sequence: &Sequence) -> Result<Marker> {
-        read_marker(&self.marker_path(sequence))
-    }
-
-    fn marker_path(&self, sequence: &Sequence) -> PathBuf {
-        self.out.join(format!("{}.json", sequence.name))
-    }
-
-    fn settings_for(&self, sequence: &Sequence) -> Map<String, Value> {
-        let mut settings = self.settings.clone();
-        settings.insert("frames".into(), sequence.frames.len().into());
-        settings
-    }
-
-    fn write_marker(&self, sequence: &Sequence, marker: &Marker) -> Result<()> {
-        Ok(write_text(&self.marker_path(sequence), &is_own_marker, &serde_json::to_string(marker)?)?)
-    }
-}
-
-/// Removes the masks of maskd from `folder`, and nothing else.
-fn remove_masks(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        let is_mask = path.extension().is_some_and(|extension| extension == "png");
-        if is_mask && files::check_target(&path, &is_own_png).is_ok_and(|ours| ours) {
-            fs::remove_file(&path).with_context(|| path.display().to_string())?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file has the form of a [`Marker`].
-fn is_own_marker(path: &Path) -> io::Result<bool> {
-    Ok(serde_json::from_str::<Marker>(&files::read_text(path)?).is_ok())
-}
-
-fn read_marker(path: &Path) -> Result<Marker> {
-    let text = files::read_text(path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text)
-        .map_err(|error| anyhow!("{}: not what maskd eval writes ({error}): give another --out", path.display()))
-}
-
-/// What is not the same in two settings, in words: `preset "paper", now "best"`.
-fn differences(before: &Map<String, Value>, now: &Map<String, Value>) -> Vec<String> {
-    let said = |value: Option<&Value>| match value {
-        Some(Value::Object(_)) => None,
-        Some(value) => Some(value.to_string()),
-        None => Some("unset".to_owned()),
-    };
-    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let differs = |key: &&&String| before.get(**key) != now.get(**key);
-    let words = |key: &String| match (said(before.get(key)), said(now.get(key))) {
-        (Some(before), Some(now)) => format!("{key} {before}, now {now}"),
-        _ => key.clone(),
-    };
-    keys.iter().filter(differs).map(|key| words(key)).collect()
 }
 
 fn first_mask(sequence: &Sequence, size: Size) -> Result<LabelMap> {
@@ -282,7 +156,7 @@ impl Observer for Stopwatch {
 }
 
 /// One frame through the engine, timed.
-fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Timing)> {
+pub(super) fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Timing)> {
     let none = Timing { preprocess: 0.0, backbone: 0.0, track: 0.0, discovered: false };
     let stopwatch = Stopwatch(Mutex::new((Instant::now(), none)));
     let mut results = engine.step(vec![frame], &stopwatch);

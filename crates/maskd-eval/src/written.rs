@@ -46,7 +46,15 @@ fn sha256(text: &str) -> String {
 /// # Errors
 /// One of them is there and is not maskd's.
 pub fn check_written(folder: &Path, set: &str) -> Result<(), OutputError> {
-    for name in [global_csv_name(set), per_sequence_csv_name(set)] {
+    check_files(folder, &[global_csv_name(set), per_sequence_csv_name(set)])
+}
+
+/// Checks that the report and tables of these names can be written to `folder`.
+///
+/// # Errors
+/// One of them is there and is not maskd's.
+pub(crate) fn check_files(folder: &Path, tables: &[String]) -> Result<(), OutputError> {
+    for name in tables {
         files::check_target(&folder.join(name), &is_own_table)?;
     }
     files::check_target(&folder.join(REPORT), &is_own_report).map(drop)
@@ -57,20 +65,34 @@ pub fn check_written(folder: &Path, set: &str) -> Result<(), OutputError> {
 /// # Errors
 /// As [`check_written`], and a folder that cannot be written to.
 pub fn write_results(folder: &Path, report: Option<&Report>, mut summary: Summary) -> Result<()> {
-    // Tables of other sets in the folder stay ours.
-    summary.tables = signature(folder).map(|signature| signature.tables).unwrap_or_default();
-    if let Some(report) = report {
-        let tables = [
+    let tables = report.map(|report| {
+        [
             (global_csv_name(&summary.set), global_csv(report)),
             (per_sequence_csv_name(&summary.set), per_sequence_csv(report)),
-        ];
-        for (name, text) in tables {
-            write_text(&folder.join(&name), &is_own_table, &text)?;
-            summary.tables.insert(name, sha256(&text));
-        }
+        ]
+    });
+    write_files(folder, tables.as_ref().map_or(&[], |tables| tables.as_slice()), |tables| {
+        summary.tables = tables;
+        serde_json::to_string_pretty(&summary).context("This is a bug: the report cannot be written as JSON")
+    })
+}
+
+/// Writes tables, by name, and then the report that `report` makes of the hashes of all tables in the folder.
+///
+/// # Errors
+/// As [`check_files`], and a folder that cannot be written to.
+pub(crate) fn write_files(
+    folder: &Path,
+    tables: &[(String, String)],
+    report: impl FnOnce(BTreeMap<String, String>) -> Result<String>,
+) -> Result<()> {
+    // Tables of other sets in the folder stay ours.
+    let mut known = signature(folder).map(|signature| signature.tables).unwrap_or_default();
+    for (name, text) in tables {
+        write_text(&folder.join(name), &is_own_table, text)?;
+        known.insert(name.clone(), sha256(text));
     }
-    let text = serde_json::to_string_pretty(&summary).context("This is a bug: the report cannot be written as JSON")?;
-    Ok(write_text(&folder.join(REPORT), &is_own_report, &text)?)
+    Ok(write_text(&folder.join(REPORT), &is_own_report, &report(known)?)?)
 }
 
 /// Writes a text file whole or not at all, over nothing but what `is_ours` knows.

@@ -1,31 +1,22 @@
 //! Recorded pictures for the offline commands: every frame of a video file or a folder, at full size, in order.
 
+mod video;
+
 use std::{
     cmp::Ordering,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_app::AppSink;
-use gstreamer_video::VideoInfo;
 
-use super::{converter::pixels, fault::Fault, guard::guard, upright::spare_copies};
 use maskd_types::{
-    files,
     frame::{Frame, Quality, Size, StreamId},
     picture::{self, MOST_PIXELS},
 };
-
-/// Longest wait for the next frame of a file: a disc may have to spin up.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often a file is tried that fails without a word.
-const SILENT_TRIES: usize = 4;
+use video::Video;
 
 /// One picture of a clip, upright as people see it.
 #[derive(Clone)]
@@ -36,7 +27,7 @@ pub struct ClipFrame {
     pub rgb: Arc<[u8]>,
     /// Size of the picture; the same for all frames of a clip.
     pub size: Size,
-    /// Presentation timestamp in nanoseconds; pictures in a folder have none.
+    /// Presentation timestamp in nanoseconds; pictures in files of their own have none unless [`Clip::at`] gives them one.
     pub pts_ns: Option<u64>,
 }
 
@@ -68,9 +59,27 @@ pub struct Clip {
 }
 
 enum Frames {
-    Folder(std::vec::IntoIter<PathBuf>),
+    Folder(Pictures),
     Video(Box<Video>),
     Over,
+}
+
+/// Files that hold a picture each.
+struct Pictures {
+    left: std::vec::IntoIter<PathBuf>,
+    /// Pictures a second as numerator and denominator, where somebody said so.
+    rate: Option<(u32, u32)>,
+    taken: u64,
+}
+
+impl Pictures {
+    fn next(&mut self, size: Size) -> Option<Result<ClipFrame>> {
+        let path = self.left.next()?;
+        let time = |(numer, denom)| 1_000_000_000 * self.taken * u64::from(denom) / u64::from(u32::max(numer, 1));
+        let pts_ns = self.rate.map(time);
+        self.taken += 1;
+        Some(read_picture(&path, size).map(|frame| ClipFrame { pts_ns, ..frame }))
+    }
 }
 
 impl Clip {
@@ -101,7 +110,9 @@ impl Clip {
         Self::pictures(files)
     }
 
-    fn pictures(files: Vec<PathBuf>) -> Result<Self> {
+    /// The pictures in `files`, in this order. Errors name the file: one that is no picture or of another size than the
+    /// first.
+    pub fn pictures(files: Vec<PathBuf>) -> Result<Self> {
         let size = files.first().map_or(Ok(Size::new(0, 0)), |first| dimensions(first))?;
         // Headers only, but of all of them: better now than after an hour's work.
         for file in &files {
@@ -109,7 +120,19 @@ impl Clip {
             ensure!(other == size, "{}: is {other}, but the first picture is {size}", file.display());
         }
         let len_hint = Some(files.len());
-        Ok(Self { source: Frames::Folder(files.into_iter()), size, len_hint, fps: None })
+        let pictures = Pictures { left: files.into_iter(), rate: None, taken: 0 };
+        Ok(Self { source: Frames::Folder(pictures), size, len_hint, fps: None })
+    }
+
+    /// Says how many pictures a second there are, as numerator and denominator, where the clip is pictures in files of
+    /// their own: each gets its time, the first 0. A video tells its own times, and keeps them.
+    #[must_use]
+    pub fn at(mut self, rate: (u32, u32)) -> Self {
+        if let Frames::Folder(pictures) = &mut self.source {
+            pictures.rate = Some(rate);
+            self.fps = Some(rate);
+        }
+        self
     }
 
     fn video(path: &Path) -> Result<Self> {
@@ -131,7 +154,7 @@ impl Clip {
     /// The files that frames are yet to come from: pictures in order, or the video.
     pub fn files(&self) -> &[PathBuf] {
         match &self.source {
-            Frames::Folder(files) => files.as_slice(),
+            Frames::Folder(pictures) => pictures.left.as_slice(),
             Frames::Video(video) => std::slice::from_ref(&video.path),
             Frames::Over => &[],
         }
@@ -142,7 +165,8 @@ impl Clip {
         self.len_hint
     }
 
-    /// Frames a second as numerator and denominator; none for a folder, or a video that does not say.
+    /// Frames a second as numerator and denominator; none for a video that does not say, and for pictures unless
+    /// [`Clip::at`] said so.
     pub fn fps(&self) -> Option<(u32, u32)> {
         self.fps
     }
@@ -153,7 +177,7 @@ impl Iterator for Clip {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = match &mut self.source {
-            Frames::Folder(files) => files.next().map(|path| read_picture(&path, self.size)),
+            Frames::Folder(pictures) => pictures.next(self.size),
             Frames::Video(video) => video.next().map(|next| next.with_context(|| video.path.display().to_string())),
             Frames::Over => None,
         };
@@ -203,140 +227,6 @@ fn natural(a: &str, b: &str) -> Ordering {
     a.len().cmp(&b.len())
 }
 
-/// A video file that is decoded as fast as its frames are taken.
-struct Video {
-    path: PathBuf,
-    pipeline: gst::Pipeline,
-    bus: gst::Bus,
-    frames: AppSink,
-    size: Size,
-    fps: Option<(u32, u32)>,
-    len_hint: Option<usize>,
-    taken: usize,
-}
-
-impl Video {
-    fn open(path: &Path) -> Result<Self> {
-        // filesrc would wait at a pipe for its other end.
-        files::check(path)?;
-        gst::init()?;
-        let pipeline = gst::parse::launch(
-            "filesrc name=source ! decodebin expose-all-streams=false caps=video/x-raw(ANY) ! videoconvert \
-             ! videoflip name=turn video-direction=auto ! appsink name=frames sync=false max-buffers=4 wait-on-eos=false caps=video/x-raw,format=RGB",
-        )?;
-        let missing = "This is a bug: the clip's pipeline lacks an element";
-        let pipeline = pipeline.downcast::<gst::Pipeline>().ok().context(missing)?;
-        let frames = pipeline.by_name("frames").and_then(|e| e.downcast::<AppSink>().ok()).context(missing)?;
-        let bus = pipeline.bus().context(missing)?;
-        pipeline.by_name("source").context(missing)?.set_property("location", path);
-        guard(&pipeline).map_err(anyhow::Error::msg)?;
-        spare_copies(&pipeline);
-        let size = Size::new(0, 0);
-        let path = path.to_owned();
-        let mut video = Self { path, pipeline, bus, frames, size, fps: None, len_hint: None, taken: 0 };
-        video.preroll()?;
-        Ok(video)
-    }
-
-    /// Decodes up to the first frame, which says the size.
-    fn preroll(&mut self) -> Result<()> {
-        // decodebin and decodebin3 swallow the error of a demuxer that fails while it is being plugged in, about one
-        // time in three: then nothing runs and nothing is said. Asked again, it usually answers.
-        for _ in 0..SILENT_TRIES {
-            if self.reach_first_frame()? {
-                return self.note_format();
-            }
-            let _ = self.pipeline.set_state(gst::State::Null);
-        }
-        bail!("it cannot be read: GStreamer gave up on it without saying why");
-    }
-
-    /// False where the pipeline gave up in silence.
-    fn reach_first_frame(&self) -> Result<bool> {
-        // Where this fails, the bus says why.
-        let _ = self.pipeline.set_state(gst::State::Paused);
-        let start = Instant::now();
-        let mut idle = 0;
-        while start.elapsed() < PATIENCE {
-            let ends = [gst::MessageType::AsyncDone, gst::MessageType::Error];
-            let message = self.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(100), &ends);
-            match message.as_ref().map(|message| message.view()) {
-                Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
-                Some(_) => return Ok(true),
-                None if self.runs() => idle = 0,
-                None => idle += 1,
-            }
-            if idle == 5 {
-                return Ok(false);
-            }
-        }
-        bail!("no frame within {} s", PATIENCE.as_secs());
-    }
-
-    /// Whether any element's thread is at work.
-    fn runs(&self) -> bool {
-        let works = |pad: &gst::Pad| pad.task_state() == gst::TaskState::Started;
-        self.pipeline.iterate_recurse().into_iter().flatten().any(|element| element.pads().iter().any(works))
-    }
-
-    fn note_format(&mut self) -> Result<()> {
-        let caps =
-            self.frames.static_pad("sink").and_then(|pad| pad.current_caps()).context("there is no video in it")?;
-        let info = VideoInfo::from_caps(&caps)?;
-        self.size = Size::new(info.width(), info.height());
-        let (numer, denom) = (info.fps().numer(), info.fps().denom());
-        self.fps = (numer > 0 && denom > 0).then_some((numer as u32, denom as u32));
-        let frames = |length: gst::ClockTime| {
-            let (numer, denom) = self.fps?;
-            let frames = length.seconds_f64() * f64::from(numer) / f64::from(denom);
-            (frames.is_finite() && frames < 1e9).then_some(frames.round() as usize)
-        };
-        self.len_hint = self.pipeline.query_duration::<gst::ClockTime>().and_then(frames);
-        self.pipeline.set_state(gst::State::Playing)?;
-        Ok(())
-    }
-
-    fn next(&mut self) -> Option<Result<ClipFrame>> {
-        let start = Instant::now();
-        loop {
-            if let Some(sample) = self.frames.try_pull_sample(gst::ClockTime::from_mseconds(200)) {
-                return Some(self.frame(&sample));
-            }
-            if let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error])
-                && let gst::MessageView::Error(error) = message.view()
-            {
-                return Some(Err(Fault::from_message(error).into()));
-            }
-            if self.frames.is_eos() {
-                let empty = self.taken == 0;
-                return empty.then(|| Err(anyhow::anyhow!("there is no frame in it")));
-            }
-            if start.elapsed() > PATIENCE {
-                return Some(Err(anyhow::anyhow!(
-                    "no frame within {} s after frame {}",
-                    PATIENCE.as_secs(),
-                    self.taken
-                )));
-            }
-        }
-    }
-
-    fn frame(&mut self, sample: &gst::Sample) -> Result<ClipFrame> {
-        let (size, rgb) = pixels(sample).with_context(|| format!("frame {} cannot be read", self.taken))?;
-        ensure!(size == self.size, "frame {} is {size}, but the first is {}", self.taken, self.size);
-        let name = format!("{:05}", self.taken);
-        self.taken += 1;
-        let pts_ns = sample.buffer().and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
-        Ok(ClipFrame { name, rgb, size, pts_ns })
-    }
-}
-
-impl Drop for Video {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,6 +254,20 @@ mod tests {
         let got: Vec<_> = clip.map(|f| f.unwrap()).map(|f| (f.name, f.rgb[0], f.rgb.len())).collect();
         let expected = [("1", 1), ("2", 2), ("003", 3), ("10", 10)];
         assert_eq!(got, expected.map(|(name, shade)| (name.to_owned(), shade, 60)));
+    }
+
+    #[test]
+    fn pictures_have_times_where_somebody_says_their_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        (0..4).for_each(|i| picture(folder.path().join(format!("{i}.png")), 5, i));
+        let times = |clip: Clip| clip.map(|frame| frame.unwrap().pts_ns).collect::<Vec<_>>();
+        let open = || Clip::open(folder.path()).unwrap();
+        assert_eq!(times(open()), [None; 4]);
+        assert_eq!(times(open().at((25, 1))), [0, 40_000_000, 80_000_000, 120_000_000].map(Some));
+        // Every second frame of 24 a second; a clip that has begun goes on in time.
+        let mut clip = open().at((24, 2));
+        assert_eq!((clip.fps(), clip.next().unwrap().unwrap().pts_ns), (Some((24, 2)), Some(0)));
+        assert_eq!(times(clip), [83_333_333, 166_666_666, 250_000_000].map(Some));
     }
 
     #[test]

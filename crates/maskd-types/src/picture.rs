@@ -4,7 +4,7 @@
 //! viewer obeys the note, so everything here is in upright coordinates: sizes, pixels, and the masks made of them.
 
 use std::{
-    io::{BufReader, Cursor},
+    io::{BufRead, BufReader, Cursor, Seek},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
@@ -45,7 +45,7 @@ pub fn is_named_so(path: &Path) -> bool {
 /// What is wrong with the file, without its name: unreadable, no picture, more than `most` pixels ([`TooLarge`]).
 pub fn size(path: &Path, most: u64) -> Result<Size> {
     let file = files::open(path, most.saturating_mul(BYTES_PER_PIXEL))?;
-    let mut decoder = ImageReader::new(BufReader::new(file)).with_guessed_format()?.into_decoder()?;
+    let mut decoder = expected(ImageReader::new(BufReader::new(file)).with_guessed_format()?)?.into_decoder()?;
     Ok(look(&mut decoder, most)?.0)
 }
 
@@ -60,7 +60,7 @@ pub fn read(path: &Path, most: u64) -> Result<RgbImage> {
 }
 
 fn decode(bytes: &[u8], most: u64) -> Result<RgbImage> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let reader = expected(ImageReader::new(Cursor::new(bytes)).with_guessed_format()?)?;
     // The decoder would fill what is missing with grey.
     ensure!(reader.format() != Some(ImageFormat::Jpeg) || is_whole_jpeg(bytes), "it is cut off");
     let mut decoder = reader.into_decoder()?;
@@ -73,6 +73,18 @@ fn decode(bytes: &[u8], most: u64) -> Result<RgbImage> {
     let mut picture = DynamicImage::ImageRgb8(DynamicImage::from_decoder(decoder)?.into_rgb8());
     picture.apply_orientation(orientation);
     Ok(picture.into_rgb8())
+}
+
+/// Lets pictures of the formats pass that are read here, whatever other decoders are built in.
+fn expected<R: BufRead + Seek>(reader: ImageReader<R>) -> Result<ImageReader<R>> {
+    let format = reader.format();
+    let read = matches!(format, None | Some(ImageFormat::Jpeg | ImageFormat::Png));
+    ensure!(
+        read,
+        "it is neither a JPEG nor a PNG{}",
+        format.map(|format| format!(" but {format:?}")).unwrap_or_default()
+    );
+    Ok(reader)
 }
 
 /// The upright size, and how the stored pixels are turned to it.
@@ -157,6 +169,19 @@ mod tests {
         fs::write(&path, "no picture").unwrap();
         assert!(size(&path, most).is_err() && read(&path, most).is_err());
         assert!(format!("{:#}", size(path.parent().unwrap(), most).unwrap_err()).contains("a folder"));
+    }
+
+    #[test]
+    fn a_bitmap_is_no_picture_though_it_could_be_decoded() {
+        let (_folder, path) = place("x.jpg");
+        // The header of a bitmap of 1 x 1 pixels.
+        fs::write(
+            &path,
+            [&b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18"[..], &[0; 28]].concat(),
+        )
+        .unwrap();
+        assert!(said(&path).contains("neither a JPEG nor a PNG"), "{}", said(&path));
+        assert!(size(&path, MOST_PIXELS).is_err());
     }
 
     #[test]

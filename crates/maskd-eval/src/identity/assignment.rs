@@ -2,15 +2,17 @@
 
 use pathfinding::prelude::{Matrix, kuhn_munkres};
 
+use super::Label;
+
 /// Weights are compared in steps of this fraction: the solver wants a total order, which floats lack.
 const STEPS: f64 = (1_u64 << 32) as f64;
 
 /// Pairs each label of the shorter list with one of the other, so that the sum of `weight` (0 to a million) is greatest.
-pub fn assignment(truths: &[u8], found: &[u8], weight: impl Fn(u8, u8) -> f64) -> Vec<(u8, u8)> {
+pub fn assignment(truths: &[Label], found: &[Label], weight: impl Fn(Label, Label) -> f64) -> Vec<(Label, Label)> {
     if truths.is_empty() || found.is_empty() {
         return Vec::new();
     }
-    let steps = |t: u8, f: u8| (weight(t, f) * STEPS).round() as i64;
+    let steps = |t: Label, f: Label| (weight(t, f) * STEPS).round() as i64;
     if truths.len() <= found.len() {
         let weights = Matrix::from_fn(truths.len(), found.len(), |(t, f)| steps(truths[t], found[f]));
         let (_, columns) = kuhn_munkres(&weights);

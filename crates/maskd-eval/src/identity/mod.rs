@@ -4,6 +4,7 @@
 
 mod assignment;
 mod hota;
+mod partings;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,10 @@ use rayon::prelude::*;
 use super::Dataset;
 use assignment::assignment;
 use maskd_types::mask::LabelMap;
+pub(crate) use partings::{Contacts, Partings, partings};
+
+/// The name of a true thing or of a found instance; 0 is none.
+pub(crate) type Label = u16;
 
 /// From this mask IoU on, a found instance is the true one (IDF1 and switches).
 const MATCH: f64 = 0.5;
@@ -47,36 +52,50 @@ pub struct IdentityReport {
 
 /// What is in one frame: pixels of each label, and those that a true and a found one share.
 #[derive(Default)]
-struct Scene {
-    truths: BTreeMap<u8, u64>,
-    found: BTreeMap<u8, u64>,
-    shared: BTreeMap<(u8, u8), u64>,
+pub(crate) struct Scene {
+    truths: BTreeMap<Label, u64>,
+    found: BTreeMap<Label, u64>,
+    shared: BTreeMap<(Label, Label), u64>,
 }
 
 impl Scene {
     fn new(truth: &LabelMap, found: &LabelMap) -> Self {
-        let mut pairs = vec![0_u64; 1 << 16];
-        for (&t, &f) in truth.labels.iter().zip(&found.labels) {
-            pairs[usize::from(t) << 8 | usize::from(f)] += 1;
-        }
+        Self::of(truth.labels.iter().zip(&found.labels).map(|(&t, &f)| (t.into(), f.into())))
+    }
+
+    /// Of the true and the found label of each pixel that is judged.
+    pub(crate) fn of(pixels: impl Iterator<Item = (Label, Label)>) -> Self {
         let mut scene = Self::default();
-        for (pair, count) in pairs.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            let (t, f) = ((pair >> 8) as u8, (pair & 255) as u8);
-            if t > 0 {
-                *scene.truths.entry(t).or_default() += count;
+        // Neighbours mostly have the same labels: they are counted before anything is looked up.
+        let (mut pair, mut run) = ((0, 0), 0);
+        for next in pixels {
+            if next != pair {
+                scene.count(pair, run);
+                (pair, run) = (next, 0);
             }
-            if f > 0 {
-                *scene.found.entry(f).or_default() += count;
-            }
-            if t > 0 && f > 0 {
-                scene.shared.insert((t, f), count);
-            }
+            run += 1;
         }
+        scene.count(pair, run);
         scene
     }
 
+    fn count(&mut self, (t, f): (Label, Label), pixels: u64) {
+        if pixels == 0 {
+            return;
+        }
+        if t > 0 {
+            *self.truths.entry(t).or_default() += pixels;
+        }
+        if f > 0 {
+            *self.found.entry(f).or_default() += pixels;
+        }
+        if t > 0 && f > 0 {
+            *self.shared.entry((t, f)).or_default() += pixels;
+        }
+    }
+
     /// Each pair that shares a pixel, and its IoU.
-    fn overlaps(&self) -> impl Iterator<Item = ((u8, u8), f64)> + '_ {
+    fn overlaps(&self) -> impl Iterator<Item = ((Label, Label), f64)> + '_ {
         self.shared
             .iter()
             .map(|(&(t, f), &both)| ((t, f), both as f64 / (self.truths[&t] + self.found[&f] - both) as f64))
@@ -129,17 +148,18 @@ pub fn identity_of(dataset: &Dataset, results: &Path) -> Result<Vec<(String, Ide
     dataset.sequences.iter().map(judge).collect()
 }
 
-fn report(scenes: &[Scene]) -> IdentityReport {
-    let (mut of_truth, mut of_found): (BTreeMap<u8, u64>, BTreeMap<u8, u64>) = Default::default();
-    let mut matched: BTreeMap<(u8, u8), u64> = BTreeMap::new();
+/// Judges scenes in order.
+pub(crate) fn report(scenes: &[Scene]) -> IdentityReport {
+    let (mut of_truth, mut of_found): (BTreeMap<Label, u64>, BTreeMap<Label, u64>) = Default::default();
+    let mut matched: BTreeMap<(Label, Label), u64> = BTreeMap::new();
     for scene in scenes {
         scene.truths.keys().for_each(|&t| *of_truth.entry(t).or_default() += 1);
         scene.found.keys().for_each(|&f| *of_found.entry(f).or_default() += 1);
         let pairs = scene.overlaps().filter(|(_, iou)| *iou >= MATCH);
         pairs.for_each(|(pair, _)| *matched.entry(pair).or_default() += 1);
     }
-    let all = |counts: &BTreeMap<u8, u64>| counts.values().sum::<u64>();
-    let weight = |t: u8, f: u8| matched.get(&(t, f)).map_or(0.0, |&frames| frames as f64);
+    let all = |counts: &BTreeMap<Label, u64>| counts.values().sum::<u64>();
+    let weight = |t: Label, f: Label| matched.get(&(t, f)).map_or(0.0, |&frames| frames as f64);
     let (truths, founds) = (of_truth.keys().copied().collect::<Vec<_>>(), of_found.keys().copied().collect::<Vec<_>>());
     let idtp = assignment(&truths, &founds, weight).iter().map(|pair| matched.get(pair).copied().unwrap_or(0)).sum();
     let (idfn, idfp) = (all(&of_truth) - idtp, all(&of_found) - idtp);
@@ -159,21 +179,28 @@ fn report(scenes: &[Scene]) -> IdentityReport {
     }
 }
 
-/// Changes of the label that matches a true instance. Two labels can only both match at exactly one half: then the
-/// last one holds.
-fn switches(scenes: &[Scene]) -> u64 {
-    let mut last: BTreeMap<u8, u8> = BTreeMap::new();
-    let mut switches = 0;
-    for scene in scenes {
-        let mut now: BTreeMap<u8, u8> = BTreeMap::new();
-        for ((t, f), _) in scene.overlaps().filter(|(_, iou)| *iou >= MATCH) {
+impl Scene {
+    /// The label that matches each true instance. Two labels can only both match at exactly one half: then the one holds
+    /// that `last` has for it.
+    fn matches(&self, last: &BTreeMap<Label, Label>) -> BTreeMap<Label, Label> {
+        let mut now: BTreeMap<Label, Label> = BTreeMap::new();
+        for ((t, f), _) in self.overlaps().filter(|(_, iou)| *iou >= MATCH) {
             if last.get(&t) == Some(&f) {
                 now.insert(t, f);
             } else {
                 now.entry(t).or_insert(f);
             }
         }
-        for (t, f) in now {
+        now
+    }
+}
+
+/// Changes of the label that matches a true instance.
+fn switches(scenes: &[Scene]) -> u64 {
+    let mut last: BTreeMap<Label, Label> = BTreeMap::new();
+    let mut switches = 0;
+    for scene in scenes {
+        for (t, f) in scene.matches(&last) {
             switches += u64::from(last.insert(t, f).is_some_and(|before| before != f));
         }
     }

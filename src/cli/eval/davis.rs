@@ -1,27 +1,23 @@
-//! `maskd eval`: mask quality, measured as the field does.
+//! `maskd eval davis`: DAVIS.
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Map, Value, json};
+use clap::Args as ClapArgs;
+use serde_json::{Map, json};
 
-use super::{Exit, Failure, OrExit as _, inputs::add_weights, segment::parse_device};
-use maskd_eval::{self as davis, Dataset, EngineFailed, Marker, Plan, Proposals, Report, Summary, Task};
-use maskd_model::backbone::{Backbone, BackboneConfig, DeviceChoice, Precision};
+use super::{
+    super::{inputs::add_weights, options::Network},
+    Exit, Failure, OrExit as _, as_json, bar, check_results, failed,
+};
+use maskd_eval::{self as davis, Dataset, Marker, Plan, Proposals, Report, Summary, Task};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
 };
 use maskd_types::files::Inputs;
 
-#[derive(Subcommand, Debug)]
-pub(super) enum Command {
-    Davis(Davis),
-}
-
 /// Segment a DAVIS set and judge the masks by J and F, as davis2017-evaluation does
-#[derive(Args, Debug)]
+#[derive(ClapArgs, Debug)]
 #[command(after_help = "Examples:
   maskd eval davis --root DAVIS --out paper --preset paper
   maskd eval davis --root DAVIS --out found --task unsupervised --sequences dog,libby --max-frames 25
@@ -29,8 +25,8 @@ pub(super) enum Command {
 
 OUT/SEQUENCE/00000.png are indexed masks at frame size, OUT/SEQUENCE.json says how they were made; beside them stand
 global_results-SET.csv and per-sequence_results-SET.csv, as the official evaluator writes them, and report.json.
-Sequences that are finished are not run again.")]
-pub(super) struct Davis {
+Sequences that are finished are not run again. Frames count as 24 a second, as DAVIS was filmed.")]
+pub(in super::super) struct Args {
     /// The DAVIS folder: it holds JPEGImages, Annotations and ImageSets
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
@@ -49,21 +45,8 @@ pub(super) struct Davis {
     /// paper: the published protocol. best: what the daemon does
     #[arg(long, default_value_t, value_name = "PRESET")]
     preset: Preset,
-    /// The network's weights: a file, or a name from 'maskd weights list' [default: those that maskd carries]
-    #[arg(short, long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// Pixels of the short side as the network sees it
-    #[arg(short, long, value_name = "PIXELS", default_value_t = 480)]
-    short_side: u32,
-    /// Attention heads, where the weights do not tell
-    #[arg(long, value_name = "N")]
-    heads: Option<usize>,
-    /// auto, cpu or cuda
-    #[arg(long, default_value = "auto", value_parser = parse_device)]
-    device: DeviceChoice,
-    /// auto, f32, bf16 or f16; bf16 on a CPU wants AVX512_BF16
-    #[arg(long, value_name = "PRECISION", default_value = "auto")]
-    precision: Precision,
+    #[command(flatten)]
+    network: Network,
     /// Where masks, tables and report go; made if absent
     #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
     out: Option<PathBuf>,
@@ -75,8 +58,7 @@ pub(super) struct Davis {
     results: Option<PathBuf>,
 }
 
-pub(super) fn run(command: Command) -> Result<(), Failure> {
-    let Command::Davis(args) = command;
+pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut dataset = Dataset::open(&args.root, &args.set, args.task).or_exit(Exit::Data)?;
     if !args.sequences.is_empty() {
         dataset.select(&args.sequences).or_exit(Exit::Config)?;
@@ -86,10 +68,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     }
     match (&args.results, &args.out) {
         (Some(results), out) => {
-            if !results.is_dir() {
-                let error = anyhow::anyhow!("{}: there is no such folder of results", results.display());
-                return Err(Failure::new(Exit::Data, error));
-            }
+            check_results(results)?;
             check_outputs(&args, &dataset, out.as_ref().unwrap_or(results)).or_exit(Exit::Config)?;
             let summary = Summary::new(&dataset, results, &[]);
             judge(&dataset, results, out.as_ref().unwrap_or(results), summary)
@@ -104,7 +83,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// Refuses a folder for outputs that the set is read from, and tables and a report that must stay.
-fn check_outputs(args: &Davis, dataset: &Dataset, out: &Path) -> anyhow::Result<()> {
+fn check_outputs(args: &Args, dataset: &Dataset, out: &Path) -> anyhow::Result<()> {
     let mut inputs = Inputs::default();
     for (role, folder) in [
         ("the frames", "JPEGImages"),
@@ -121,7 +100,7 @@ fn check_outputs(args: &Davis, dataset: &Dataset, out: &Path) -> anyhow::Result<
             inputs.add_tree("the annotations", folder);
         }
     }
-    add_weights(&mut inputs, "--weights", args.weights.as_deref());
+    add_weights(&mut inputs, "--weights", args.network.weights.as_deref());
     let role = if args.out.is_some() { "--out" } else { "--results, which is where tables go without --out," };
     inputs.refuse(role, out)?;
     if args.results.is_none() {
@@ -131,7 +110,7 @@ fn check_outputs(args: &Davis, dataset: &Dataset, out: &Path) -> anyhow::Result<
 }
 
 /// Runs the sequences that are not finished.
-fn segment(args: &Davis, dataset: &Dataset, out: &Path) -> Result<Summary, Failure> {
+fn segment(args: &Args, dataset: &Dataset, out: &Path) -> Result<Summary, Failure> {
     let start = match args.task {
         Task::SemiSupervised => Start::FirstMask,
         Task::Unsupervised => Start::Discovery,
@@ -143,33 +122,22 @@ fn segment(args: &Davis, dataset: &Dataset, out: &Path) -> Result<Summary, Failu
         tracker.max_instances = usize::from(davis::MAX_PROPOSALS);
         tracker.discover.max_instances = tracker.max_instances;
     }
-    let backbone = Backbone::load(&BackboneConfig {
-        weights: args.weights.clone(),
-        device: args.device,
-        precision: args.precision,
-        short_side: args.short_side,
-        heads: args.heads,
-        propagation_block: args.preset.block(),
-    })
-    .or_exit(Exit::Config)?;
+    let backbone = args.network.load(args.preset.block())?;
     let device = backbone.device();
-    // By way of text, numbers of 32 bits keep the digits that people gave them.
-    let tracker_settings: Value =
-        serde_json::to_string(&tracker).and_then(|text| serde_json::from_str(&text)).or_exit(Exit::Internal)?;
     let settings = Map::from_iter([
         ("task".to_owned(), json!(args.task)),
         ("preset".to_owned(), json!(args.preset.to_string())),
         ("model".to_owned(), json!(backbone.model_id())),
-        ("weights".to_owned(), json!(args.weights)),
-        ("short_side".to_owned(), json!(args.short_side)),
+        ("weights".to_owned(), json!(args.network.weights)),
+        ("short_side".to_owned(), json!(args.network.short_side)),
         ("block".to_owned(), json!(args.preset.block())),
-        ("tracker".to_owned(), tracker_settings),
+        ("tracker".to_owned(), as_json(&tracker)?),
     ]);
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
     let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.again };
-    let remaining = plan.remaining(dataset).or_exit(Exit::Config)?;
+    let remaining = plan.remaining(&dataset.sequences).or_exit(Exit::Config)?;
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     eprintln!(
         "{} on {device}, preset {}; {} of {} sequences to run, {} finished",
@@ -180,11 +148,7 @@ fn segment(args: &Davis, dataset: &Dataset, out: &Path) -> Result<Summary, Failu
         dataset.sequences.len() - remaining.len()
     );
 
-    let frames: usize = remaining.iter().map(|sequence| sequence.frames.len()).sum();
-    let bar = ProgressBar::new(frames as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}") {
-        bar.set_style(style);
-    }
+    let bar = bar(&remaining);
     let mut engine = Engine::new(backbone, tracker);
     for sequence in &remaining {
         bar.set_message(sequence.name.clone());
@@ -196,12 +160,6 @@ fn segment(args: &Davis, dataset: &Dataset, out: &Path) -> Result<Summary, Failu
     let mut summary = Summary::new(dataset, out, &markers);
     (summary.settings, summary.device) = (Some(settings), Some(device));
     Ok(summary)
-}
-
-/// What the engine fails of is not the data's fault.
-fn failed(error: anyhow::Error) -> Failure {
-    let exit = if error.is::<EngineFailed>() { Exit::Internal } else { Exit::Data };
-    Err::<(), _>(error).or_exit(exit).err().unwrap_or_else(|| Failure::new(exit, anyhow::anyhow!("failed")))
 }
 
 /// Judges the masks in `results`, prints the table and writes tables and report to `out`.
