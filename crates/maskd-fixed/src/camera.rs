@@ -40,8 +40,12 @@ pub struct Camera {
     pub feature: Vec<f32>,
     recent: Recent,
     verdict: Verdict,
+    /// The frame before, while the camera is not known to be fixed.
+    before: Option<Planes>,
     /// x
     pub shift: (f32, f32),
+    /// x
+    pub same: f32,
     hold: Vec<bool>,
     labels: Vec<u32>,
 }
@@ -76,6 +80,13 @@ impl Camera {
     pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<(Grid, usize, &[f32])>, dt: f32) -> Vec<u32> {
         let Some(picture) = Planes::of(rgb, size) else { return vec![0; size.area()] };
         let (w, h) = (picture.width, picture.height);
+        if !self.fixed() {
+            let moved = self.before.as_ref().and_then(|before| register::shift(&picture, before, &[]));
+            self.verdict.moved(moved.unwrap_or((0.0, 0.0)));
+            self.before = Some(picture.clone());
+        } else {
+            self.before = None;
+        }
         // In the scene's light first: a change of it would look like a shift of edges.
         let mut picture = picture;
         if self.foreground.scene.len() == picture.len() {
@@ -102,6 +113,7 @@ impl Camera {
         let known = self.hold.iter().zip(&self.foreground.distance).filter(|(hold, _)| !**hold);
         let (all, same) = known.fold((0f32, 0f32), |(n, k), (_, d)| (n + 1.0, k + f32::from(u8::from(*d < reach))));
         if all > 0.1 * picture.len() as f32 {
+            self.same = same / all;
             let another = self.verdict.step(same / all, self.shift, dt);
             if another {
                 self.forget(&picture);

@@ -1,13 +1,17 @@
 //! Whether a camera is fixed: most of what it shows stays where it is, though it may be shaken.
 
 /// Share of the picture that must look like the scene before a camera counts as fixed.
-const ENTER: f32 = 0.7;
+const ENTER: f32 = 0.8;
 /// Share below which it no longer does.
-const LEAVE: f32 = 0.45;
+const LEAVE: f32 = 0.5;
 /// Seconds that it must look so for, before it counts as fixed, and before it no longer does.
 const SECONDS: (f32, f32) = (0.4, 0.6);
 /// A shift of fewer pixels is no pan.
 const PAN: f32 = 3.0;
+/// Seconds for which it is remembered how the camera has been shaken.
+const MEMORY: f32 = 4.0;
+/// A pan over more pixels shows another scene.
+const AWAY: f32 = 20.0;
 
 /// What is known of a camera.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,9 @@ pub struct Verdict {
     /// Pixels that the picture has been shifted by, one way and the other.
     way: f32,
     shift: (f32, f32),
+    /// Pixels that frames have moved by, from one to the next, since the camera was last thought of anew.
+    course: (f32, f32),
+    course_way: f32,
 }
 
 impl Verdict {
@@ -28,9 +35,20 @@ impl Verdict {
         self.fixed
     }
 
+    /// Takes the pixels that the picture has moved by since the frame before, while the camera is not known to be fixed.
+    pub fn moved(&mut self, by: (f32, f32)) {
+        self.course = (self.course.0 + by.0, self.course.1 + by.1);
+        self.course_way += by.0.hypot(by.1);
+        let net = self.course.0.hypot(self.course.1);
+        if net > PAN && net > 0.5 * self.course_way {
+            (self.course, self.course_way, self.doubt) = ((0.0, 0.0), 0.0, 0.0);
+        }
+    }
+
     /// Takes what `dt` seconds have shown: the share of the picture that looks like the scene, and its shift in pixels. True
     /// where the scene is another one by now, and is to be learnt anew.
     pub fn step(&mut self, same: f32, shift: (f32, f32), dt: f32) -> bool {
+        self.way *= (-dt / MEMORY).exp();
         self.way += (shift.0 - self.shift.0).hypot(shift.1 - self.shift.1);
         self.shift = shift;
         let net = shift.0.hypot(shift.1);
@@ -43,7 +61,7 @@ impl Verdict {
             self.doubt = 0.0;
         }
         self.strange = if same < LEAVE || pans { self.strange + dt } else { 0.0 };
-        let another = self.strange >= SECONDS.1;
+        let another = self.strange >= SECONDS.1 || (pans && net > AWAY);
         if self.doubt >= if self.fixed { SECONDS.1 } else { SECONDS.0 } {
             *self = Self { fixed: !self.fixed, ..Self::default() };
         }

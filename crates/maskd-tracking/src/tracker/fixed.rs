@@ -124,6 +124,17 @@ impl Tracker {
         step.edited = true;
     }
 
+    /// Whether one more may live; what is out of sight makes room.
+    fn make_room_unseen(&mut self, step: &mut Step) -> bool {
+        while self.tracks.len() >= self.max_instances() {
+            let unseen =
+                (0..self.tracks.len()).filter(|&k| self.tracks[k].thing.is_some() && !self.tracks[k].visible());
+            let Some(k) = unseen.max_by_key(|&k| self.tracks[k].unseen) else { return false };
+            self.end(k, EndCause::Replaced, step);
+        }
+        true
+    }
+
     /// The patches of instances that somebody asked for.
     fn asked(&self, step: &Step) -> Vec<bool> {
         let mut all = vec![false; step.grid().len()];
@@ -138,7 +149,9 @@ impl Tracker {
         let known = self.tracks.iter().position(|t| t.thing == Some(thing));
         let k = known.or_else(|| {
             let free = |k: &usize| {
-                self.tracks[*k].origin == Origin::Discovered && self.tracks[*k].thing.is_none() && self.tracks[*k].visible()
+                self.tracks[*k].origin == Origin::Discovered
+                    && self.tracks[*k].thing.is_none()
+                    && self.tracks[*k].visible()
             };
             let overlap = |k: usize| region::iou(patches, &step.patches_of(k + 1));
             let found = (0..self.tracks.len()).filter(free).map(|k| (overlap(k), k));
@@ -146,7 +159,7 @@ impl Tracker {
         });
         let k = match k {
             Some(k) => k,
-            None if self.tracks.len() < self.max_instances() => {
+            None if self.make_room_unseen(step) => {
                 self.start(patches, Origin::Discovered, false, None, step);
                 self.tracks.len() - 1
             }
@@ -156,7 +169,8 @@ impl Tracker {
         channels::assign(&mut step.soft, patches, k + 1, 1.0);
         let rate = self.config.prototype_rate;
         let track = &mut self.tracks[k];
-        (track.thing, track.unseen, track.adrift, track.stirred, track.by_motion) = (Some(thing), 0, false, true, false);
+        (track.thing, track.unseen, track.adrift, track.stirred, track.by_motion) =
+            (Some(thing), 0, false, true, false);
         track.learn(&step.features, patches, rate);
         Some(track.id)
     }

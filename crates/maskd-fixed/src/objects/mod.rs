@@ -1,0 +1,142 @@
+//! Moving things and their identities: what is in the foreground is matched to what was there before.
+//!
+//! ```text
+//! foreground -> pieces -> claimed by place -> divided where things touch -> matched far -> parts -> seen, missed, lost, born
+//! ```
+
+mod blob;
+mod contact;
+mod far;
+mod look;
+mod object;
+mod pieces;
+
+use std::collections::HashMap;
+
+pub use blob::Blob;
+pub use look::Look;
+pub use object::Object;
+
+use crate::{
+    components::{Component, Rect},
+    planes::Planes,
+};
+use pieces::Pieces;
+
+/// When something is a thing.
+#[derive(Clone, Debug)]
+pub struct ObjectsConfig {
+    /// Pixels of the smallest thing.
+    pub min_area: usize,
+    /// Frames in which it must have been seen.
+    pub hits: u32,
+    /// Pixels that it must have moved by, for a thing of any size.
+    pub travel: f32,
+    /// And as a share of its size.
+    pub travel_share: f32,
+    /// Seconds out of sight after which it ends.
+    pub lost_s: f32,
+    /// Seconds that it may stand still for.
+    pub still_s: f32,
+}
+
+impl Default for ObjectsConfig {
+    fn default() -> Self {
+        Self { min_area: 40, hits: 2, travel: 3.0, travel_share: 0.1, lost_s: 1.0, still_s: 120.0 }
+    }
+}
+
+/// All things of a stream.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// Them.
+    pub list: Vec<Object>,
+    next: u32,
+    taken: Vec<bool>,
+}
+
+impl Objects {
+    /// Forgets all things; identities are not given again.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Ends what has stood still for more than `seconds`; returns the pixels of each.
+    pub fn furniture(&mut self, seconds: f32) -> Vec<Blob> {
+        let (gone, stay) = std::mem::take(&mut self.list).into_iter().partition(|o| o.still > seconds);
+        self.list = stay;
+        gone.into_iter().map(|o: Object| o.blob).collect()
+    }
+
+    /// Matches the foreground `(height, width)` of a frame `dt` seconds after the last.
+    pub fn step(&mut self, mask: &[bool], picture: &Planes, dt: f32, config: &ObjectsConfig) {
+        let (width, height) = (picture.width, picture.height);
+        let pieces = Pieces::of(mask, width);
+        let shifts: Vec<(i32, i32)> = self.list.iter().map(|o| o.expected(dt)).collect();
+        let claims = self.claims(&pieces, &shifts, (width, height));
+
+        let mut given: Vec<Vec<usize>> = vec![Vec::new(); self.list.len()];
+        let mut places = HashMap::new();
+        let mut merged: Vec<usize> = Vec::new();
+        let mut unclaimed: Vec<usize> = Vec::new();
+        for (c, claim) in claims.of.iter().enumerate() {
+            let claim = if claim.len() > 1 { self.without_parts(claim, &mut merged, dt) } else { claim.clone() };
+            match claim.as_slice() {
+                [] => unclaimed.push(c),
+                [one] => given[*one].extend(&pieces.pixels[c]),
+                many => self.divide(&pieces.pixels[c], many, &shifts, picture, &mut given, &mut places),
+            }
+        }
+        let missing: Vec<usize> = (0..self.list.len()).filter(|&t| given[t].is_empty()).collect();
+        let free: Vec<usize> = unclaimed.iter().copied().filter(|c| !claims.apart.contains(c)).collect();
+        for (t, c) in self.match_far(&pieces, &free, &missing, picture, dt) {
+            given[t].extend(&pieces.pixels[c]);
+            unclaimed.retain(|&f| f != c);
+        }
+        let mut fresh = Vec::new();
+        for c in unclaimed {
+            let whole = (0..self.list.len())
+                .filter(|_| !claims.apart.contains(&c))
+                .filter(|&t| self.list[t].confirmed && !given[t].is_empty())
+                .find(|&t| is_part(&pieces.components[c], &self.list[t], shifts[t], width, height));
+            match whole {
+                Some(t) => given[t].extend(&pieces.pixels[c]),
+                None => fresh.push(c),
+            }
+        }
+        for t in merged {
+            given[t].clear();
+            self.list[t].blob = Blob::default();
+        }
+        for (t, (object, pixels)) in self.list.iter_mut().zip(given).enumerate() {
+            object.age += dt;
+            let place = places.get(&t).copied();
+            object.contact = place.is_some();
+            object.hidden = place.is_some_and(|(_, seen)| seen < 0.25) || (object.hidden && pixels.is_empty());
+            if pixels.len() < config.min_area.min(object.area as usize / 4 + 1).max(4) {
+                object.miss(dt);
+            } else {
+                object.see(pixels, place, picture, dt, config);
+            }
+        }
+        self.list.retain(|o| !o.is_lost(width, height, config));
+        for c in fresh.into_iter().filter(|&c| pieces.components[c].area >= config.min_area) {
+            self.next += 1;
+            self.list.push(Object::new(self.next, &pieces.pixels[c], picture));
+        }
+    }
+}
+
+/// Whether a component that nobody claims is a part of `object`: small, and in its place.
+fn is_part(part: &Component, object: &Object, (dx, dy): (i32, i32), width: usize, height: usize) -> bool {
+    let r = &object.blob.rect;
+    let m = |v: usize, d: i32| (v as i32 + d).max(0) as usize;
+    let place = Rect { x: m(r.x.start, dx)..m(r.x.end, dx), y: m(r.y.start, dy)..m(r.y.end, dy) };
+    let (w, h) = place.size();
+    let place = place.grown(w.max(h) / 8 + 1, width, height);
+    let inside = place.x.start <= part.rect.x.start
+        && part.rect.x.end <= place.x.end
+        && place.y.start <= part.rect.y.start
+        && part.rect.y.end <= place.y.end;
+    inside && part.area as f32 <= 0.7 * object.area
+}
