@@ -1,4 +1,8 @@
-//! One fixed camera: frame by frame from pixels to things.
+//! One camera that may be fixed: frame by frame from pixels to things.
+//!
+//! ```text
+//! picture -> scene's light -> registered -> distances of pixels and patches -> evidence, mask -> fixed? -> ghosts -> things -> learn
+//! ```
 
 use crate::{
     components,
@@ -12,6 +16,13 @@ use crate::{
     verdict::Verdict,
 };
 use maskd_types::{features::Grid, frame::Size};
+
+/// Most lines of a picture that is looked at in full.
+const LINES: usize = 400;
+/// Seconds for which a pixel must have kept its colour before it may be a ghost.
+const STILL_S: f32 = 0.3;
+/// Pixels of the smallest ghost.
+const LEAST_GHOST: usize = 20;
 
 /// All that can be set.
 #[derive(Clone, Debug, Default)]
@@ -34,24 +45,25 @@ pub struct Camera {
     pub objects: Objects,
     /// Features.
     pub patches: Patches,
-    /// x
-    pub patch_distance: Vec<f32>,
-    /// x
+    patch_distance: Vec<f32>,
+    /// One minus the cosine of features to those of the scene, at each pixel.
     pub feature: Vec<f32>,
     recent: Recent,
     verdict: Verdict,
     /// The frame before, while the camera is not known to be fixed.
     before: Option<Planes>,
-    /// x
+    /// Pixels by which the picture is shifted against the scene, `(x, y)`.
     pub shift: (f32, f32),
-    /// x
+    /// Share of the picture that looks like the scene.
     pub same: f32,
+    /// Size of the pictures.
+    size: Option<Size>,
     hold: Vec<bool>,
     labels: Vec<u32>,
 }
 
 impl Camera {
-    /// New.
+    /// A camera of which nothing is known.
     pub fn new(config: Config) -> Self {
         Self { config, ..Self::default() }
     }
@@ -76,10 +88,19 @@ impl Camera {
         self.verdict.fixed()
     }
 
-    /// Takes a frame `dt` seconds after the last; ids of pixels, 0 for none.
+    /// Takes a frame `dt` seconds after the last: 8-bit RGB `(height, width, 3)` and, where there are any, features as grid,
+    /// C and L2-normalised tokens `(N, C)`. Returns the identity of the thing at each pixel `(height, width)`, 0 for none. Says
+    /// nothing of value before the camera is known to be fixed. A picture that is not of `size` gives nothing.
+    ///
+    /// Pictures of more than [`LINES`] lines (columns, where they stand upright) are looked at smaller, by a whole number.
     pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<(Grid, usize, &[f32])>, dt: f32) -> Vec<u32> {
-        let Some(picture) = Planes::of(rgb, size) else { return vec![0; size.area()] };
+        let by = (size.width.min(size.height) as usize).div_ceil(LINES).max(1);
+        let Some(mut picture) = Planes::of(rgb, size, by) else { return vec![0; size.area()] };
         let (w, h) = (picture.width, picture.height);
+        if self.size.replace(size) != Some(size) {
+            self.forget(&picture);
+            self.recent = Recent::default();
+        }
         if !self.fixed() {
             let moved = self.before.as_ref().and_then(|before| register::shift(&picture, before, &[]));
             self.verdict.moved(moved.unwrap_or((0.0, 0.0)));
@@ -88,7 +109,6 @@ impl Camera {
             self.before = None;
         }
         // In the scene's light first: a change of it would look like a shift of edges.
-        let mut picture = picture;
         if self.foreground.scene.len() == picture.len() {
             light::equalise(&mut picture, &self.foreground.scene, &self.hold);
         }
@@ -151,7 +171,7 @@ impl Camera {
             self.patches.prepare(tokens, grid, features.map_or(0, |(_, dim, _)| dim));
             self.patches.learn(tokens, &hold, dt, &self.config.patches);
         }
-        self.back(ids, w)
+        enlarge(&self.back(ids, w), w, by, size)
     }
 
     /// Learns the scene anew, from `picture` on.
@@ -159,8 +179,10 @@ impl Camera {
         self.foreground.restart(picture);
         self.patches = Patches::default();
         self.objects.clear();
-        self.hold.fill(false);
+        self.hold.clear();
+        self.hold.resize(picture.len(), false);
         self.shift = (0.0, 0.0);
+        self.before = None;
     }
 
     /// Pixels of the scene that the picture does not show.
@@ -194,8 +216,9 @@ impl Camera {
     fn drop_ghosts(&mut self, picture: &Planes, features: Option<(Grid, usize, &[f32])>) {
         let (w, h) = (picture.width, picture.height);
         let still: Vec<bool> =
-            self.foreground.mask.iter().zip(&self.recent.still).map(|(m, s)| *m && *s >= 0.3).collect();
-        for (i, comp) in components::label(&still, w, &mut self.labels).iter().enumerate().filter(|(_, c)| c.area >= 20)
+            self.foreground.mask.iter().zip(&self.recent.still).map(|(m, s)| *m && *s >= STILL_S).collect();
+        for (i, comp) in
+            components::label(&still, w, &mut self.labels).iter().enumerate().filter(|(_, c)| c.area >= LEAST_GHOST)
         {
             let label = i as u32 + 1;
             let (score, outer) =
@@ -226,6 +249,14 @@ impl Camera {
             }
         }
     }
+}
+
+/// Labels `(height / by, width / by)` at full size.
+fn enlarge(labels: &[u32], width: usize, by: usize, size: Size) -> Vec<u32> {
+    let height = labels.len() / width.max(1);
+    let (w, h) = (size.width as usize, size.height as usize);
+    let at = |x: usize, y: usize| labels[(y / by).min(height - 1) * width + (x / by).min(width - 1)];
+    (0..h).flat_map(|y| (0..w).map(move |x| at(x, y))).collect()
 }
 
 fn dilate(mask: &mut [bool], width: usize, radius: usize) {

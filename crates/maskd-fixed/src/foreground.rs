@@ -58,7 +58,10 @@ impl Foreground {
     /// Forgets the scene: there is nothing in the foreground of `picture`.
     pub fn restart(&mut self, picture: &Planes) {
         self.modes = Modes::default();
-        self.scene = picture.clone();
-        self.mask.fill(false);
+        self.scene = Planes::default();
+        self.mask.clear();
+        self.mask.resize(picture.len(), false);
+        self.distance.clear();
+        self.distance.resize(picture.len(), 0.0);
     }
 }

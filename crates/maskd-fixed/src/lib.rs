@@ -1,4 +1,13 @@
-//! What a fixed camera sees.
+//! What a fixed camera sees: the empty scene, what differs from it, and each moving thing as one object.
+//!
+//! Takes: pictures with the time between them, and patch features of each. Gives: whether the camera is fixed, and the thing of
+//! each pixel. [`camera`] holds the order of the stages; it knows no network, no identities of instances and no files.
+//!
+//! - the scene: [`background`] (modes of colour for each pixel), [`patches`] (features), [`recent`] (what stands still, ghosts)
+//! - the picture in the scene's place and light: [`register`], [`light`]
+//! - what differs: [`evidence`] (a logistic model of all cues), [`foreground`], [`boxes`], [`components`], [`necks`]
+//! - things: [`objects`], [`template`]
+//! - [`verdict`]: whether the camera is fixed
 
 pub mod background;
 pub mod boxes;

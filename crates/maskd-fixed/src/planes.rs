@@ -19,12 +19,15 @@ pub struct Planes {
 }
 
 impl Planes {
-    /// From RGB `(height, width, 3)`; `None` where `rgb` has another length.
-    pub fn of(rgb: &[u8], size: Size) -> Option<Self> {
-        let (width, height) = (size.width as usize, size.height as usize);
-        if rgb.len() != width * height * 3 || rgb.is_empty() {
+    /// From RGB `(height, width, 3)`, made smaller by averaging squares of `by` pixels; `None` where `rgb` has another length.
+    pub fn of(rgb: &[u8], size: Size, by: usize) -> Option<Self> {
+        let by = by.max(1);
+        let (width, height) = (size.width as usize / by, size.height as usize / by);
+        if rgb.len() != size.area() * 3 || width * height == 0 {
             return None;
         }
+        let smaller = (by > 1).then(|| shrink(rgb, size.width as usize, by));
+        let rgb = smaller.as_deref().unwrap_or(rgb);
         let n = width * height;
         let (mut y, mut u, mut v) = (Vec::with_capacity(n), Vec::with_capacity(n), Vec::with_capacity(n));
         for p in rgb.chunks_exact(3) {
@@ -50,6 +53,25 @@ impl Planes {
     pub fn is_empty(&self) -> bool {
         self.y.is_empty()
     }
+}
+
+/// Means of squares of `by` pixels of RGB `(height, width, 3)`; what is left over at the right and below is not looked at.
+fn shrink(rgb: &[u8], width: usize, by: usize) -> Vec<u8> {
+    let (w, h) = (width / by, rgb.len() / 3 / width / by);
+    let mut out = Vec::with_capacity(w * h * 3);
+    for y in 0..h {
+        for x in 0..w {
+            for channel in 0..3 {
+                let mut sum = 0usize;
+                for row in 0..by {
+                    let from = ((y * by + row) * width + x * by) * 3 + channel;
+                    sum += (0..by).map(|col| usize::from(rgb[from + 3 * col])).sum::<usize>();
+                }
+                out.push((sum / (by * by)) as u8);
+            }
+        }
+    }
+    out
 }
 
 /// Binomial smoothing over 3 x 3 pixels, in place; borders repeat their own pixels.
