@@ -123,8 +123,8 @@ impl Modes {
                 m.mean[0] += r * dy;
                 m.mean[1] += r * du;
                 m.mean[2] += r * dv;
-                m.luma_var += rate.max(0.01).min(0.25) * (dy * dy - m.luma_var);
-                m.chroma_var += rate.max(0.01).min(0.25) * (0.5 * (du * du + dv * dv) - m.chroma_var);
+                m.luma_var += rate.clamp(0.01, 0.25) * (dy * dy - m.luma_var);
+                m.chroma_var += rate.clamp(0.01, 0.25) * (0.5 * (du * du + dv * dv) - m.chroma_var);
             } else {
                 for m in modes.iter_mut() {
                     m.weight *= 1.0 - rate;

@@ -76,9 +76,9 @@ impl Objects {
             };
         }
         let mut apart = Vec::new();
-        for t in 0..self.list.len() {
+        for (t, overlap) in overlap.iter().enumerate() {
             let own: Vec<usize> = (0..pieces.len()).filter(|&c| of[c] == [t]).collect();
-            let Some(&main) = own.iter().max_by_key(|&&c| overlap[t][c]) else { continue };
+            let Some(&main) = own.iter().max_by_key(|&&c| overlap[c]) else { continue };
             let far = (0.2 * (pieces.components[main].area as f32).sqrt()).max(4.0);
             for &c in own.iter().filter(|&&c| c != main && !pieces.connected(c, main)) {
                 if pieces.components[c].rect.gap(&pieces.components[main].rect) as f32 > far {
