@@ -150,3 +150,79 @@ impl Modes {
         modes[0] = Mode { mean: c, luma_var: old.luma_var, chroma_var: old.chroma_var, weight: 1.0, seen: 0.0 };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(luma: f32) -> Planes {
+        Planes { width: 4, height: 3, y: vec![luma; 12], u: vec![2.0; 12], v: vec![-3.0; 12] }
+    }
+
+    /// The greatest distance from the scene, and the scene's luma at the first pixel.
+    fn seen(modes: &mut Modes, luma: f32) -> (f32, f32) {
+        let (mut distance, mut scene) = (Vec::new(), Planes::default());
+        modes.compare(&flat(luma), &ModesConfig::default(), &mut distance, &mut scene);
+        (distance.iter().fold(0f32, |a, d| a.max(*d)), scene.y[0])
+    }
+
+    fn learn(modes: &mut Modes, luma: f32, hold: bool, dt: f32, seconds: f32) {
+        for _ in 0..(seconds / dt) as usize {
+            seen(modes, luma);
+            modes.learn(&flat(luma), &[hold; 12], dt, &ModesConfig::default());
+        }
+    }
+
+    #[test]
+    fn the_first_picture_is_the_scene() {
+        let mut modes = Modes::default();
+        assert_eq!(seen(&mut modes, 100.0), (0.0, 100.0));
+        assert!(seen(&mut modes, 160.0).0 > 3.2);
+    }
+
+    #[test]
+    fn a_colour_that_stays_becomes_the_scene_unless_it_is_held() {
+        for dt in [0.04, 0.1, 0.5] {
+            let mut modes = Modes::default();
+            learn(&mut modes, 100.0, false, dt, 20.0);
+            learn(&mut modes, 180.0, true, dt, 20.0);
+            assert!(seen(&mut modes, 180.0).0 > 3.2, "dt {dt}: held");
+            learn(&mut modes, 180.0, false, dt, 1.0);
+            assert!(seen(&mut modes, 180.0).0 > 3.2, "dt {dt}: after a second");
+            learn(&mut modes, 180.0, false, dt, 20.0);
+            let (distance, scene) = seen(&mut modes, 180.0);
+            assert!(distance < 1.0 && (scene - 180.0).abs() < 2.0, "dt {dt}: {distance}, {scene}");
+        }
+    }
+
+    #[test]
+    fn two_colours_in_turn_are_both_the_scene() {
+        let mut modes = Modes::default();
+        for i in 0..200 {
+            learn(&mut modes, if i / 5 % 2 == 0 { 60.0 } else { 200.0 }, false, 0.1, 0.1);
+        }
+        assert!(seen(&mut modes, 60.0).0 < 3.2 && seen(&mut modes, 200.0).0 < 3.2);
+        assert!(seen(&mut modes, 130.0).0 > 3.2, "but not what lies between");
+    }
+
+    #[test]
+    fn what_is_adopted_is_the_scene_at_once_and_unproven() {
+        let mut modes = Modes::default();
+        learn(&mut modes, 100.0, false, 0.1, 5.0);
+        assert!(modes.proof(3) > 4.0);
+        (0..12).for_each(|p| modes.adopt(&flat(30.0), p));
+        let (distance, scene) = seen(&mut modes, 30.0);
+        assert!(distance < 0.1 && scene == 30.0 && modes.proof(3) == 0.0);
+        assert!(seen(&mut modes, 100.0).0 > 3.2);
+    }
+
+    #[test]
+    fn another_size_starts_anew() {
+        let mut modes = Modes::default();
+        learn(&mut modes, 100.0, false, 0.1, 5.0);
+        let small = Planes { width: 2, height: 1, y: vec![9.0; 2], u: vec![0.0; 2], v: vec![0.0; 2] };
+        let (mut distance, mut scene) = (Vec::new(), Planes::default());
+        modes.compare(&small, &ModesConfig::default(), &mut distance, &mut scene);
+        assert_eq!((distance, scene.width, scene.height, modes.age()), (vec![0.0; 2], 2, 1, 0.0));
+    }
+}

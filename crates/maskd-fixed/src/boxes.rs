@@ -73,3 +73,57 @@ impl Guided {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(width: usize, height: usize) -> Vec<f32> {
+        (0..width * height).map(|i| 100.0 + 50.0 * (i as f32 * 0.7).sin() + (i % width) as f32).collect()
+    }
+
+    #[test]
+    fn a_mean_is_that_of_a_plain_sum() {
+        for (width, height, radius) in [(13, 9, 2), (13, 9, 0), (9, 13, 5), (3, 2, 4), (1, 7, 3), (7, 1, 3), (1, 1, 1)]
+        {
+            let plane = wave(width, height);
+            // Buffers of another picture must not show.
+            let (mut out, mut scratch) = (vec![7.0; 500], vec![7.0; 500]);
+            out.truncate(plane.len());
+            mean(&plane, width, radius, &mut out, &mut scratch);
+            for (p, found) in out.iter().enumerate() {
+                let range = |at: usize, n: usize| at.saturating_sub(radius)..(at + radius + 1).min(n);
+                let square: Vec<f32> = range(p / width, height)
+                    .flat_map(|y| range(p % width, width).map(move |x| y * width + x))
+                    .map(|q| plane[q])
+                    .collect();
+                let plain = square.iter().sum::<f32>() / square.len() as f32;
+                assert!(
+                    (found - plain).abs() < 1e-2,
+                    "{width} x {height}, radius {radius}, at {p}: {found}, not {plain}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_stays_constant_under_any_guide() {
+        let mut plane = vec![2.5; 20 * 15];
+        Guided::default().filter(&mut plane, &wave(20, 15), 20, 3, 100.0);
+        assert!(plane.iter().all(|v| (v - 2.5).abs() < 1e-3));
+    }
+
+    #[test]
+    fn an_edge_of_the_guide_is_kept_and_noise_is_not() {
+        let edge = |i: usize| i % 20 >= 10;
+        let guide: Vec<f32> = (0..300).map(|i| if edge(i) { 200.0 } else { 50.0 }).collect();
+        let mut plane: Vec<f32> = (0..300)
+            .map(|i| if edge(i) { 1.0 } else { -1.0 } + if (i + i / 20) % 2 == 0 { 0.5 } else { -0.5 })
+            .collect();
+        Guided::default().filter(&mut plane, &guide, 20, 3, 10.0);
+        for (i, v) in plane.iter().enumerate() {
+            let ideal = if edge(i) { 1.0 } else { -1.0 };
+            assert!((v - ideal).abs() < 0.25, "{v} at {i}");
+        }
+    }
+}

@@ -159,3 +159,69 @@ pub fn fill_holes(mask: &mut [bool], width: usize, most: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set where the drawing has a `#`.
+    fn mask(rows: &[&str]) -> Vec<bool> {
+        rows.iter().flat_map(|row| row.bytes().map(|b| b == b'#')).collect()
+    }
+
+    #[test]
+    fn corners_connect_and_rows_do_not_wrap() {
+        let drawn = mask(&["##....", "..#..#", "#....."]);
+        let mut labels = vec![9; 2];
+        let found = label(&drawn, 6, &mut labels);
+        let areas: Vec<usize> = found.iter().map(|c| c.area).collect();
+        assert_eq!(areas, [3, 1, 1]);
+        assert_eq!(found[0].rect, Rect { x: 0..3, y: 0..2 });
+        assert_eq!(found[0].centre, (1.0, 1.0 / 3.0));
+        assert_eq!(labels, [1, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 3, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_component_of_pixels_is_the_labelled_one() {
+        let drawn = mask(&["......", ".###..", "...##.", "......"]);
+        let found = label(&drawn, 6, &mut Vec::new());
+        let pixels: Vec<usize> = (0..drawn.len()).filter(|p| drawn[*p]).collect();
+        let plain = Component::of(&pixels, 6);
+        assert_eq!((found[0].area, &found[0].rect, found[0].centre), (plain.area, &plain.rect, plain.centre));
+    }
+
+    #[test]
+    fn small_holes_are_filled_and_bays_are_not() {
+        let mut drawn = mask(&["######.", "#.##.#.", "####.#.", "######.", "#..####", "#.#####"]);
+        fill_holes(&mut drawn, 7, 2);
+        // A bay at the border stays open, even where it is small.
+        assert_eq!(drawn, mask(&["######.", "######.", "######.", "######.", "#..####", "#.#####"]));
+        let mut drawn = mask(&["#####", "#..##", "#.###", "#####"]);
+        let before = drawn.clone();
+        fill_holes(&mut drawn, 5, 2);
+        assert_eq!(drawn, before, "a hole of three pixels");
+        fill_holes(&mut drawn, 5, 3);
+        assert!(drawn.iter().all(|m| *m));
+    }
+
+    #[test]
+    fn what_touches_only_by_a_corner_closes_a_hole() {
+        let mut drawn = mask(&[".#.", "#.#", ".#."]);
+        fill_holes(&mut drawn, 3, 5);
+        assert_eq!(drawn, mask(&[".#.", "###", ".#."]));
+    }
+
+    #[test]
+    fn rectangles_join_grow_and_have_gaps() {
+        let (mut a, b) = (Rect { x: 2..4, y: 2..4 }, Rect { x: 7..9, y: 3..5 });
+        assert_eq!((a.gap(&b), b.gap(&a), a.meets(&b)), (3, 3, false));
+        assert_eq!(b.grown(3, 10, 6), Rect { x: 4..10, y: 0..6 });
+        a.join(&b);
+        assert_eq!(a, Rect { x: 2..9, y: 2..5 });
+        assert!(a.meets(&b));
+        let mut none = Rect::default();
+        none.join(&b);
+        none.join(&Rect::default());
+        assert_eq!(none, b);
+    }
+}

@@ -126,3 +126,60 @@ fn depths(mask: &[bool], width: usize) -> Vec<u16> {
     }
     d
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 80;
+
+    fn drawn(inside: impl Fn(f32, f32) -> bool) -> Vec<bool> {
+        (0..WIDTH * 50).map(|p| inside((p % WIDTH) as f32, (p / WIDTH) as f32)).collect()
+    }
+
+    fn disc(x: f32, y: f32, radius: f32) -> impl Fn(f32, f32) -> bool {
+        move |px, py| (px - x).hypot(py - y) <= radius
+    }
+
+    fn pieces(mask: &[bool]) -> (usize, Vec<u32>) {
+        let mut pieces = Vec::new();
+        let count = divide(mask, WIDTH, &mut pieces);
+        assert!(mask.iter().zip(&pieces).all(|(m, p)| *m == (*p > 0) && *p as usize <= count));
+        (count, pieces)
+    }
+
+    #[test]
+    fn discs_that_a_thin_bar_joins_are_two() {
+        let (a, b) = (disc(18.0, 25.0, 12.0), disc(60.0, 25.0, 10.0));
+        for half in [0.0, 1.0, 2.0] {
+            let (count, pieces) =
+                pieces(&drawn(|x, y| a(x, y) || b(x, y) || ((18.0..60.0).contains(&x) && (y - 25.0).abs() <= half)));
+            assert_eq!(count, 2, "a bar of {} pixels", 2.0 * half + 1.0);
+            assert_ne!(pieces[25 * WIDTH + 18], pieces[25 * WIDTH + 60]);
+        }
+    }
+
+    #[test]
+    fn a_wide_way_between_them_makes_them_one() {
+        let (a, b) = (disc(18.0, 25.0, 12.0), disc(60.0, 25.0, 10.0));
+        let joined = drawn(|x, y| a(x, y) || b(x, y) || ((18.0..60.0).contains(&x) && (y - 25.0).abs() <= 8.0));
+        assert_eq!(pieces(&joined).0, 1);
+    }
+
+    #[test]
+    fn whole_shapes_are_one_piece() {
+        for (a, b) in [(20.0, 10.0), (6.0, 20.0), (30.0, 5.0)] {
+            let ellipse = drawn(|x, y| ((x - 40.0) / a).powi(2) + ((y - 25.0) / b).powi(2) <= 1.0);
+            assert_eq!(pieces(&ellipse).0, 1, "half axes {a} and {b}");
+        }
+        assert_eq!(pieces(&drawn(|x, y| (10.0..60.0).contains(&x) && (8.0..15.0).contains(&y))).0, 1);
+        // Cut off by the border of the picture.
+        assert_eq!(pieces(&drawn(disc(0.0, 25.0, 14.0))).0, 1);
+    }
+
+    #[test]
+    fn nothing_and_everything_have_no_necks() {
+        assert_eq!(pieces(&drawn(|_, _| false)).0, 0);
+        assert_eq!(pieces(&drawn(|_, _| true)).0, 1);
+    }
+}

@@ -135,3 +135,82 @@ pub fn enlarge(plane: &[f32], grid: Grid, width: usize, height: usize, out: &mut
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRID: Grid = Grid { rows: 2, cols: 3 };
+
+    /// The same unit vector of four for each patch.
+    fn tokens(axis: usize) -> Vec<f32> {
+        (0..GRID.len() * 4).map(|i| f32::from(u8::from(i % 4 == axis))).collect()
+    }
+
+    fn distances(patches: &mut Patches, axis: usize) -> Vec<f32> {
+        let mut out = Vec::new();
+        patches.compare(&tokens(axis), GRID, 4, &mut out);
+        out
+    }
+
+    fn learn(patches: &mut Patches, axis: usize, hold: bool, frames: usize) {
+        for _ in 0..frames {
+            patches.learn(&tokens(axis), &[hold; GRID.len()], 0.1, &PatchesConfig::default());
+        }
+    }
+
+    #[test]
+    fn distances_are_cosines() {
+        let mut patches = Patches::default();
+        assert_eq!(distances(&mut patches, 0), [0.0; 6]);
+        assert_eq!(distances(&mut patches, 1), [1.0; 6]);
+        let mut out = Vec::new();
+        let slanted: Vec<f32> = tokens(0).iter().zip(&tokens(1)).map(|(a, b)| (a + b) * 0.5f32.sqrt()).collect();
+        patches.compare(&slanted, GRID, 4, &mut out);
+        assert!(out.iter().all(|d| (d - (1.0 - 0.5f32.sqrt())).abs() < 1e-5));
+    }
+
+    #[test]
+    fn features_that_stay_become_the_scene_unless_they_are_held() {
+        let mut patches = Patches::default();
+        distances(&mut patches, 0);
+        learn(&mut patches, 0, false, 100);
+        learn(&mut patches, 1, true, 200);
+        assert_eq!(distances(&mut patches, 1), [1.0; 6]);
+        learn(&mut patches, 1, false, 10);
+        assert_eq!(distances(&mut patches, 1), [1.0; 6]);
+        learn(&mut patches, 1, false, 150);
+        assert_eq!(distances(&mut patches, 1), [0.0; 6]);
+    }
+
+    #[test]
+    fn an_adopted_patch_is_the_scene_at_once() {
+        let mut patches = Patches::default();
+        distances(&mut patches, 0);
+        patches.adopt(&tokens(2), 4);
+        assert_eq!(distances(&mut patches, 2), [1.0, 1.0, 1.0, 1.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn another_grid_starts_anew() {
+        let mut patches = Patches::default();
+        distances(&mut patches, 0);
+        let mut out = Vec::new();
+        patches.compare(&[0.0, 1.0, 1.0, 0.0], Grid { rows: 1, cols: 2 }, 2, &mut out);
+        assert_eq!(out, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn enlarging_keeps_constants_and_ramps() {
+        let mut out = Vec::new();
+        enlarge(&[0.3; 6], GRID, 24, 16, &mut out);
+        assert!(out.len() == 24 * 16 && out.iter().all(|v| (v - 0.3).abs() < 1e-6));
+        enlarge(&[0.0, 1.0, 2.0, 0.0, 1.0, 2.0], GRID, 24, 16, &mut out);
+        for (p, v) in out.iter().enumerate() {
+            let ideal = ((p % 24) as f32 + 0.5) / 8.0 - 0.5;
+            assert!((v - ideal.clamp(0.0, 2.0)).abs() < 1e-5, "{v} at {p}");
+        }
+        enlarge(&[0.7], Grid { rows: 1, cols: 1 }, 3, 3, &mut out);
+        assert_eq!(out, [0.7; 9]);
+    }
+}

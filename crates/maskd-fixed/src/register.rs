@@ -193,3 +193,97 @@ fn sample(plane: &[f32], w: usize, h: usize, x: f32, y: f32) -> Option<f32> {
     let b = plane[p + w] + fx * (plane[p + w + 1] - plane[p + w]);
     Some(a + fy * (b - a))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: (usize, usize) = (160, 120);
+
+    fn planes(luma: impl Fn(f32, f32) -> f32) -> Planes {
+        let (width, height) = SIZE;
+        let n = width * height;
+        let y = (0..n).map(|p| luma((p % width) as f32, (p / width) as f32)).collect();
+        Planes { width, height, y, u: vec![0.0; n], v: vec![0.0; n] }
+    }
+
+    /// A scene that does not repeat within the reach of a shake.
+    fn scene(x: f32, y: f32) -> f32 {
+        120.0
+            + 30.0 * (0.11 * x + 0.05 * y).sin()
+            + 25.0 * (0.13 * y - 0.07 * x).cos()
+            + 20.0 * (0.003 * x * x + 0.31 * y).sin()
+            + 15.0 * (0.004 * y * y + 0.37 * x).cos()
+    }
+
+    /// Even noise of both signs, smoothed a little as pictures are.
+    fn noise(seed: u32, by: f32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let raw: Vec<f32> = (0..SIZE.0 * SIZE.1 + SIZE.0 + 1).map(|_| 2.0 * by * next()).collect();
+        (0..SIZE.0 * SIZE.1).map(|p| 0.25 * (raw[p] + raw[p + 1] + raw[p + SIZE.0] + raw[p + SIZE.0 + 1])).collect()
+    }
+
+    #[test]
+    fn a_shift_is_found_to_a_fraction_of_a_pixel() {
+        let still = planes(scene);
+        for (dx, dy) in [(0.5, 0.0), (-1.3, 0.8), (4.0, -4.0), (-3.6, 2.25), (9.4, -6.7), (-21.0, 14.5), (2.0, 25.0)] {
+            let mut moved = planes(|x, y| scene(x - dx, y - dy));
+            moved.y.iter_mut().zip(noise(5, 6.0)).for_each(|(y, n)| *y += n);
+            let (x, y) = shift(&moved, &still, &[]).expect("a shift");
+            assert!((x - dx).abs() < 0.2 && (y - dy).abs() < 0.2, "({x}, {y}), not ({dx}, {dy})");
+        }
+    }
+
+    #[test]
+    fn things_do_not_take_the_camera_with_them() {
+        let still = planes(scene);
+        let (dx, dy) = (2.4, -1.6);
+        // A large thing that has moved the other way, once known and once not.
+        let thing = |x: f32, y: f32| (30.0..80.0).contains(&x) && (30.0..90.0).contains(&y);
+        let moved = planes(|x, y| if thing(x, y) { scene(x + 9.0, y + 40.0) } else { scene(x - dx, y - dy) });
+        let known: Vec<bool> = (0..still.len()).map(|p| thing((p % SIZE.0) as f32, (p / SIZE.0) as f32)).collect();
+        for held in [&known[..], &[]] {
+            let (x, y) = shift(&moved, &still, held).expect("a shift");
+            assert!((x - dx).abs() < 0.2 && (y - dy).abs() < 0.2, "({x}, {y}), not ({dx}, {dy})");
+        }
+    }
+
+    #[test]
+    fn noise_and_another_scene_have_no_shift() {
+        let still = planes(scene);
+        for seed in 0..8 {
+            let mut noisy = planes(|_, _| 120.0);
+            noisy.y.iter_mut().zip(noise(seed, 80.0)).for_each(|(y, n)| *y += n);
+            assert_eq!(shift(&noisy, &still, &[]), None, "noise of seed {seed}");
+            let mut other = planes(|_, _| 120.0);
+            other.y.iter_mut().zip(noise(seed + 100, 80.0)).for_each(|(y, n)| *y += n);
+            assert_eq!(shift(&noisy, &other, &[]), None, "noise against noise, seed {seed}");
+            let mut still_with_noise = still.clone();
+            still_with_noise.y.iter_mut().zip(noise(seed, 10.0)).for_each(|(y, n)| *y += n);
+            assert_eq!(shift(&still_with_noise, &still, &[]), None, "a still camera, seed {seed}");
+        }
+    }
+
+    #[test]
+    fn where_nothing_can_be_seen_there_is_no_shift() {
+        let still = planes(scene);
+        let moved = planes(|x, y| scene(x - 3.0, y));
+        assert_eq!(shift(&moved, &still, &vec![true; still.len()]), None);
+        assert_eq!(shift(&planes(|_, _| 90.0), &planes(|_, _| 90.0), &[]), None);
+    }
+
+    #[test]
+    fn a_shift_is_undone() {
+        // Slopes are straight, so that interpolating between pixels loses nothing.
+        let slopes = |x: f32, y: f32| 20.0 + x + 0.5 * y;
+        let (still, moved) = (planes(slopes), planes(|x, y| slopes(x - 2.5, y + 1.25)));
+        let back = undo(&moved, (2.5, -1.25));
+        let inner = |p: &usize| (4..SIZE.0 - 4).contains(&(p % SIZE.0)) && (4..SIZE.1 - 4).contains(&(p / SIZE.0));
+        assert!((0..still.len()).filter(inner).all(|p| (back.y[p] - still.y[p]).abs() < 1e-3));
+        assert_eq!(undo(&moved, (0.0, 0.0)).y, moved.y);
+    }
+}

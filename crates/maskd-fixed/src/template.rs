@@ -86,3 +86,70 @@ impl Template {
 fn difference(c: [f32; 3], picture: &Planes, p: usize) -> f32 {
     (c[0] - picture.y[p]).abs() + (c[1] - picture.u[p]).abs() + (c[2] - picture.v[p]).abs()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 80;
+
+    /// A thing with texture, its top left corner at a place, on a flat scene.
+    fn picture(at: (usize, usize)) -> Planes {
+        let n = WIDTH * 60;
+        let mut picture = Planes { width: WIDTH, height: 60, y: vec![200.0; n], u: vec![0.0; n], v: vec![0.0; n] };
+        for (col, row) in pixels() {
+            let p = (at.1 + row) * WIDTH + at.0 + col;
+            picture.y[p] = 80.0 + 25.0 * (0.8 * col as f32).sin() + 25.0 * (0.9 * row as f32).cos();
+            (picture.u[p], picture.v[p]) = (20.0 + col as f32, -10.0 - row as f32);
+        }
+        picture
+    }
+
+    fn pixels() -> impl Iterator<Item = (usize, usize)> {
+        (0..24).flat_map(|row| (0..16).map(move |col| (col, row)))
+    }
+
+    fn cut() -> Template {
+        let blob = Blob::of(&pixels().map(|(x, y)| (y + 20) * WIDTH + x + 30).collect::<Vec<_>>(), WIDTH);
+        Template::cut(&blob, &picture((30, 20)))
+    }
+
+    #[test]
+    fn a_cut_out_is_found_where_it_moved() {
+        let (found, seen) = cut().find(&picture((33, 18)), &[false; WIDTH * 60], (0, 0), 5);
+        assert_eq!((found, seen), ((3, -2), 1.0));
+    }
+
+    #[test]
+    fn a_cut_out_is_found_though_half_of_it_is_covered() {
+        let mut covered = picture((33, 18));
+        let half = |p: &usize| p % WIDTH >= 33 + 8;
+        for p in (0..covered.len()).filter(half) {
+            (covered.y[p], covered.u[p], covered.v[p]) = (20.0, -40.0, 30.0);
+        }
+        // By something that is known, and by something that is not.
+        let known: Vec<bool> = (0..covered.len()).map(|p| half(&p)).collect();
+        for taken in [known, vec![false; WIDTH * 60]] {
+            let (found, seen) = cut().find(&covered, &taken, (1, 0), 4);
+            assert_eq!((found, seen), ((3, -2), 0.5));
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_not_seen() {
+        let (_, seen) =
+            cut().find(&Planes { y: vec![200.0; WIDTH * 60], ..picture((0, 0)) }, &[false; WIDTH * 60], (0, 0), 4);
+        assert!(seen < 0.2, "{seen}");
+        // Beyond the border, too.
+        assert_eq!(cut().find(&picture((30, 20)), &[false; WIDTH * 60], (200, 0), 2).1, 0.0);
+    }
+
+    #[test]
+    fn differences_are_known_inside_of_it_only() {
+        let (template, moved) = (cut(), picture((33, 18)));
+        assert_eq!(template.at(&moved, 18 * WIDTH + 33, (3, -2)), Some(0.0));
+        assert_eq!(template.at(&moved, 18 * WIDTH + 32, (3, -2)), None);
+        assert_eq!(template.at(&moved, 42 * WIDTH + 33, (3, -2)), None);
+        assert!(template.at(&moved, 20 * WIDTH + 40, (0, 0)).is_some_and(|d| d > 5.0));
+    }
+}
