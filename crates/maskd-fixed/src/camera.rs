@@ -19,6 +19,8 @@ use maskd_types::{features::Grid, frame::Size};
 
 /// Most lines of a picture that is looked at in full.
 const LINES: usize = 400;
+/// A pixel that looks like the scene differs from it by fewer levels of luma.
+const LIKE: f32 = 20.0;
 /// Seconds for which a pixel must have kept its colour before it may be a ghost.
 const STILL_S: f32 = 0.3;
 /// Pixels of the smallest ghost.
@@ -103,7 +105,7 @@ impl Camera {
         }
         if !self.fixed() {
             let moved = self.before.as_ref().and_then(|before| register::shift(&picture, before, &[]));
-            self.verdict.moved(moved.unwrap_or((0.0, 0.0)));
+            self.verdict.moved(moved.unwrap_or((0.0, 0.0)), dt);
             self.before = Some(picture.clone());
         } else {
             self.before = None;
@@ -112,13 +114,13 @@ impl Camera {
         if self.foreground.scene.len() == picture.len() {
             light::equalise(&mut picture, &self.foreground.scene, &self.hold);
         }
-        let picture = if self.foreground.scene.len() == picture.len() {
+        if self.foreground.scene.len() == picture.len() {
             let shift = register::shift(&picture, &self.foreground.scene, &self.hold).unwrap_or((0.0, 0.0));
             self.shift = if shift.0.abs().max(shift.1.abs()) < 0.2 { (0.0, 0.0) } else { shift };
-            if self.shift == (0.0, 0.0) { picture } else { register::undo(&picture, self.shift) }
-        } else {
-            picture
-        };
+            if self.shift != (0.0, 0.0) {
+                picture = register::undo(&picture, self.shift);
+            }
+        }
         if let Some((grid, dim, tokens)) = features {
             self.patches.compare(tokens, grid, dim, &mut self.patch_distance);
             patches::enlarge(&self.patch_distance, grid, w, h, &mut self.feature);
@@ -130,12 +132,17 @@ impl Camera {
         }
         let reach = self.config.foreground.modes.reach;
         self.hold.resize(picture.len(), false);
-        let known = self.hold.iter().zip(&self.foreground.distance).filter(|(hold, _)| !**hold);
-        let (all, same) = known.fold((0f32, 0f32), |(n, k), (_, d)| (n + 1.0, k + f32::from(u8::from(*d < reach))));
+        // A scene that is learnt while the picture moves deviates from itself: no pixel looks like it by that alone.
+        let like =
+            |p: usize| self.foreground.distance[p] < reach && (picture.y[p] - self.foreground.scene.y[p]).abs() < LIKE;
+        let known = (0..picture.len()).filter(|p| !self.hold[*p]);
+        let (all, same) = known.fold((0f32, 0f32), |(n, k), p| (n + 1.0, k + f32::from(u8::from(like(p)))));
         if all > 0.1 * picture.len() as f32 {
             self.same = same / all;
             let another = self.verdict.step(same / all, self.shift, dt);
             if another {
+                // As the picture lies: where the old scene was is of no use to the new one.
+                picture = Planes::of(rgb, size, by).unwrap_or(picture);
                 self.forget(&picture);
             }
         }

@@ -30,8 +30,8 @@ impl Rect {
     /// Grown by `by` pixels on each side, inside `(height, width)`.
     pub fn grown(&self, by: usize, width: usize, height: usize) -> Self {
         Self {
-            x: self.x.start.saturating_sub(by)..(self.x.end + by).min(width),
-            y: self.y.start.saturating_sub(by)..(self.y.end + by).min(height),
+            x: self.x.start.saturating_sub(by)..self.x.end.saturating_add(by).min(width),
+            y: self.y.start.saturating_sub(by)..self.y.end.saturating_add(by).min(height),
         }
     }
 

@@ -115,7 +115,9 @@ impl Evidence {
                 }
                 None => dot(&PIXELS_ALONE) + PIXELS_ALONE[cues.len()],
             };
-            odds.clamp(-MOST, MOST)
+            // No light makes a place so much brighter.
+            let least = if distance_mean[p] > 20.0 && log_ratio[p] > 0.45 { 1.0 } else { -MOST };
+            odds.clamp(least, MOST)
         }));
     }
 }
@@ -131,7 +133,7 @@ fn largest(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, rows:
     rows.extend_from_slice(plane);
     for (row, to) in plane.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
         for shift in 1..=radius {
-            to[shift..].iter_mut().zip(row).for_each(|(t, v)| *t = t.max(*v));
+            to[shift.min(width)..].iter_mut().zip(row).for_each(|(t, v)| *t = t.max(*v));
             to.iter_mut().zip(&row[shift.min(width)..]).for_each(|(t, v)| *t = t.max(*v));
         }
     }

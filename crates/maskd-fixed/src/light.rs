@@ -13,6 +13,8 @@ const LEAST: usize = 40;
 /// The change must explain this share of the differences, which must be at least [`WORTH`] levels on average.
 const EXPLAINED: f32 = 0.3;
 const WORTH: f32 = 2.0;
+/// Share of the contrast that a change of light leaves.
+const LEAST_CONTRAST: f32 = 0.4;
 
 /// Gives `picture` the light of `scene`, by a curve of luma that pixels which are not `held` agree on. A picture that it would
 /// not bring clearly nearer to the scene stays as it is.
@@ -24,6 +26,9 @@ pub fn equalise(picture: &mut Planes, scene: &Planes, held: &[bool]) {
         .map(|p| (picture.y[p], scene.y[p]))
         .collect();
     let Some(curve) = Curve::fit(&pairs) else { return };
+    if curve.flattens(&pairs) {
+        return;
+    }
     let cost = |of: &dyn Fn(f32) -> f32| {
         pairs.iter().map(|(y, s)| (of(*y) - s).abs().min(OUTLIER)).sum::<f32>() / pairs.len() as f32
     };
@@ -74,6 +79,14 @@ impl Curve {
         }
         (1..BINS).for_each(|i| curve[i] = curve[i].max(curve[i - 1]));
         Some(Self(curve))
+    }
+
+    /// Whether it takes contrasts away: that brings any picture nearer to any scene, and is no light.
+    fn flattens(&self, pairs: &[(f32, f32)]) -> bool {
+        let mut luma: Vec<f32> = pairs.iter().map(|(y, _)| *y).collect();
+        luma.sort_unstable_by(f32::total_cmp);
+        let (low, high) = (luma[luma.len() / 10], luma[luma.len() * 9 / 10]);
+        self.at(high) - self.at(low) < LEAST_CONTRAST * (high - low)
     }
 
     fn at(&self, y: f32) -> f32 {
@@ -163,7 +176,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "a curve that takes the contrasts away is applied"]
     fn another_scene_is_no_change_of_light() {
         // An even scene, and a picture of strong contrasts: what brings them nearer is a curve that takes the contrasts away.
         let (mut even, picture) = (scene(), scene());

@@ -8,8 +8,10 @@ const LEAVE: f32 = 0.5;
 const SECONDS: (f32, f32) = (0.4, 0.6);
 /// A shift of fewer pixels is no pan.
 const PAN: f32 = 3.0;
+/// Seconds over which frames that move one way make a pan.
+const COURSE: f32 = 1.0;
 /// Seconds for which it is remembered how the camera has been shaken.
-const MEMORY: f32 = 4.0;
+const MEMORY: f32 = 2.0;
 /// A pan over more pixels shows another scene.
 const AWAY: f32 = 20.0;
 
@@ -24,7 +26,7 @@ pub struct Verdict {
     /// Pixels that the picture has been shifted by, one way and the other.
     way: f32,
     shift: (f32, f32),
-    /// Pixels that frames have moved by, from one to the next, since the camera was last thought of anew.
+    /// Pixels that frames have moved by of late, from one to the next, and all of that way.
     course: (f32, f32),
     course_way: f32,
 }
@@ -36,21 +38,26 @@ impl Verdict {
     }
 
     /// Takes the pixels that the picture has moved by since the frame before, while the camera is not known to be fixed.
-    pub fn moved(&mut self, by: (f32, f32)) {
-        self.course = (self.course.0 + by.0, self.course.1 + by.1);
-        self.course_way += by.0.hypot(by.1);
+    pub fn moved(&mut self, by: (f32, f32), dt: f32) {
+        let keep = (-dt / COURSE).exp();
+        self.course = (keep * self.course.0 + by.0, keep * self.course.1 + by.1);
+        self.course_way = keep * self.course_way + by.0.hypot(by.1);
         let net = self.course.0.hypot(self.course.1);
-        if net > PAN && net > 0.5 * self.course_way {
-            (self.course, self.course_way, self.doubt) = ((0.0, 0.0), 0.0, 0.0);
+        if net > PAN && net > 0.6 * self.course_way {
+            self.doubt = 0.0;
         }
     }
 
     /// Takes what `dt` seconds have shown: the share of the picture that looks like the scene, and its shift in pixels. True
     /// where the scene is another one by now, and is to be learnt anew.
     pub fn step(&mut self, same: f32, shift: (f32, f32), dt: f32) -> bool {
-        self.way *= (-dt / MEMORY).exp();
-        self.way += (shift.0 - self.shift.0).hypot(shift.1 - self.shift.1);
-        self.shift = shift;
+        // Where the shift is not known, the way is not known either.
+        let lost = shift == (0.0, 0.0) && same < ENTER;
+        if !lost {
+            self.way *= (-dt / MEMORY).exp();
+            self.way += (shift.0 - self.shift.0).hypot(shift.1 - self.shift.1);
+            self.shift = shift;
+        }
         let net = shift.0.hypot(shift.1);
         // What shakes comes back; what pans goes on.
         let pans = net > PAN && net > 0.5 * self.way;

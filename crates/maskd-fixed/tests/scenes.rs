@@ -34,7 +34,6 @@ fn a_moving_thing_is_one_instance_within_two_seconds() {
 }
 
 #[test]
-#[ignore = "90 levels above the scene is taken for light: IoU falls to 0.28"]
 fn a_bright_thing_is_one_instance_within_two_seconds() {
     watch(2, &Thing::ellipse(16.0, 36.0, LIGHT));
 }
@@ -211,7 +210,7 @@ fn clock(rate: f32, t: f32) -> Shot<'static> {
 }
 
 #[test]
-#[ignore = "a clock is published for 19 s of 30: its flicker counts as travel, and is held"]
+#[ignore = "not mended yet: changing digits count as travel, and a clock is published for two thirds of the time"]
 fn a_clock_is_nothing() {
     for dt in [0.04, 0.1, 0.5] {
         momentary(&Stage::new(18).play(0.0..30.0, dt, |t| clock(1.0, t)), dt, 0.5);
@@ -219,7 +218,7 @@ fn a_clock_is_nothing() {
 }
 
 #[test]
-#[ignore = "a clock is published for 24 s of 30: its flicker counts as travel, and is held"]
+#[ignore = "not mended yet: changing digits count as travel, and a clock is published for two thirds of the time"]
 fn a_clock_of_tenths_is_nothing() {
     momentary(&Stage::new(18).play(0.0..30.0, 0.1, |t| clock(10.0, t)), 0.1, 0.5);
 }
