@@ -10,8 +10,9 @@ use std::{
 };
 
 /// The workspace's crates from the bottom to the top: each may depend on those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "maskd-types",
+    "maskd-fixed",
     "maskd-kernels",
     "maskd-observability",
     "maskd-model",

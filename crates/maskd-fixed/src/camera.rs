@@ -75,11 +75,6 @@ impl Camera {
         self.config = config;
     }
 
-    /// Identities of the things that are there, in sight or not.
-    pub fn things(&self) -> Vec<u32> {
-        self.objects.list.iter().map(|o| o.id).collect()
-    }
-
     /// Forgets what features said of the scene.
     pub fn forget_features(&mut self) {
         self.patches = Patches::default();

@@ -6,7 +6,7 @@
 //! - the scene: [`background`] (modes of colour for each pixel), [`patches`] (features), [`recent`] (what stands still, ghosts)
 //! - the picture in the scene's place and light: [`register`], [`light`]
 //! - what differs: [`evidence`] (a logistic model of all cues), [`foreground`], [`boxes`], [`components`], [`necks`]
-//! - things: [`objects`], [`template`]
+//! - things: [`objects`]
 //! - [`verdict`]: whether the camera is fixed
 
 pub mod background;
@@ -22,5 +22,4 @@ pub mod patches;
 pub mod planes;
 pub mod recent;
 pub mod register;
-pub mod template;
 pub mod verdict;

@@ -10,12 +10,14 @@ mod far;
 mod look;
 mod object;
 mod pieces;
+mod template;
 
 use std::collections::HashMap;
 
 pub use blob::Blob;
 pub use look::Look;
 pub use object::Object;
+pub use template::Template;
 
 use crate::{
     components::{Component, Rect},

@@ -1,7 +1,7 @@
 //! One thing: where it is, how it moves, what it looks like, and how long it has been seen for.
 
-use super::{Blob, Look, ObjectsConfig};
-use crate::{planes::Planes, template::Template};
+use super::{Blob, Look, ObjectsConfig, Template};
+use crate::planes::Planes;
 
 /// Seconds that a thing may be hidden behind another for.
 const HIDDEN_S: f32 = 3.0;

@@ -94,14 +94,12 @@ impl Tracker {
 
     /// Makes the discovered instances those things that move.
     pub(super) fn follow_things(&mut self, step: &mut Step, moving: &Moving) {
-        let alive = self.watch.camera.things();
-        while let Some(k) = self.tracks.iter().position(|t| t.thing.is_some_and(|thing| !alive.contains(&thing))) {
-            self.end(k, EndCause::Lost, step);
-        }
         let asked = self.asked(step);
+        // Features see around a thing: its own motion is wider, or narrower, by a patch.
+        let near_asked = region::dilate(step.grid(), &asked, 1);
         for (thing, mask) in masks(moving, step.source) {
             let mut patches = select::from_mask(step.grid(), step.source, &mask);
-            let of_asked = region::overlap(&patches, &asked);
+            let of_asked = region::overlap(&patches, &near_asked);
             let size = region::count(&patches);
             if size == 0 || of_asked as f32 > ASKED * size as f32 {
                 continue;
@@ -157,7 +155,14 @@ impl Tracker {
             let found = (0..self.tracks.len()).filter(free).map(|k| (overlap(k), k));
             found.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(iou, _)| *iou >= SAME).map(|(_, k)| k)
         });
+        // What comes back after it was out of sight is known again by its place and its look.
+        let k = k.or_else(|| self.find_again(patches, step));
         let k = match k {
+            Some(k) if self.tracks[k].origin != Origin::Discovered => {
+                // What was asked for is followed as such.
+                self.welcome_back(k, patches, step);
+                return None;
+            }
             Some(k) => k,
             None if self.make_room_unseen(step) => {
                 self.start(patches, Origin::Discovered, false, None, step);

@@ -192,19 +192,24 @@ impl Tracker {
             return;
         }
         if let Some(k) = self.find_again(&open, step) {
-            (self.tracks[k].unseen, self.tracks[k].adrift) = (0, false);
-            self.tracks[k].learn(&step.features, &open, self.config.prototype_rate);
-            channels::assign(&mut step.soft, &open, k + 1, 1.0);
-            step.new.push(self.tracks[k].id);
-            step.edited = true;
+            self.welcome_back(k, &open, step);
         } else if self.tracks.len() < self.max_instances() {
             let id = self.start(&open, Origin::Discovered, candidate.by_motion, None, step);
             self.credit(id, candidate.salience);
         }
     }
 
+    /// An instance that was out of sight holds these patches.
+    pub(super) fn welcome_back(&mut self, k: usize, patches: &[bool], step: &mut Step) {
+        (self.tracks[k].unseen, self.tracks[k].adrift) = (0, false);
+        self.tracks[k].learn(&step.features, patches, self.config.prototype_rate);
+        channels::assign(&mut step.soft, patches, k + 1, 1.0);
+        step.new.push(self.tracks[k].id);
+        step.edited = true;
+    }
+
     /// The instance out of sight that looks most like these patches and was last seen near them.
-    fn find_again(&self, patches: &[bool], step: &Step) -> Option<usize> {
+    pub(super) fn find_again(&self, patches: &[bool], step: &Step) -> Option<usize> {
         let look = track::prototype(&step.features, patches)?;
         let (row, col) = region::centre(step.grid(), patches)?;
         (0..self.tracks.len())

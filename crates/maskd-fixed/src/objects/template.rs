@@ -1,6 +1,7 @@
 //! What a thing looked like when it was last alone, to find it where things touch or cover each other.
 
-use crate::{objects::Blob, planes::Planes};
+use super::Blob;
+use crate::planes::Planes;
 
 /// Differences of colour (sum over luma and both chroma differences) below this are the same.
 const SAME: f32 = 30.0;
