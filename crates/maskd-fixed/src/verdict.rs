@@ -5,7 +5,7 @@ const ENTER: f32 = 0.8;
 /// Share below which it no longer does.
 const LEAVE: f32 = 0.5;
 /// Seconds that it must look so for, before it counts as fixed, and before it no longer does.
-const SECONDS: (f32, f32) = (0.4, 0.6);
+const SECONDS: (f32, f32) = (1.0, 0.6);
 /// A shift of fewer pixels is no pan.
 const PAN: f32 = 3.0;
 /// Seconds over which frames that move one way make a pan.
@@ -91,15 +91,15 @@ mod tests {
 
     #[test]
     fn a_still_and_a_shaken_camera_are_fixed_and_a_pan_is_not() {
-        assert!(after((0..25).map(|_| (0.95, (0.0, 0.0)))));
-        assert!(after((0..25).map(|i| (0.9, (if i % 2 == 0 { 6.0 } else { -6.0 }, 0.0)))));
+        assert!(after((0..40).map(|_| (0.95, (0.0, 0.0)))));
+        assert!(after((0..40).map(|i| (0.9, (if i % 2 == 0 { 6.0 } else { -6.0 }, 0.0)))));
         assert!(!after((0..25).map(|i| (0.9, (i as f32, 0.0)))));
         assert!(!after((0..25).map(|_| (0.3, (0.0, 0.0)))));
     }
 
     #[test]
     fn a_camera_that_is_turned_is_fixed_no_longer() {
-        let still = (0..25).map(|_| (0.95, (0.0, 0.0)));
+        let still = (0..40).map(|_| (0.95, (0.0, 0.0)));
         assert!(!after(still.clone().chain((0..20).map(|_| (0.2, (0.0, 0.0))))));
         assert!(after(still.chain((0..10).map(|_| (0.2, (0.0, 0.0))))), "a moment of fog");
     }

@@ -12,7 +12,7 @@ use gstreamer_app::AppSink;
 use gstreamer_video::VideoInfo;
 
 use super::ClipFrame;
-use crate::{fault::Fault, guard::guard, converter::pixels, upright::spare_copies};
+use crate::{converter::pixels, fault::Fault, guard::guard, upright::spare_copies};
 use maskd_types::{files, frame::Size};
 
 /// Longest wait for the next frame of a file: a disc may have to spin up.

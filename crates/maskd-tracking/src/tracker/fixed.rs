@@ -15,7 +15,7 @@ const USUAL: f64 = 0.04;
 /// Most seconds that one frame stands for.
 const LONGEST: f64 = 2.0;
 /// An instance that was discovered before goes on as a moving thing when they overlap by this much (IoU in patches).
-const SAME: f32 = 0.3;
+const SAME: f32 = 0.15;
 /// A thing with more than this share of its patches in an instance that somebody asked for is that instance.
 const ASKED: f32 = 0.5;
 
@@ -35,6 +35,8 @@ pub struct Picture {
 pub(super) struct Watch {
     camera: Camera,
     last: Option<f64>,
+    /// Things that were there when the camera became known as fixed, while somebody had said what to follow.
+    passed_over: Option<Vec<u32>>,
 }
 
 /// What moves in a frame of a fixed camera: the thing of each pixel of the picture, 0 for none.
@@ -45,7 +47,7 @@ pub(super) struct Moving {
 
 impl Watch {
     pub(super) fn new(config: Config) -> Self {
-        Self { camera: Camera::new(config), last: None }
+        Self { camera: Camera::new(config), last: None, passed_over: None }
     }
 
     pub(super) fn fixed(&self) -> bool {
@@ -82,6 +84,7 @@ impl Tracker {
         let things = self.watch.camera.step(&picture.rgb, picture.size, seen, passed as f32);
         if !self.watch.fixed() {
             self.tracks.iter_mut().for_each(|track| track.thing = None);
+            self.watch.passed_over = None;
             return None;
         }
         Some(Moving { things, size: picture.size })
@@ -95,9 +98,17 @@ impl Tracker {
     /// Makes the discovered instances those things that move.
     pub(super) fn follow_things(&mut self, step: &mut Step, moving: &Moving) {
         let asked = self.asked(step);
+        // Who says what is to be followed has seen what else is there.
+        let someone_asked = region::count(&asked) > 0;
+        let there = masks(moving, step.source);
+        let passed_over = self.watch.passed_over.get_or_insert_with(|| match someone_asked {
+            true => there.iter().map(|(thing, _)| *thing).collect(),
+            false => Vec::new(),
+        });
+        let passed_over = passed_over.clone();
         // Features see around a thing: its own motion is wider, or narrower, by a patch.
         let near_asked = region::dilate(step.grid(), &asked, 1);
-        for (thing, mask) in masks(moving, step.source) {
+        for (thing, mask) in there.into_iter().filter(|(thing, _)| !passed_over.contains(thing)) {
             let mut patches = select::from_mask(step.grid(), step.source, &mask);
             let of_asked = region::overlap(&patches, &near_asked);
             let size = region::count(&patches);
