@@ -108,8 +108,6 @@ impl Camera {
         // In the scene's light first: a change of it would look like a shift of edges.
         if self.foreground.scene.len() == picture.len() {
             light::equalise(&mut picture, &self.foreground.scene, &self.hold);
-        }
-        if self.foreground.scene.len() == picture.len() {
             let shift = register::shift(&picture, &self.foreground.scene, &self.hold).unwrap_or((0.0, 0.0));
             self.shift = if shift.0.abs().max(shift.1.abs()) < 0.2 { (0.0, 0.0) } else { shift };
             if self.shift != (0.0, 0.0) {
@@ -122,9 +120,7 @@ impl Camera {
         }
         self.recent.step(&picture, dt);
         self.foreground.find(&picture, features.map(|_| &self.feature[..]), &self.config.foreground);
-        for p in self.outside(w, h).collect::<Vec<_>>() {
-            self.foreground.mask[p] = false;
-        }
+        self.outside(w, h).for_each(|p| self.foreground.mask[p] = false);
         let reach = self.config.foreground.modes.reach;
         self.hold.resize(picture.len(), false);
         // A scene that is learnt while the picture moves deviates from itself: no pixel looks like it by that alone.
@@ -150,7 +146,6 @@ impl Camera {
             });
         }
         self.objects.step(&self.foreground.mask, &picture, dt, &self.config.objects);
-        self.hold.resize(picture.len(), false);
         self.hold.fill(false);
         let mut ids = vec![0; picture.len()];
         for o in self.objects.list.iter().filter(|o| o.confirmed) {
@@ -165,12 +160,12 @@ impl Camera {
         dilate(&mut self.hold, w, 3);
         self.outside(w, h).for_each(|p| self.hold[p] = true);
         self.foreground.modes.learn(&picture, &self.hold, dt, &self.config.foreground.modes);
-        if let Some((grid, _, tokens)) = features {
+        if let Some((grid, dim, tokens)) = features {
             let mut hold = vec![false; grid.len()];
             for (p, _) in self.hold.iter().enumerate().filter(|(_, b)| **b) {
-                hold[(p / w) * grid.rows / h * grid.cols + (p % w) * grid.cols / w] = true;
+                hold[patches::patch_of(p, (w, h), grid)] = true;
             }
-            self.patches.prepare(tokens, grid, features.map_or(0, |(_, dim, _)| dim));
+            self.patches.prepare(tokens, grid, dim);
             self.patches.learn(tokens, &hold, dt, &self.config.patches);
         }
         enlarge(&self.back(ids, w), w, by, size)
@@ -241,7 +236,7 @@ impl Camera {
                 if let Some((grid, _, tokens)) = features {
                     let mut count = vec![0usize; grid.len()];
                     for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
-                        count[(p / w) * grid.rows / h * grid.cols + (p % w) * grid.cols / w] += 1;
+                        count[patches::patch_of(p, (w, h), grid)] += 1;
                     }
                     let most = picture.len() / grid.len();
                     for (patch, _) in count.iter().enumerate().filter(|(_, n)| **n * 2 > most) {
@@ -261,6 +256,7 @@ fn enlarge(labels: &[u32], width: usize, by: usize, size: Size) -> Vec<u32> {
     (0..h).flat_map(|y| (0..w).map(move |x| at(x, y))).collect()
 }
 
+/// Sets what is within `radius` pixels of a set pixel in each direction.
 fn dilate(mask: &mut [bool], width: usize, radius: usize) {
     let height = mask.len() / width.max(1);
     let mut rows = vec![false; mask.len()];

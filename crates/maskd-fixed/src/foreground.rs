@@ -45,7 +45,8 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Compares `picture` with the scene; `features` is evidence of features for each pixel, -1..1, where known.
+    /// Compares `picture` with the scene; `features` is, where it is known, one minus the cosine
+    /// of the features at each pixel to those of the scene.
     pub fn find(&mut self, picture: &Planes, features: Option<&[f32]>, config: &ForegroundConfig) {
         self.modes.compare(picture, &config.modes, &mut self.distance, &mut self.scene);
         self.cues.find(picture, &self.scene, &self.distance, features, &mut self.evidence);

@@ -115,6 +115,11 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     ab / (aa * bb).sqrt().max(1e-9)
 }
 
+/// The patch that pixel `p` of a picture of `(width, height)` lies in.
+pub fn patch_of(p: usize, (width, height): (usize, usize), grid: Grid) -> usize {
+    (p / width) * grid.rows / height * grid.cols + (p % width) * grid.cols / width
+}
+
 /// A plane of patches enlarged bilinearly to `(height, width)` pixels.
 pub fn enlarge(plane: &[f32], grid: Grid, width: usize, height: usize, out: &mut Vec<f32>) {
     out.clear();

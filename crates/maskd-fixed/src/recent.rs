@@ -34,8 +34,9 @@ impl Recent {
     }
 }
 
-/// Whose outline a set of still foreground is: of how many of its outer pixels the scene has an edge that the picture has
-/// not (-1: only the picture has edges, 1: only the scene), and the share of its outline that is the foreground's, too.
+/// Whether the edges along the outline of a set of still foreground pixels are in the scene or in the picture: 1 where only
+/// the scene has them (a ghost), -1 where only the picture has them (a thing). Then the share of the outline that borders on
+/// background.
 pub fn outline(
     labels: &[u32],
     label: u32,
