@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     shared::shared,
     support::{
-        process::maskd,
+        process::{maskd, refused},
         scene::{SHAPES, Scene},
         turned::{lying, save_noted},
         weights::TinyVit,
@@ -91,16 +91,6 @@ impl Tree {
 
     fn report(&self, folder: &str) -> Value {
         serde_json::from_str(&fs::read_to_string(self.path(folder).join("report.json")).unwrap()).unwrap()
-    }
-}
-
-fn refused(output: &Output, code: i32, words: &[&str]) {
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
-    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("maskd: error: ")).collect();
-    assert_eq!(errors.len(), 1, "{words:?}: {text}");
-    for word in words {
-        assert!(errors[0].contains(word), "{text} lacks {word:?}");
     }
 }
 

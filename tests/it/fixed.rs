@@ -10,7 +10,11 @@ use image::{GrayImage, ImageBuffer, Luma, RgbImage};
 use maskd::{frame::Size, ingest::Clip, mask::LabelMap};
 use serde_json::Value;
 
-use crate::support::{process::maskd, scene::Scene, weights::TinyVit};
+use crate::support::{
+    process::{maskd, refused},
+    scene::Scene,
+    weights::TinyVit,
+};
 
 const SCENE: Scene = Scene { size: Size::new(112, 64), frames: 40, fps: 15 };
 const FRAMES: u64 = 10;
@@ -98,16 +102,6 @@ fn report(folder: &Path) -> Value {
 /// The report of a sequence.
 fn of<'a>(report: &'a Value, name: &str) -> &'a Value {
     report["sequences"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()
-}
-
-fn refused(output: &Output, code: i32, words: &[&str]) {
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
-    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("maskd: error: ")).collect();
-    assert_eq!(errors.len(), 1, "{words:?}: {text}");
-    for word in words {
-        assert!(errors[0].contains(word), "{text} lacks {word:?}");
-    }
 }
 
 #[test]

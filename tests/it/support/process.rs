@@ -180,3 +180,14 @@ pub fn counter(metrics: &str, name: &str, labels: &[&str]) -> u64 {
     };
     metrics.lines().filter_map(sample).sum()
 }
+
+/// Checks that a command failed with `code` and one error that says `words`.
+pub fn refused(output: &Output, code: i32, words: &[&str]) {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");
+    let errors: Vec<_> = text.lines().filter(|line| line.starts_with("maskd: error: ")).collect();
+    assert_eq!(errors.len(), 1, "{words:?}: {text}");
+    for word in words {
+        assert!(errors[0].contains(word), "{text} lacks {word:?}");
+    }
+}
