@@ -51,6 +51,8 @@ pub struct Camera {
     /// One minus the cosine of features to those of the scene, at each pixel.
     pub feature: Vec<f32>,
     recent: Recent,
+    /// What dark pictures are multiplied by.
+    gain: f32,
     verdict: Verdict,
     /// The frame before, while the camera is not known to be fixed.
     before: Option<Planes>,
@@ -95,8 +97,12 @@ impl Camera {
         let Some(mut picture) = Planes::of(rgb, size, by) else { return vec![0; size.area()] };
         let (w, h) = (picture.width, picture.height);
         if self.size.replace(size) != Some(size) {
+            self.gain = light::gain(&picture);
+            picture.brighten(self.gain);
             self.forget(&picture);
             self.recent = Recent::default();
+        } else {
+            picture.brighten(self.gain);
         }
         if !self.fixed() {
             let moved = self.before.as_ref().and_then(|before| register::shift(&picture, before, &[]));
@@ -134,6 +140,8 @@ impl Camera {
             if another {
                 // As the picture lies: where the old scene was is of no use to the new one.
                 picture = Planes::of(rgb, size, by).unwrap_or(picture);
+                self.gain = light::gain(&picture);
+                picture.brighten(self.gain);
                 self.forget(&picture);
             }
         }

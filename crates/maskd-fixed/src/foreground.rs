@@ -5,6 +5,7 @@ use crate::{
     boxes::Guided,
     components,
     evidence::Evidence,
+    gaps,
     planes::Planes,
 };
 
@@ -53,6 +54,7 @@ impl Foreground {
         self.guided.filter(&mut self.evidence, &picture.y, picture.width, config.radius, config.epsilon);
         self.mask.clear();
         self.mask.extend(self.evidence.iter().map(|e| *e > config.threshold));
+        gaps::fill(&mut self.mask, &self.evidence, picture.width);
         components::fill_holes(&mut self.mask, picture.width, 200);
     }
 

@@ -15,6 +15,7 @@ pub mod camera;
 pub mod components;
 pub mod evidence;
 pub mod foreground;
+pub mod gaps;
 pub mod light;
 pub mod necks;
 pub mod objects;

@@ -16,6 +16,17 @@ const WORTH: f32 = 2.0;
 /// Share of the contrast that a change of light leaves.
 const LEAST_CONTRAST: f32 = 0.4;
 
+/// Mean luma below which a picture is dark.
+const DARK: f32 = 90.0;
+/// Dark pictures are multiplied by no more.
+const MOST_GAIN: f32 = 3.0;
+
+/// What brings a dark picture to a common brightness: cues of the evidence were fitted by daylight.
+pub fn gain(picture: &Planes) -> f32 {
+    let mean = picture.y.iter().sum::<f32>() / picture.len().max(1) as f32;
+    (DARK / mean.max(1.0)).clamp(1.0, MOST_GAIN)
+}
+
 /// Gives `picture` the light of `scene`, by a curve of luma that pixels which are not `held` agree on. A picture that it would
 /// not bring clearly nearer to the scene stays as it is.
 pub fn equalise(picture: &mut Planes, scene: &Planes, held: &[bool]) {
@@ -131,6 +142,15 @@ mod tests {
 
     fn mean_difference(a: &[f32], b: &[f32]) -> f32 {
         a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
+    }
+
+    #[test]
+    fn a_dark_picture_is_brightened_within_limits_and_a_light_one_is_not() {
+        for (by, gain) in [(1.0, 1.0), (0.5, 90.0 / 55.0), (0.1, 3.0), (0.0, 3.0)] {
+            let mut picture = scene();
+            picture.brighten(by);
+            assert!((super::gain(&picture) - gain).abs() < 0.1, "{by}: {}", super::gain(&picture));
+        }
     }
 
     #[test]

@@ -44,6 +44,13 @@ impl Planes {
         Some(Self { width, height, y, u, v })
     }
 
+    /// Multiplies all of it.
+    pub fn brighten(&mut self, gain: f32) {
+        if gain != 1.0 {
+            [&mut self.y, &mut self.u, &mut self.v].into_iter().flatten().for_each(|v| *v *= gain);
+        }
+    }
+
     /// Number of pixels.
     pub fn len(&self) -> usize {
         self.y.len()

@@ -106,6 +106,19 @@ fn a_thing_goes_on_through_a_change_of_light() {
     one(&shown[50..], 1, 0.7);
 }
 
+#[test]
+fn a_thing_is_found_at_night() {
+    // A quarter of the light, and noise that has not become less.
+    let thing = Thing::ellipse(16.0, 36.0, LIGHT);
+    let mut stage = Stage::new(2);
+    nothing(&stage.play(0.0..3.0, 0.04, |_| Shot::default().gain(0.25).noise(3.0)));
+    let shown = stage.play(3.0..7.0, 0.04, |t| walk(&thing, 3.0, 30.0, t).gain(0.25).noise(3.0));
+    let found: Vec<(u32, f32)> = shown[50..].iter().map(|s| s.of(1)).collect();
+    // In the middle the scene is nearly as bright as the thing.
+    let mean = found.iter().map(|f| f.1).sum::<f32>() / found.len() as f32;
+    assert!(found[0].0 > 0 && found.iter().all(|f| f.0 == found[0].0) && mean >= 0.6, "identities and IoU: {found:?}");
+}
+
 /// Identities of two things before and after they meet.
 fn meet(stage: &mut Stage, things: [&Thing; 2], heights: [f32; 2]) -> [[u32; 2]; 2] {
     stage.play(0.0..3.0, 0.04, |_| Shot::default());

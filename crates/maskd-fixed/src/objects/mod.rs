@@ -9,6 +9,7 @@ mod contact;
 mod far;
 mod look;
 mod object;
+mod pairs;
 mod pieces;
 mod template;
 
@@ -23,6 +24,7 @@ use crate::{
     components::{Component, Rect},
     planes::Planes,
 };
+use pairs::Pairs;
 use pieces::Pieces;
 
 /// When something is a thing.
@@ -55,6 +57,7 @@ pub struct Objects {
     pub list: Vec<Object>,
     next: u32,
     taken: Vec<bool>,
+    pairs: Pairs,
 }
 
 impl Objects {
@@ -79,10 +82,8 @@ impl Objects {
 
         let mut given: Vec<Vec<usize>> = vec![Vec::new(); self.list.len()];
         let mut places = HashMap::new();
-        let mut merged: Vec<usize> = Vec::new();
         let mut unclaimed: Vec<usize> = Vec::new();
         for (c, claim) in claims.of.iter().enumerate() {
-            let claim = if claim.len() > 1 { self.without_parts(claim, &mut merged, dt) } else { claim.clone() };
             match claim.as_slice() {
                 [] => unclaimed.push(c),
                 [one] => given[*one].extend(&pieces.pixels[c]),
@@ -106,9 +107,15 @@ impl Objects {
                 None => fresh.push(c),
             }
         }
-        for t in merged {
-            given[t].clear();
-            self.list[t].blob = Blob::default();
+        for (part, whole) in self.pairs.step(&self.list, &given, &pieces, dt) {
+            if given[part].is_empty() || given[whole].is_empty() {
+                // One of them is a part of a third.
+                continue;
+            }
+            let pixels = std::mem::take(&mut given[part]);
+            given[whole].extend(pixels);
+            places.remove(&whole);
+            self.list[part].blob = Blob::default();
         }
         for (t, (object, pixels)) in self.list.iter_mut().zip(given).enumerate() {
             object.age += dt;

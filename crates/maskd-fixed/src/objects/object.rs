@@ -51,8 +51,6 @@ pub struct Object {
     pub shift: (i32, i32),
     /// Hidden behind another.
     pub hidden: bool,
-    /// Seconds that it has moved with another as one.
-    pub together: f32,
 }
 
 impl Object {
@@ -81,7 +79,6 @@ impl Object {
             template: Template::default(),
             shift: (0, 0),
             hidden: false,
-            together: 0.0,
         }
     }
 

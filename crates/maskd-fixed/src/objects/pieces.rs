@@ -45,6 +45,11 @@ impl Pieces {
         self.components.len()
     }
 
+    /// Whether two pixels of pieces are connected.
+    pub fn same(&self, a: usize, b: usize) -> bool {
+        self.whole[a] == self.whole[b]
+    }
+
     fn connected(&self, a: usize, b: usize) -> bool {
         self.whole[self.pixels[a][0]] == self.whole[self.pixels[b][0]]
     }
