@@ -12,7 +12,7 @@ impl Objects {
         let mut whole: Vec<usize> = claim.to_vec();
         for &t in claim {
             let part = &self.list[t];
-            let of = whole.iter().map(|&o| &self.list[o]).any(|other| {
+            let of = whole.iter().map(|&o| &self.list[o]).find(|other| {
                 let older = (other.age, other.area) > (part.age, part.area) && other.id != part.id;
                 let size = other.area.sqrt();
                 let apart = (other.velocity.0 - part.velocity.0).hypot(other.velocity.1 - part.velocity.1);
@@ -21,8 +21,10 @@ impl Objects {
                 let stacked = common as f32 > 0.6 * a.x.len().min(b.x.len()) as f32;
                 older && part.age < 2.0 + 4.0 * dt && apart < 0.7 * size && (part.area < 0.5 * other.area || stacked)
             });
-            self.list[t].together = if of { self.list[t].together + dt } else { 0.0 };
-            if of && self.list[t].together > 0.1 {
+            let of = of.map(|other| other.id);
+            self.list[t].together = if of.is_some() { self.list[t].together + dt } else { 0.0 };
+            self.list[t].part_of = of.unwrap_or_default();
+            if of.is_some() && self.list[t].together > 0.1 {
                 whole.retain(|&o| o != t);
                 merged.push(t);
             }
