@@ -28,8 +28,8 @@ use maskd_types::frame::{Size, StreamId};
   maskd inspect frames/ --out page --fps 10 --max-frames 300
   maskd inspect yard.mp4 --out page --each 0.5 --pictures 1000      more pictures
 
-What is wrong on a camera shows in a minute or two of its video: 'maskd watch --record' draws masks into one, so record it
-with the camera's own software or with gst-launch-1.0.
+A minute or two of a camera's video show most of what is wrong. Record it with the camera's own software: videos of
+'maskd watch --record' have masks drawn in.
 
 DIR/index.html tells whether the camera was taken for fixed or for moving, by what measures, and of each instance when it was
 found and why, whom it touched, and when and why it ended. DIR/pictures holds frames with what was seen in them, DIR/log.jsonl
@@ -135,7 +135,10 @@ fn look(engine: &mut Engine, report: &mut Report, frame: ClipFrame, number: u64,
 
 /// What the page says of the clip and of how it was looked at.
 fn facts(args: &Args, clip: &Clip, backbone: &Backbone, size: Size) -> Facts {
-    let name = args.input.file_name().unwrap_or(args.input.as_os_str()).to_string_lossy().into_owned();
+    // Folders of frames are often called so: the folder around one tells more.
+    let parts = args.input.components().rev().take(if clip.is_video() { 1 } else { 2 });
+    let parts: Vec<_> = parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    let name = parts.into_iter().rev().collect::<Vec<_>>().join("/");
     let rate = match clip.fps() {
         Some((frames, seconds)) => format!("{:.4}", f64::from(frames) / f64::from(seconds.max(1))),
         None => "not known".to_owned(),

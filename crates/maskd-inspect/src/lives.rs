@@ -98,14 +98,18 @@ impl Lives {
             }
             What::Touched(other) => {
                 let other = story.name(*other, at.1);
-                self.of(who).touch(other, at.1);
-                self.of(other).touch(who, at.1);
+                // What is seen again may be another thing while the former one is still looked for.
+                if other != who {
+                    self.of(who).touch(other, at.1);
+                    self.of(other).touch(who, at.1);
+                }
             }
             What::Parted(other) => {
                 let other = story.name(*other, at.1);
                 self.of(who).part(Some(other), at.1);
                 self.of(other).part(Some(who), at.1);
             }
+            What::Left(_) if !is_current(story, record) => {}
             What::Left(end) => {
                 if let End::Merged { into } = end {
                     self.note(story, *into, at.1, format!("{} proved to be a part of it", spoken(who)));
@@ -136,6 +140,14 @@ impl Lives {
     }
 }
 
+/// Whether the instance is what ended, and has not been seen again as another thing.
+fn is_current(story: &Story, record: &Record) -> bool {
+    match record.who {
+        Who::Thing(thing) => story.is_current(thing, record.seconds),
+        _ => true,
+    }
+}
+
 impl Life {
     fn touch(&mut self, other: Who, seconds: f64) {
         let last = self.contacts.iter_mut().rfind(|contact| contact.other == other);
@@ -160,3 +172,6 @@ impl Life {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

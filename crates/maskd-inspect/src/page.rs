@@ -127,7 +127,7 @@ impl Page<'_> {
         );
         let of_camera = story.records.iter().filter(|record| record.who == Who::Camera);
         let lines = of_camera.map(|record| {
-            format!("<li>frame {}, {:.2} s: {}</li>\n", record.frame, record.seconds, escaped(&story.words(record)))
+            format!("<li>frame {}, {:.2} s: {}</li>\n", record.frame, record.seconds, escaped(&story.sentence(record)))
         });
         let lines: Vec<String> = lines.collect();
         out += &format!("<ul>\n{}</ul>\n", lines.iter().take(MOST_LINES).cloned().collect::<String>());

@@ -41,7 +41,7 @@ const LEAST_WIDTH: u32 = 300;
 const QUALITY: u8 = 85;
 
 const ORANGE: [f32; 3] = [255.0, 150.0, 30.0];
-const BLUE: [f32; 3] = [50.0, 110.0, 255.0];
+const BLUE: [f32; 3] = [30.0, 70.0, 150.0];
 
 /// Draws a frame's result and a look into what it came from. Planes lie as the scene does, the frame as the camera sent it.
 pub fn draw(result: &FrameResult, view: &View) -> RgbImage {
@@ -157,7 +157,7 @@ mod tests {
     fn colours_say_how_much() {
         assert_eq!([hot(0.0), hot(1.0 / 3.0), hot(1.0), hot(9.0)], [[0; 3], [255, 0, 0], [255; 3], [255; 3]]);
         assert_eq!(signed(0.0), [0; 3]);
-        assert!(signed(1.0)[0] > 200 && signed(-1.0)[2] > 200 && signed(-9.0) == signed(-1.0));
+        assert!(signed(1.0)[0] > 200 && signed(-1.0)[2] > 140 && signed(-9.0) == signed(-1.0));
         assert_eq!(hot(f32::NAN), [0; 3]);
     }
 

@@ -122,7 +122,7 @@ impl What {
         match self {
             Self::Verdict { fixed: true } => "is taken for fixed from now on".to_owned(),
             Self::Verdict { fixed: false } => "is taken for moving from now on".to_owned(),
-            Self::Restarted(why) => format!("the scene is learnt anew: {}", restart(*why)),
+            Self::Restarted(why) => format!("forgets the empty scene and learns it anew: {}", restart(*why)),
             Self::Published(proof) => format!("is published: {}", proof.words()),
             Self::Appeared(Origin::Discovered) => {
                 "is published: it looks like an object, and the camera is not known to be fixed".to_owned()
@@ -154,7 +154,7 @@ impl Proof {
 fn restart(why: Restart) -> &'static str {
     match why {
         Restart::Size => "pictures have another size",
-        Restart::Another => "the camera moved, or most of the picture changed",
+        Restart::Another => "it was turned, or most of the picture changed",
         Restart::Cut => "nothing of the last picture is in this one",
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     log::log,
     page::{Facts, Page, Shot},
     pictures,
-    record::{Moment, Who},
-    story::{Story, spoken},
+    record::Moment,
+    story::Story,
 };
 
 /// When pictures are taken: beside those of frames in which something happened to instances or to the verdict.
@@ -78,11 +78,7 @@ impl Report {
             self.left_out += 1;
             return Ok(());
         }
-        let why = happened.iter().map(|record| match self.story.about(record) {
-            Who::Camera => format!("the camera {}", self.story.words(record)),
-            who => format!("{} {}", spoken(who), self.story.words(record)),
-        });
-        let why = why.collect();
+        let why = happened.iter().map(|record| self.story.sentence(record)).collect();
         let drawn = pictures::jpeg(&pictures::draw(result, &inspection.view));
         let jpeg = drawn.map_err(|source| OutputError::Io { path: self.folder.page(), source })?;
         let file = self.folder.picture(moment.frame, &jpeg)?;

@@ -133,6 +133,21 @@ impl Story {
         record.what.words(&|thing| spoken(self.name(thing, record.seconds)))
     }
 
+    /// What happened, in words.
+    pub fn sentence(&self, record: &Record) -> String {
+        format!("{} {}", spoken(self.about(record)), self.words(record))
+    }
+
+    /// Whether nothing else has been published since as what the thing is: an instance that was seen again is another thing.
+    pub fn is_current(&self, thing: u32, seconds: f64) -> bool {
+        let Who::Instance(id) = self.name(thing, seconds) else { return true };
+        let since = |names: &[(f64, InstanceId)]| {
+            names.iter().filter(|(from, named)| *named == id && *from <= seconds).map(|(from, _)| *from).next_back()
+        };
+        let own = self.names.get(&thing).and_then(|names| since(names));
+        self.names.iter().all(|(other, names)| *other == thing || since(names) <= own)
+    }
+
     fn record(&mut self, moment: &Moment, who: Who, what: What) {
         self.records.push(Record { frame: moment.frame, seconds: moment.seconds, who, what });
     }
