@@ -5,6 +5,7 @@ mod check;
 mod eval;
 mod given;
 mod inputs;
+mod inspect;
 mod interrupt;
 mod log;
 mod options;
@@ -69,6 +70,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Segment(segment::Args),
+    Inspect(inspect::Args),
     Attention(attention::Args),
     /// Measure mask quality as the field does
     #[command(subcommand)]
@@ -112,6 +114,7 @@ pub fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Segment(args) => quietly(|| segment::run(args)),
+        Command::Inspect(args) => quietly(|| inspect::run(args)),
         Command::Attention(args) => quietly(|| attention::run(args)),
         Command::Eval(command) => quietly(|| eval::run(command)),
         Command::Watch(args) => quietly(|| watch::run(args).or_exit(Exit::Unavailable)),

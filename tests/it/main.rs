@@ -26,6 +26,7 @@ mod golden_propagation;
 mod hostile;
 mod identity;
 mod ingest;
+mod inspect;
 mod lists;
 mod manual;
 mod outputs;

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// The workspace's crates from the bottom to the top: each may depend on those before it.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "maskd-types",
     "maskd-fixed",
     "maskd-kernels",
@@ -22,6 +22,7 @@ const ORDER: [&str; 14] = [
     "maskd-protocol",
     "maskd-transport",
     "maskd-eval",
+    "maskd-inspect",
     "maskd-cli",
     "maskd-trainer",
     "maskd",

@@ -4,8 +4,13 @@
 //! picture -> scene's light -> registered -> distances of pixels and patches -> evidence, mask -> fixed? -> ghosts -> things -> learn
 //! ```
 
+mod view;
+
+pub use view::View;
+
 use crate::{
     components,
+    events::{Kind, Restart},
     foreground::{Foreground, ForegroundConfig},
     light,
     objects::{Objects, ObjectsConfig},
@@ -41,15 +46,12 @@ pub struct Config {
 #[derive(Debug, Default)]
 pub struct Camera {
     config: Config,
-    /// Foreground.
-    pub foreground: Foreground,
-    /// Things.
-    pub objects: Objects,
-    /// Features.
-    pub patches: Patches,
+    foreground: Foreground,
+    objects: Objects,
+    patches: Patches,
     patch_distance: Vec<f32>,
     /// One minus the cosine of features to those of the scene, at each pixel.
-    pub feature: Vec<f32>,
+    feature: Vec<f32>,
     recent: Recent,
     /// What dark pictures are multiplied by.
     gain: f32,
@@ -57,11 +59,13 @@ pub struct Camera {
     /// The frame before, while the camera is not known to be fixed.
     before: Option<Planes>,
     /// Pixels by which the picture is shifted against the scene, `(x, y)`.
-    pub shift: (f32, f32),
+    shift: (f32, f32),
     /// Share of the picture that looks like the scene.
-    pub same: f32,
+    same: f32,
     /// Size of the pictures.
     size: Option<Size>,
+    /// Pixels of the picture for each that is looked at, in a row and in a column.
+    scale: usize,
     hold: Vec<bool>,
     labels: Vec<u32>,
 }
@@ -82,6 +86,14 @@ impl Camera {
         self.patches = Patches::default();
     }
 
+    /// Forgets all that is known: the next picture shows nothing of what the last one did. Identities are not given again.
+    pub fn cut(&mut self) {
+        self.objects.clear();
+        self.objects.events.push(0, Kind::Restarted { why: Restart::Cut });
+        let (config, objects) = (std::mem::take(&mut self.config), std::mem::take(&mut self.objects));
+        *self = Self { config, objects, ..Self::default() };
+    }
+
     /// Whether the camera is fixed.
     pub fn fixed(&self) -> bool {
         self.verdict.fixed()
@@ -93,13 +105,16 @@ impl Camera {
     ///
     /// Pictures of more than [`LINES`] lines (columns, where they stand upright) are looked at smaller, by a whole number.
     pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<(Grid, usize, &[f32])>, dt: f32) -> Vec<u32> {
+        self.objects.events.begin();
         let by = (size.width.min(size.height) as usize).div_ceil(LINES).max(1);
         let Some(mut picture) = Planes::of(rgb, size, by) else { return vec![0; size.area()] };
         let (w, h) = (picture.width, picture.height);
-        if self.size.replace(size) != Some(size) {
+        self.scale = by;
+        let before = self.size.replace(size);
+        if before != Some(size) {
             self.gain = light::gain(&picture);
             picture.brighten(self.gain);
-            self.forget(&picture);
+            self.forget(&picture, before.map(|_| Restart::Size));
             self.recent = Recent::default();
         } else {
             picture.brighten(self.gain);
@@ -123,6 +138,8 @@ impl Camera {
         if let Some((grid, dim, tokens)) = features {
             self.patches.compare(tokens, grid, dim, &mut self.patch_distance);
             patches::enlarge(&self.patch_distance, grid, w, h, &mut self.feature);
+        } else {
+            self.feature.clear();
         }
         self.recent.step(&picture, dt);
         self.foreground.find(&picture, features.map(|_| &self.feature[..]), &self.config.foreground);
@@ -142,7 +159,7 @@ impl Camera {
                 picture = Planes::of(rgb, size, by).unwrap_or(picture);
                 self.gain = light::gain(&picture);
                 picture.brighten(self.gain);
-                self.forget(&picture);
+                self.forget(&picture, Some(Restart::Another));
             }
         }
         self.drop_ghosts(&picture, features);
@@ -176,14 +193,18 @@ impl Camera {
             self.patches.prepare(tokens, grid, dim);
             self.patches.learn(tokens, &hold, dt, &self.config.patches);
         }
+        self.objects.events.end();
         enlarge(&self.back(ids, w), w, by, size)
     }
 
-    /// Learns the scene anew, from `picture` on.
-    fn forget(&mut self, picture: &Planes) {
+    /// Learns the scene anew, from `picture` on; nobody need be told why of the first one.
+    fn forget(&mut self, picture: &Planes, why: Option<Restart>) {
         self.foreground.restart(picture);
         self.patches = Patches::default();
         self.objects.clear();
+        if let Some(why) = why {
+            self.objects.events.push(0, Kind::Restarted { why });
+        }
         self.hold.clear();
         self.hold.resize(picture.len(), false);
         self.shift = (0.0, 0.0);

@@ -8,11 +8,13 @@
 //! - what differs: [`evidence`] (a logistic model of all cues), [`foreground`], [`boxes`], [`components`], [`necks`]
 //! - things: [`objects`]
 //! - [`verdict`]: whether the camera is fixed
+//! - what people may look at: [`events`], [`camera::View`]
 
 pub mod background;
 pub mod boxes;
 pub mod camera;
 pub mod components;
+pub mod events;
 pub mod evidence;
 pub mod foreground;
 pub mod gaps;

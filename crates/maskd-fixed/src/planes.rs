@@ -51,6 +51,16 @@ impl Planes {
         }
     }
 
+    /// RGB `(height, width, 3)` of what it holds.
+    pub fn rgb(&self) -> Vec<u8> {
+        let colour = |p: usize| {
+            let (y, u, v) = (self.y[p], self.u[p], self.v[p]);
+            let (r, b) = (y + v / 0.713, y + u / 0.564);
+            [r, (y - 0.299 * r - 0.114 * b) / 0.587, b].map(|c| c.round().clamp(0.0, 255.0) as u8)
+        };
+        (0..self.len()).flat_map(colour).collect()
+    }
+
     /// Number of pixels.
     pub fn len(&self) -> usize {
         self.y.len()
@@ -98,6 +108,20 @@ fn smooth(plane: &mut [f32], scratch: &mut [f32], width: usize) {
         let below = &scratch[(i + 1).min(height - 1) * width..][..width];
         for (((o, a), h), b) in plane[i * width..][..width].iter_mut().zip(above).zip(here).zip(below) {
             *o = 0.25 * (a + 2.0 * h + b);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_even_colour_comes_back() {
+        for colour in [[0, 0, 0], [255, 255, 255], [200, 40, 30], [10, 90, 240]] {
+            let rgb: Vec<u8> = (0..12).flat_map(|_| colour).collect();
+            let back = Planes::of(&rgb, Size::new(4, 3), 1).unwrap().rgb();
+            assert!(back.iter().zip(&rgb).all(|(a, b)| a.abs_diff(*b) <= 1), "{colour:?}: {back:?}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Whether a camera is fixed: most of what it shows stays where it is, though it may be shaken.
 
 /// Share of the picture that must look like the scene before a camera counts as fixed.
-const ENTER: f32 = 0.8;
+pub const ENTER: f32 = 0.8;
 /// Share below which it no longer does.
-const LEAVE: f32 = 0.5;
+pub const LEAVE: f32 = 0.5;
 /// Seconds that it must look so for, before it counts as fixed, and before it no longer does.
-const SECONDS: (f32, f32) = (1.0, 0.6);
+pub const SECONDS: (f32, f32) = (1.0, 0.6);
 /// A shift of fewer pixels is no pan.
 const PAN: f32 = 3.0;
 /// Seconds over which frames that move one way make a pan.
@@ -14,6 +14,17 @@ const COURSE: f32 = 1.0;
 const MEMORY: f32 = 2.0;
 /// A pan over more pixels shows another scene.
 const AWAY: f32 = 20.0;
+
+/// A verdict, and the measures that it goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measures {
+    /// Whether the camera is known to be fixed.
+    pub fixed: bool,
+    /// Share of the picture that looks like the scene, things left out.
+    pub same: f32,
+    /// Pixels by which the picture is shifted against the scene, `(x, y)`.
+    pub shift: (f32, f32),
+}
 
 /// What is known of a camera.
 #[derive(Clone, Debug, Default)]

@@ -131,6 +131,11 @@ impl Engine {
         self.trackers.entry(stream.clone()).or_insert_with(|| Tracker::new(suited(config, backbone), patch))
     }
 
+    /// What follows a stream's instances; none where there is no such stream.
+    pub fn tracker(&self, stream: &StreamId) -> Option<&Tracker> {
+        self.trackers.get(stream)
+    }
+
     /// Has `stream` tracked by `config` from its next frame on, whatever the other streams have. Its instances stay.
     pub fn configure(&mut self, stream: &StreamId, config: TrackerConfig) {
         if let Some(tracker) = self.trackers.get_mut(stream) {

@@ -17,11 +17,12 @@ use std::collections::HashMap;
 
 pub use blob::Blob;
 pub use look::Look;
-pub use object::Object;
+pub use object::{Object, PERSISTS_S};
 pub use template::Template;
 
 use crate::{
     components::{Component, Rect},
+    events::{End, Events, Kind},
     planes::Planes,
 };
 use pairs::Pairs;
@@ -50,11 +51,20 @@ impl Default for ObjectsConfig {
     }
 }
 
+impl ObjectsConfig {
+    /// Pixels that something of this many pixels must have moved by.
+    pub fn least_travel(&self, area: f32) -> f32 {
+        self.travel.max(self.travel_share * area.sqrt())
+    }
+}
+
 /// All things of a stream.
 #[derive(Debug, Default)]
 pub struct Objects {
     /// Them.
     pub list: Vec<Object>,
+    /// What has happened to them.
+    pub events: Events,
     next: u32,
     taken: Vec<bool>,
     pairs: Pairs,
@@ -63,14 +73,21 @@ pub struct Objects {
 impl Objects {
     /// Forgets all things; identities are not given again.
     pub fn clear(&mut self) {
-        self.list.clear();
+        for o in self.list.drain(..) {
+            self.events.push(o.id, Kind::Ended { why: End::Restarted });
+        }
     }
 
     /// Ends what has stood still for more than `seconds`; returns the pixels of each.
     pub fn furniture(&mut self, seconds: f32) -> Vec<Blob> {
         let (gone, stay) = std::mem::take(&mut self.list).into_iter().partition(|o| o.still > seconds);
         self.list = stay;
-        gone.into_iter().map(|o: Object| o.blob).collect()
+        gone.into_iter()
+            .map(|o: Object| {
+                self.events.push(o.id, Kind::Ended { why: End::Furniture { seconds: o.still } });
+                o.blob
+            })
+            .collect()
     }
 
     /// Matches the foreground `(height, width)` of a frame `dt` seconds after the last.
@@ -87,7 +104,11 @@ impl Objects {
             match claim.as_slice() {
                 [] => unclaimed.push(c),
                 [one] => given[*one].extend(&pieces.pixels[c]),
-                many => self.divide(&pieces.pixels[c], many, &shifts, picture, &mut given, &mut places),
+                many => {
+                    let ids: Vec<u32> = many.iter().map(|&t| self.list[t].id).collect();
+                    self.events.meet(&ids);
+                    self.divide(&pieces.pixels[c], many, &shifts, picture, &mut given, &mut places);
+                }
             }
         }
         let missing: Vec<usize> = (0..self.list.len()).filter(|&t| given[t].is_empty()).collect();
@@ -116,6 +137,7 @@ impl Objects {
             given[whole].extend(pixels);
             places.remove(&whole);
             self.list[part].blob = Blob::default();
+            self.list[part].part_of = self.list[whole].id;
         }
         for (t, (object, pixels)) in self.list.iter_mut().zip(given).enumerate() {
             object.age += dt;
@@ -125,13 +147,28 @@ impl Objects {
             if pixels.len() < config.min_area.min(object.area as usize / 4 + 1).max(4) {
                 object.miss(dt);
             } else {
+                let known = object.confirmed;
                 object.see(pixels, place, picture, dt, config);
+                if object.confirmed && !known {
+                    self.events.push(object.id, Kind::Confirmed);
+                }
             }
         }
-        self.list.retain(|o| !o.is_lost(width, height, config));
+        self.list.retain(|o| match o.end(width, height, config) {
+            Some(why) => {
+                self.events.push(o.id, Kind::Ended { why });
+                false
+            }
+            None => true,
+        });
+        self.events.settle(|id| self.list.iter().any(|o| o.id == id));
         for c in fresh.into_iter().filter(|&c| pieces.components[c].area >= config.min_area) {
             self.next += 1;
             self.list.push(Object::new(self.next, &pieces.pixels[c], picture));
+            self.events.push(self.next, Kind::Born);
+            if let Some(&from) = claims.from.get(&c) {
+                self.events.push(self.next, Kind::CameApart { from });
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One thing: where it is, how it moves, what it looks like, and how long it has been seen for.
 
 use super::{Blob, Look, ObjectsConfig, Template};
-use crate::planes::Planes;
+use crate::{events::End, planes::Planes};
 
 /// Seconds that a thing may be hidden behind another for.
 const HIDDEN_S: f32 = 3.0;
@@ -10,7 +10,7 @@ const AT_BORDER: f32 = 0.3;
 /// Seconds that something which is not known to be a thing may be out of sight for.
 const CANDIDATE_S: f32 = 0.15;
 /// Seconds that something must be seen for before it is a thing.
-const PERSISTS_S: f32 = 0.075;
+pub const PERSISTS_S: f32 = 0.075;
 
 /// One thing.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct Object {
     pub shift: (i32, i32),
     /// Hidden behind another.
     pub hidden: bool,
+    /// The thing that it proved to be a part of, 0 for none.
+    pub part_of: u32,
 }
 
 impl Object {
@@ -79,6 +81,7 @@ impl Object {
             template: Template::default(),
             shift: (0, 0),
             hidden: false,
+            part_of: 0,
         }
     }
 
@@ -95,18 +98,22 @@ impl Object {
         self.centre.1 += self.velocity.1 * dt;
     }
 
-    /// Whether it has been out of sight for too long.
-    pub(super) fn is_lost(&self, width: usize, height: usize, config: &ObjectsConfig) -> bool {
+    /// Why it ends, where it has been out of sight for too long or is a part of another.
+    pub(super) fn end(&self, width: usize, height: usize, config: &ObjectsConfig) -> Option<End> {
         let r = &self.blob.rect;
         let at_border = r.x.start == 0 || r.y.start == 0 || r.x.end >= width || r.y.end >= height;
-        let limit = match self.confirmed {
-            true if self.hidden => HIDDEN_S,
+        let seconds = self.unseen;
+        let (limit, why) = match self.confirmed {
+            true if self.hidden => (HIDDEN_S, End::Hidden { seconds }),
             // It has most likely left the picture.
-            true if at_border => AT_BORDER * config.lost_s,
-            true => config.lost_s,
-            false => CANDIDATE_S,
+            true if at_border => (AT_BORDER * config.lost_s, End::LeftAtBorder { seconds }),
+            true => (config.lost_s, End::OutOfSight { seconds }),
+            false => (CANDIDATE_S, End::OutOfSight { seconds }),
         };
-        self.unseen > limit || self.blob.area == 0
+        if self.blob.area == 0 {
+            return Some(End::Merged { into: self.part_of });
+        }
+        (self.unseen > limit).then_some(why)
     }
 
     /// It is seen: its `pixels`, and, where it touches others, its template's place and the share of it that is seen there.
@@ -163,8 +170,7 @@ impl Object {
         let size = self.area.sqrt();
         let speed = self.velocity.0.hypot(self.velocity.1);
         self.still = if speed < 0.1 * size { self.still + dt } else { 0.0 };
-        self.confirmed |= self.hits >= config.hits
-            && self.age >= PERSISTS_S
-            && self.travel >= config.travel.max(config.travel_share * size);
+        self.confirmed |=
+            self.hits >= config.hits && self.age >= PERSISTS_S && self.travel >= config.least_travel(self.area);
     }
 }

@@ -1,5 +1,7 @@
 //! The pieces of a frame's foreground, and which things claim them.
 
+use std::collections::HashMap;
+
 use super::Objects;
 use crate::{
     components::{self, Component},
@@ -24,6 +26,8 @@ pub struct Claims {
     pub of: Vec<Vec<usize>>,
     /// Pieces that have come apart from a thing: nobody claims them, and they are nobody's part.
     pub apart: Vec<usize>,
+    /// The identities of those things, by piece.
+    pub from: HashMap<usize, u32>,
 }
 
 impl Pieces {
@@ -80,7 +84,7 @@ impl Objects {
                 known
             };
         }
-        let mut apart = Vec::new();
+        let (mut apart, mut from) = (Vec::new(), HashMap::new());
         for (t, overlap) in overlap.iter().enumerate() {
             let own: Vec<usize> = (0..pieces.len()).filter(|&c| of[c] == [t]).collect();
             let Some(&main) = own.iter().max_by_key(|&&c| overlap[c]) else { continue };
@@ -89,9 +93,10 @@ impl Objects {
                 if pieces.components[c].rect.gap(&pieces.components[main].rect) as f32 > far {
                     of[c].clear();
                     apart.push(c);
+                    from.insert(c, self.list[t].id);
                 }
             }
         }
-        Claims { of, apart }
+        Claims { of, apart, from }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{Tracker, channels, select, step::Step};
 use crate::discover::region;
-use maskd_fixed::camera::{Camera, Config};
+use maskd_fixed::camera::{Camera, Config, View};
 use maskd_types::{
     frame::Size,
     instance::{EndCause, InstanceId, Origin},
@@ -58,6 +58,16 @@ impl Watch {
         self.camera.configure(config);
     }
 
+    pub(super) fn view(&self) -> View<'_> {
+        self.camera.inspect()
+    }
+
+    /// Nothing of the last picture is in the next one.
+    fn cut(&mut self) {
+        self.camera.cut();
+        (self.last, self.passed_over) = (None, None);
+    }
+
     /// Other networks' features cannot be compared with what was learnt.
     pub(super) fn forget_features(&mut self) {
         self.camera.forget_features();
@@ -74,7 +84,7 @@ impl Tracker {
     pub(super) fn watch(&mut self, step: &Step, picture: Option<&Picture>) -> Option<Moving> {
         let picture = picture.filter(|_| self.wants_picture())?;
         if step.cut {
-            self.watch = Watch::new(self.config.fixed.camera());
+            self.watch.cut();
         }
         let passed = self.watch.last.map_or(USUAL, |last| picture.seconds - last);
         let passed = if passed > 0.0 { passed.min(LONGEST) } else { USUAL };

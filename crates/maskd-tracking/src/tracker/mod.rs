@@ -8,6 +8,7 @@ mod aside;
 mod channels;
 mod config;
 mod fixed;
+mod inspect;
 mod look;
 mod memory;
 mod prompt;
@@ -25,6 +26,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 pub use config::{FixedConfig, TrackerConfig};
 pub use fixed::Picture;
+pub use inspect::{Followed, Inspection};
 pub use prompt::PromptError;
 
 use crate::{discover::motion::Background, refine::Colours};
