@@ -22,4 +22,5 @@ pub mod patches;
 pub mod planes;
 pub mod recent;
 pub mod register;
+mod runs;
 pub mod verdict;
