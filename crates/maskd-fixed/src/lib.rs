@@ -16,6 +16,7 @@ pub mod components;
 pub mod evidence;
 pub mod foreground;
 pub mod light;
+mod logarithm;
 pub mod necks;
 pub mod objects;
 pub mod patches;
