@@ -27,13 +27,13 @@ impl Default for ModesConfig {
 }
 
 /// Pixels that are worked on side by side: each number of theirs fills a line of the cache.
-const LANES: usize = 16;
+const LANES: usize = 32;
 type Lanes = [f32; LANES];
 /// Whether something holds for each pixel: 1 or 0, as wide as the numbers that are chosen by it.
 type Mask = [u32; LANES];
 
 /// One mode of each of [`LANES`] pixels.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Mode {
     mean: [Lanes; 3],
     luma_var: Lanes,
@@ -50,10 +50,17 @@ type Block = [Mode; MODES];
 const FIRST_VAR: (f32, f32) = (36.0, 16.0);
 
 impl Mode {
+    /// Nothing, at each lane.
+    const NONE: Self = {
+        let zero = [0.0; LANES];
+        Self { mean: [zero; 3], luma_var: zero, chroma_var: zero, weight: zero, seen: zero }
+    };
+
     /// Squares of deviations from the mode.
+    #[inline(always)]
     fn distance2(&self, [y, u, v]: &[Lanes; 3], config: &ModesConfig) -> Lanes {
         let floor = (config.floor_luma * config.floor_luma, config.floor_chroma * config.floor_chroma);
-        std::array::from_fn(|i| {
+        lanes(|i| {
             let (dy, du, dv) = (y[i] - self.mean[0][i], u[i] - self.mean[1][i], v[i] - self.mean[2][i]);
             dy * dy / larger(self.luma_var[i], floor.0)
                 + 0.5 * (du * du + dv * dv) / larger(self.chroma_var[i], floor.1)
@@ -62,13 +69,13 @@ impl Mode {
 
     /// Which lanes' mode is of the scene.
     fn counts(&self, heaviest: &Lanes, share: f32) -> Mask {
-        std::array::from_fn(|i| u32::from((self.weight[i] >= share * heaviest[i]) & (self.weight[i] > 0.0)))
+        lanes(|i| u32::from((self.weight[i] >= share * heaviest[i]) & (self.weight[i] > 0.0)))
     }
 
     /// Learns colours that are its own.
     fn learn(&mut self, colours: &[Lanes; 3], seen: &Mask, rate: f32, var_rate: f32, dt: f32) {
         // Faster while the mode is young: its first colour may have been an odd one.
-        let share: Lanes = std::array::from_fn(|i| {
+        let share: Lanes = lanes(|i| {
             let young = rate / larger(self.weight[i], rate);
             let young = if young < 0.25 { young } else { 0.25 };
             if seen[i] != 0 { larger(young, rate) } else { 0.0 }
@@ -97,20 +104,34 @@ impl Mode {
 }
 
 /// Without the rules for what is not a number, which no lane holds: one instruction for four lanes.
+#[inline(always)]
 fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
 
-fn any(mask: &Mask) -> bool {
+/// A number for each lane, by a loop: from it the compiler makes vector code, which it does not from `array::from_fn`.
+#[inline(always)]
+fn lanes<T: Copy + From<u8>>(of: impl Fn(usize) -> T) -> [T; LANES] {
+    let mut lanes = [T::from(0); LANES];
+    for (i, lane) in lanes.iter_mut().enumerate() {
+        *lane = of(i);
+    }
+    lanes
+}
+
+#[inline(always)]
+fn any_set(mask: &Mask) -> bool {
     mask.iter().fold(0, |any, lane| any | lane) != 0
 }
 
 /// `a` where the mask is set, else `b`.
+#[inline(always)]
 fn choose(mask: &Mask, a: &Lanes, b: &Lanes) -> Lanes {
-    std::array::from_fn(|i| if mask[i] != 0 { a[i] } else { b[i] })
+    lanes(|i| if mask[i] != 0 { a[i] } else { b[i] })
 }
 
 /// Up to [`LANES`] numbers of a plane, from `at` on.
+#[inline(always)]
 fn load(plane: &[f32], at: usize) -> Lanes {
     let from = &plane[at..plane.len().min(at + LANES)];
     from.try_into().unwrap_or_else(|_| {
@@ -121,6 +142,7 @@ fn load(plane: &[f32], at: usize) -> Lanes {
 }
 
 /// As many of the lanes as there is room for.
+#[inline(always)]
 fn store(lanes: &Lanes, to: &mut [f32]) {
     match <&mut Lanes>::try_from(&mut *to) {
         Ok(all) => *all = *lanes,
@@ -163,27 +185,26 @@ impl Modes {
         let planes = y.chunks_mut(LANES).zip(u.chunks_mut(LANES)).zip(v.chunks_mut(LANES));
         for ((b, block), (out, ((y, u), v))) in self.blocks.iter().enumerate().zip(out.chunks_mut(LANES).zip(planes)) {
             let colours = colours(picture, b * LANES);
-            let most: Lanes =
-                std::array::from_fn(|i| larger(block[0].weight[i], larger(block[1].weight[i], block[2].weight[i])));
+            let most: Lanes = lanes(|i| larger(block[0].weight[i], larger(block[1].weight[i], block[2].weight[i])));
             let mut best = [f32::MAX; LANES];
             let mut likeliest = block[0].mean;
             let mut weight = block[0].weight;
             for (k, mode) in block.iter().enumerate() {
                 let counts = mode.counts(&most, config.share);
                 // Most places have one colour: the numbers of their other modes are not even read.
-                if !any(&counts) {
+                if !any_set(&counts) {
                     continue;
                 }
                 let distance = mode.distance2(&colours, config);
-                let nearer: Mask = std::array::from_fn(|i| counts[i] & u32::from(distance[i] < best[i]));
+                let nearer: Mask = lanes(|i| counts[i] & u32::from(distance[i] < best[i]));
                 best = choose(&nearer, &distance, &best);
-                let heavier: Mask = std::array::from_fn(|i| u32::from(mode.weight[i] >= weight[i]));
-                if k > 0 && any(&heavier) {
+                let heavier: Mask = lanes(|i| u32::from(mode.weight[i] >= weight[i]));
+                if k > 0 && any_set(&heavier) {
                     weight = choose(&heavier, &mode.weight, &weight);
                     likeliest.iter_mut().zip(&mode.mean).for_each(|(l, mean)| *l = choose(&heavier, mean, l));
                 }
             }
-            store(&std::array::from_fn(|i| best[i].sqrt()), out);
+            store(&lanes(|i| best[i].sqrt()), out);
             [y, u, v].into_iter().zip(&likeliest).for_each(|(to, lanes)| store(lanes, to));
         }
     }
@@ -191,7 +212,7 @@ impl Modes {
     /// The scene is what `picture` shows.
     fn start(&mut self, picture: &Planes) {
         let first = |b: usize| {
-            let mut block = [Mode::default(); MODES];
+            let mut block = [Mode::NONE; MODES];
             let (luma_var, chroma_var) = ([FIRST_VAR.0; LANES], [FIRST_VAR.1; LANES]);
             let mean = colours(picture, b * LANES);
             block[0] = Mode { mean, luma_var, chroma_var, weight: [1.0; LANES], seen: [0.0; LANES] };
@@ -210,9 +231,9 @@ impl Modes {
             let learns: Mask = match <&[bool; LANES]>::try_from(hold) {
                 Ok(hold) => hold.map(|hold| u32::from(!hold)),
                 // Lanes beyond the last pixel are held.
-                Err(_) => std::array::from_fn(|i| u32::from(hold.get(i) == Some(&false))),
+                Err(_) => lanes(|i| u32::from(hold.get(i) == Some(&false))),
             };
-            if any(&learns) {
+            if any_set(&learns) {
                 learn_block(block, &colours(picture, b * LANES), &learns, (rate, dt), config);
             }
         }
@@ -247,22 +268,22 @@ fn learn_block(block: &mut Block, colours: &[Lanes; 3], learns: &Mask, (rate, dt
         }
     }
     let reach2 = config.reach * config.reach;
-    let known: Mask = std::array::from_fn(|i| learns[i] & u32::from(best[i] < reach2));
+    let known: Mask = lanes(|i| learns[i] & u32::from(best[i] < reach2));
     let var_rate = rate.clamp(0.01, 0.25);
     for (k, mode) in (0u32..).zip(block.iter_mut()) {
-        let seen: Mask = std::array::from_fn(|i| known[i] & u32::from(nearest[i] == k));
-        let learnt = std::array::from_fn(|i| {
+        let seen: Mask = lanes(|i| known[i] & u32::from(nearest[i] == k));
+        let learnt = lanes(|i| {
             let (weight, target) = (mode.weight[i], if seen[i] != 0 { 1.0 } else { 0.0 });
             if known[i] != 0 { weight + rate * (target - weight) } else { weight * (1.0 - rate) }
         });
         mode.weight = choose(learns, &learnt, &mode.weight);
-        if any(&seen) {
+        if any_set(&seen) {
             mode.learn(colours, &seen, rate, var_rate, dt);
         }
     }
     // A colour that no mode explains takes the place of the lightest mode.
-    let unknown: Mask = std::array::from_fn(|i| learns[i] & !known[i]);
-    if any(&unknown) {
+    let unknown: Mask = lanes(|i| learns[i] & !known[i]);
+    if any_set(&unknown) {
         for i in (0..LANES).filter(|&i| unknown[i] != 0) {
             let lightest = (1..MODES).fold(0, |low, k| if block[k].weight[i] < block[low].weight[i] { k } else { low });
             block[lightest].start(i, colours.map(|c| c[i]), FIRST_VAR, rate);
