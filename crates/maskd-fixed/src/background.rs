@@ -260,6 +260,10 @@ fn learn_block(block: &mut Block, colours: &[Lanes; 3], learns: &Mask, (rate, dt
     let mut best = [f32::MAX; LANES];
     let mut nearest = [0u32; LANES];
     for (k, mode) in (0u32..).zip(block.iter()) {
+        // A mode that has never been used at any of these places.
+        if !any_set(&lanes(|i| u32::from(mode.weight[i] > 0.0))) {
+            continue;
+        }
         let distance = mode.distance2(colours, config);
         for i in 0..LANES {
             let nearer = (mode.weight[i] > 0.0) & (distance[i] < best[i]);

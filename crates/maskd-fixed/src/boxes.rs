@@ -48,53 +48,56 @@ fn windows<const SIDE: usize>(values: &[f32], shares: &[f32], scale: f32, out: &
 
 /// The largest value, none below 0, in the square of `2 radius + 1` pixels around each pixel of `(height, width)`.
 pub fn largest(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, rows: &mut Vec<f32>) {
-    spread(
-        plane,
-        width,
-        radius,
-        out,
-        rows,
-        |value| *value > 0.0,
-        |to, from| {
-            if *from > *to {
-                *to = *from
-            }
-        },
-    );
+    spread(plane, width, radius, out, rows, |a, b| if a > b { a } else { b });
 }
 
 /// Sets what is within `radius` pixels of a set pixel in each direction; `from` is `(height, width)`.
 pub fn dilate(from: &[bool], width: usize, radius: usize, out: &mut Vec<bool>, rows: &mut Vec<bool>) {
-    spread(from, width, radius, out, rows, |set| *set, |to, from| *to |= *from);
+    spread(from, width, radius, out, rows, |a, b| a | b);
 }
 
-/// Joins each pixel with those of the square around it, rows first. Rows without anything in them cost next to nothing.
+/// Joins each pixel with those of the square around it, rows first.
 fn spread<T: Copy + Default>(
     plane: &[T],
     width: usize,
     radius: usize,
     out: &mut Vec<T>,
     rows: &mut Vec<T>,
-    is_some: impl Fn(&T) -> bool,
-    join: impl Fn(&mut T, &T),
+    join: impl Fn(T, T) -> T + Copy,
 ) {
     let height = plane.len() / width.max(1);
-    rows.resize(width, T::default());
-    out.clear();
+    // The joined rows, and a row with room for a square on both sides.
+    rows.clear();
+    rows.resize(plane.len() + width + 2 * radius, T::default());
+    let (rows, row) = rows.split_at_mut(plane.len());
+    for (from, to) in plane.chunks_exact(width.max(1)).zip(rows.chunks_exact_mut(width.max(1))) {
+        row[radius..radius + width].copy_from_slice(from);
+        match radius {
+            2 => join_windows::<T, 5>(row, to, join),
+            3 => join_windows::<T, 7>(row, to, join),
+            _ => {
+                let joined = row.windows(2 * radius + 1).map(|window| window.iter().copied().fold(T::default(), join));
+                to.iter_mut().zip(joined).for_each(|(to, joined)| *to = joined);
+            }
+        }
+    }
     out.resize(plane.len(), T::default());
-    for (y, row) in plane.chunks_exact(width.max(1)).enumerate() {
-        if !row.iter().fold(false, |some, value| some | is_some(value)) {
-            continue;
+    for (y, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
+        let near = &rows[y.saturating_sub(radius) * width..(y + radius + 1).min(height) * width];
+        out.copy_from_slice(&near[..width]);
+        let mut pairs = near[width..].chunks_exact(2 * width);
+        for pair in pairs.by_ref() {
+            let (a, b) = pair.split_at(width);
+            out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = join(*out, join(*a, *b)));
         }
-        rows.copy_from_slice(row);
-        for shift in 1..=radius.min(width - 1) {
-            rows[shift..].iter_mut().zip(row).for_each(|(to, from)| join(to, from));
-            rows.iter_mut().zip(&row[shift..]).for_each(|(to, from)| join(to, from));
-        }
-        let near = y.saturating_sub(radius) * width..(y + radius + 1).min(height) * width;
-        for out in out[near].chunks_exact_mut(width) {
-            out.iter_mut().zip(&*rows).for_each(|(to, from)| join(to, from));
-        }
+        out.iter_mut().zip(pairs.remainder()).for_each(|(out, a)| *out = join(*out, *a));
+    }
+}
+
+/// `SIDE` neighbours joined; as with [`windows`], the compiler knows how many.
+fn join_windows<T: Copy, const SIDE: usize>(values: &[T], out: &mut [T], join: impl Fn(T, T) -> T) {
+    for (out, window) in out.iter_mut().zip(values.windows(SIDE)) {
+        *out = window[1..SIDE].iter().fold(window[0], |joined, value| join(joined, *value));
     }
 }
 
