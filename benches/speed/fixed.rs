@@ -104,14 +104,23 @@ struct Film {
     noise: Noise,
 }
 
-/// Ellipses: half axes and speed in shares of the picture's height (a second), line in which they walk, colour.
-const THINGS: [((f32, f32), f32, f32, [f32; 3]); 6] = [
-    ((0.05, 0.10), 0.15, 0.35, [40.0, 42.0, 50.0]),
-    ((0.04, 0.09), -0.12, 0.55, [190.0, 50.0, 45.0]),
-    ((0.12, 0.07), 0.40, 0.75, [215.0, 215.0, 205.0]),
-    ((0.10, 0.06), -0.30, 0.88, [40.0, 70.0, 200.0]),
-    ((0.03, 0.07), 0.08, 0.30, [90.0, 60.0, 30.0]),
-    ((0.06, 0.14), 0.20, 0.60, [60.0, 110.0, 70.0]),
+/// An ellipse that crosses the picture; lengths are shares of the picture's height.
+struct Thing {
+    axes: (f32, f32),
+    /// In a second, to the right.
+    speed: f32,
+    /// Where it walks, from the top.
+    line: f32,
+    colour: [f32; 3],
+}
+
+const THINGS: [Thing; 6] = [
+    Thing { axes: (0.05, 0.10), speed: 0.15, line: 0.35, colour: [40.0, 42.0, 50.0] },
+    Thing { axes: (0.04, 0.09), speed: -0.12, line: 0.55, colour: [190.0, 50.0, 45.0] },
+    Thing { axes: (0.12, 0.07), speed: 0.40, line: 0.75, colour: [215.0, 215.0, 205.0] },
+    Thing { axes: (0.10, 0.06), speed: -0.30, line: 0.88, colour: [40.0, 70.0, 200.0] },
+    Thing { axes: (0.03, 0.07), speed: 0.08, line: 0.30, colour: [90.0, 60.0, 30.0] },
+    Thing { axes: (0.06, 0.14), speed: 0.20, line: 0.60, colour: [60.0, 110.0, 70.0] },
 ];
 
 impl Film {
@@ -137,7 +146,7 @@ impl Film {
     fn draw(&mut self, at: usize) {
         let (w, h) = (self.size.width as usize, self.size.height as usize);
         let seconds = at as f32 / RATE;
-        let places = THINGS.map(|(axes, speed, line, colour)| {
+        let places = THINGS.map(|Thing { axes, speed, line, colour }| {
             let (a, b) = (axes.0 * h as f32, axes.1 * h as f32);
             let way = w as f32 + 4.0 * a;
             let x = (0.3 * w as f32 + speed * h as f32 * (seconds - 1.0).max(0.0)).rem_euclid(way) - 2.0 * a;
