@@ -143,7 +143,7 @@ fn steady(weights: &Path, frames: usize) -> Result<Steady> {
 }
 
 /// What is allocated and not yet freed, MB of 10^6 bytes, where the allocator tells.
-fn live_mb() -> Option<f64> {
+pub fn live_mb() -> Option<f64> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: it reads the allocator's books under its own locks.

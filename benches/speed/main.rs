@@ -1,11 +1,12 @@
 //! How fast, in one run: the network beside PyTorch, ONNX Runtime and OpenVINO, its memory, propagation, the daemon's
-//! stages, and how time and memory grow. `make bench` runs it and keeps the result in benches/results.
+//! stages, how time and memory grow, and what a fixed camera costs. `make bench` runs it and keeps the result in benches/results.
 //!
 //! Machines drift, so what is compared is measured in turns: each round visits every engine, and ratios are of a round.
 
 mod backbone;
 mod child;
 mod daemon;
+mod fixed;
 mod growth;
 mod limit;
 mod memory;
@@ -65,6 +66,8 @@ enum Part {
     Trackers,
     /// Time and memory against tokens, cameras and instances
     Growth,
+    /// The stages of a fixed camera
+    Fixed,
 }
 
 /// Weights and footage of the parts that want them.
@@ -131,6 +134,10 @@ fn main() -> Result<()> {
     if wanted(Part::Growth) {
         report.growth = Some(growth::measure(shared.as_ref(), args.seconds)?);
         println!("{}", page::growth(&report));
+    }
+    if wanted(Part::Fixed) {
+        report.fixed = Some(fixed::measure(30 * args.rounds)?);
+        println!("{}", page::fixed(&report));
     }
     let written = report.save(&args.out).context("writing the result")?;
     println!("written: {}", written.display());

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use super::{
-    report::{Comparison, Machine, Report},
+    report::{Comparison, FixedWork, Machine, Report},
     spread::Spread,
 };
 
 pub fn whole(report: &Report) -> String {
-    let sections = [backbone, operators, memory, propagation, stages, trackers, growth].map(|section| section(report));
+    let sections =
+        [backbone, operators, memory, propagation, stages, trackers, growth, fixed].map(|section| section(report));
     format!("# Speed, {}\n\n{}\n{}", report.machine.date, machine(&report.machine), sections.concat())
 }
 
@@ -168,5 +169,40 @@ pub fn growth(report: &Report) -> String {
             let _ = writeln!(text, "| {} | {} | {:.1} | {:.0} |", at.instances, at.visible, at.step_ms, at.peak_mb);
         }
     }
+    text
+}
+
+pub fn fixed(report: &Report) -> String {
+    let Some(part) = &report.fixed else { return String::new() };
+    let mut text = format!(
+        "\n## A fixed camera\n\n\
+         A drawn scene, {} frames, one thread: milliseconds, and nanoseconds for each pixel of the picture.\n\n| stage |",
+        part.frames
+    );
+    for work in &part.works {
+        let with = if work.features { "with features" } else { "pixels alone" };
+        let unknown = if work.fixed { "" } else { ", NOT KNOWN TO BE FIXED" };
+        let _ = write!(text, " {}x{} {with}{unknown} |", work.width, work.height);
+    }
+    let cells = |of: &dyn Fn(&FixedWork) -> Option<(f64, f64)>| {
+        let cell = |work| of(work).map_or_else(|| " - |".to_owned(), |(ms, ns)| format!(" {ms:.2} ({ns:.1}) |"));
+        part.works.iter().map(cell).collect::<String>()
+    };
+    let _ = writeln!(text, "\n| --- |{}", " ---: |".repeat(part.works.len()));
+    for name in part.works.first().iter().flat_map(|work| &work.stages).map(|stage| &stage.name) {
+        let of = |work: &FixedWork| {
+            let stage = work.stages.iter().find(|stage| stage.name == *name)?;
+            Some((stage.ms, stage.ns_per_pixel))
+        };
+        let _ = writeln!(text, "| {name} |{}", cells(&of));
+    }
+    let _ = writeln!(text, "| all |{}", cells(&|work| Some((work.ms.median, work.ns_per_pixel))));
+    text += "| bytes of state for each pixel |";
+    for work in &part.works {
+        let bytes = work.bytes_per_pixel.map_or_else(|| "-".to_owned(), |bytes| format!("{bytes:.0}"));
+        let _ = write!(text, " {bytes} |");
+    }
+    let (threads, ms) = (part.threads, part.together_ms.median);
+    let _ = writeln!(text, "\n\nThe first of them on {threads} threads at once, a camera each: {ms:.2} ms.");
     text
 }

@@ -29,6 +29,8 @@ pub struct Report {
     pub trackers: Option<Trackers>,
     #[serde(default)]
     pub growth: Option<Growth>,
+    #[serde(default)]
+    pub fixed: Option<Fixed>,
 }
 
 /// Where and what.
@@ -215,6 +217,42 @@ pub struct Instances {
     pub peak_mb: f64,
 }
 
+/// What a fixed camera costs.
+#[derive(Serialize, Deserialize)]
+pub struct Fixed {
+    /// Measured frames.
+    pub frames: usize,
+    pub works: Vec<FixedWork>,
+    /// Threads that had a camera each, of the first work.
+    pub threads: usize,
+    pub together_ms: Spread,
+}
+
+/// Frames of one size on one thread.
+#[derive(Serialize, Deserialize)]
+pub struct FixedWork {
+    pub width: u32,
+    pub height: u32,
+    /// Whether there were features, or pixels alone.
+    pub features: bool,
+    /// Whether the camera was known to be fixed at the end: without that, less is done.
+    pub fixed: bool,
+    pub stages: Vec<FixedStage>,
+    /// The whole step.
+    pub ms: Spread,
+    pub ns_per_pixel: f64,
+    /// State that a stream keeps, where the allocator tells.
+    pub bytes_per_pixel: Option<f64>,
+}
+
+/// A median.
+#[derive(Serialize, Deserialize)]
+pub struct FixedStage {
+    pub name: String,
+    pub ms: f64,
+    pub ns_per_pixel: f64,
+}
+
 impl Machine {
     pub fn here() -> Result<Self> {
         let said = |program: &str, args: &[&str]| {
@@ -249,6 +287,7 @@ impl Report {
                 stages: None,
                 trackers: None,
                 growth: None,
+                fixed: None,
             }),
         }
     }

@@ -1,39 +1,103 @@
-//! Sums over squares of pixels, and the filters made of them.
+//! Means and maxima over squares of pixels, and the filters made of them.
 
 /// Mean over the square of `2 radius + 1` pixels around each pixel of `(height, width)`; at borders over what there is.
 pub fn mean(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, scratch: &mut Vec<f32>) {
     let height = plane.len() / width.max(1);
-    scratch.resize(plane.len(), 0.0);
     out.resize(plane.len(), 0.0);
-    for (row, to) in plane.chunks_exact(width).zip(scratch.chunks_exact_mut(width)) {
-        let mut sum: f32 = row.iter().take(radius).sum();
-        for i in 0..width {
-            if i + radius < width {
-                sum += row[i + radius];
-            }
-            if i > radius {
-                sum -= row[i - radius - 1];
-            }
-            let n = (i + radius).min(width - 1) - i.saturating_sub(radius) + 1;
-            to[i] = sum / n as f32;
-        }
+    // Sums of columns with `radius` zeros on both sides, kept from row to row, then one over each column's width of the square.
+    scratch.clear();
+    scratch.resize(2 * width + 2 * radius, 0.0);
+    let (sums, shares) = scratch.split_at_mut(width + 2 * radius);
+    for (i, share) in shares.iter_mut().enumerate() {
+        *share = 1.0 / ((i + radius).min(width - 1) - i.saturating_sub(radius) + 1) as f32;
     }
-    let mut sums = vec![0.0f32; width];
-    for row in scratch.chunks_exact(width).take(radius) {
-        sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+    let columns = radius..radius + width;
+    for row in plane.chunks_exact(width.max(1)).take(radius) {
+        sums[columns.clone()].iter_mut().zip(row).for_each(|(s, v)| *s += v);
     }
-    for i in 0..height {
+    for (i, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
         if i + radius < height {
-            let row = &scratch[(i + radius) * width..][..width];
-            sums.iter_mut().zip(row).for_each(|(s, v)| *s += v);
+            let row = &plane[(i + radius) * width..][..width];
+            sums[columns.clone()].iter_mut().zip(row).for_each(|(s, v)| *s += v);
         }
         if i > radius {
-            let row = &scratch[(i - radius - 1) * width..][..width];
-            sums.iter_mut().zip(row).for_each(|(s, v)| *s -= v);
+            let row = &plane[(i - radius - 1) * width..][..width];
+            sums[columns.clone()].iter_mut().zip(row).for_each(|(s, v)| *s -= v);
         }
-        let n = (i + radius).min(height - 1) - i.saturating_sub(radius) + 1;
-        let scale = 1.0 / n as f32;
-        out[i * width..][..width].iter_mut().zip(&sums).for_each(|(o, s)| *o = s * scale);
+        let scale = 1.0 / ((i + radius).min(height - 1) - i.saturating_sub(radius) + 1) as f32;
+        // A square's side that the compiler knows is summed without a loop.
+        match radius {
+            2 => windows::<5>(sums, shares, scale, out),
+            3 => windows::<7>(sums, shares, scale, out),
+            4 => windows::<9>(sums, shares, scale, out),
+            5 => windows::<11>(sums, shares, scale, out),
+            _ => {
+                let sums = sums.windows(2 * radius + 1).map(|window| window.iter().sum::<f32>());
+                out.iter_mut().zip(sums).zip(&*shares).for_each(|((o, sum), share)| *o = sum * (share * scale));
+            }
+        }
+    }
+}
+
+/// Sums of `SIDE` neighbours, each by its share and by `scale`.
+fn windows<const SIDE: usize>(values: &[f32], shares: &[f32], scale: f32, out: &mut [f32]) {
+    for ((out, share), window) in out.iter_mut().zip(shares).zip(values.windows(SIDE)) {
+        *out = window[..SIDE].iter().sum::<f32>() * (share * scale);
+    }
+}
+
+/// The largest value, none below 0, in the square of `2 radius + 1` pixels around each pixel of `(height, width)`.
+pub fn largest(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, rows: &mut Vec<f32>) {
+    spread(plane, width, radius, out, rows, |a, b| if a > b { a } else { b });
+}
+
+/// Sets what is within `radius` pixels of a set pixel in each direction; `from` is `(height, width)`.
+pub fn dilate(from: &[bool], width: usize, radius: usize, out: &mut Vec<bool>, rows: &mut Vec<bool>) {
+    spread(from, width, radius, out, rows, |a, b| a | b);
+}
+
+/// Joins each pixel with those of the square around it, rows first.
+fn spread<T: Copy + Default>(
+    plane: &[T],
+    width: usize,
+    radius: usize,
+    out: &mut Vec<T>,
+    rows: &mut Vec<T>,
+    join: impl Fn(T, T) -> T + Copy,
+) {
+    let height = plane.len() / width.max(1);
+    // The joined rows, and a row with room for a square on both sides.
+    rows.clear();
+    rows.resize(plane.len() + width + 2 * radius, T::default());
+    let (rows, row) = rows.split_at_mut(plane.len());
+    for (from, to) in plane.chunks_exact(width.max(1)).zip(rows.chunks_exact_mut(width.max(1))) {
+        row[radius..radius + width].copy_from_slice(from);
+        match radius {
+            2 => join_windows::<T, 5>(row, to, join),
+            3 => join_windows::<T, 7>(row, to, join),
+            _ => {
+                let joined = row.windows(2 * radius + 1).map(|window| window.iter().copied().fold(T::default(), join));
+                to.iter_mut().zip(joined).for_each(|(to, joined)| *to = joined);
+            }
+        }
+    }
+    out.resize(plane.len(), T::default());
+    for (y, out) in out.chunks_exact_mut(width.max(1)).enumerate() {
+        let near = &rows[y.saturating_sub(radius) * width..(y + radius + 1).min(height) * width];
+        out.copy_from_slice(&near[..width]);
+        let mut pairs = near[width..].chunks_exact(2 * width);
+        for pair in pairs.by_ref() {
+            let (a, b) = pair.split_at(width);
+            out.iter_mut().zip(a).zip(b).for_each(|((out, a), b)| *out = join(*out, join(*a, *b)));
+        }
+        out.iter_mut().zip(pairs.remainder()).for_each(|(out, a)| *out = join(*out, *a));
+    }
+}
+
+/// `SIDE` neighbours joined; as with [`windows`], the compiler knows how many.
+fn join_windows<T: Copy, const SIDE: usize>(values: &[T], out: &mut [T], join: impl Fn(T, T) -> T) {
+    for (out, window) in out.iter_mut().zip(values.windows(SIDE)) {
+        *out = window[1..SIDE].iter().fold(window[0], |joined, value| join(joined, *value));
     }
 }
 
@@ -60,11 +124,11 @@ impl Guided {
         product.clear();
         product.extend(guide.iter().zip(&*plane).map(|(g, p)| g * p));
         mean(product, width, radius, mean_ip, scratch);
-        for i in 0..plane.len() {
-            let variance = (mean_ii[i] - mean_i[i] * mean_i[i]).max(0.0);
-            let a = (mean_ip[i] - mean_i[i] * mean_p[i]) / (variance + epsilon);
-            mean_ip[i] = a;
-            mean_ii[i] = mean_p[i] - a * mean_i[i];
+        let means = mean_i.iter().zip(&*mean_p).zip(mean_ii.iter_mut().zip(&mut *mean_ip));
+        for ((i, p), (ii, ip)) in means {
+            let variance = (*ii - i * i).max(0.0);
+            let a = (*ip - i * p) / (variance + epsilon);
+            (*ip, *ii) = (a, p - a * i);
         }
         mean(mean_ip, width, radius, mean_i, scratch);
         mean(mean_ii, width, radius, mean_p, scratch);
@@ -76,33 +140,51 @@ impl Guided {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn wave(width: usize, height: usize) -> Vec<f32> {
         (0..width * height).map(|i| 100.0 + 50.0 * (i as f32 * 0.7).sin() + (i % width) as f32).collect()
     }
 
-    #[test]
-    fn a_mean_is_that_of_a_plain_sum() {
-        for (width, height, radius) in [(13, 9, 2), (13, 9, 0), (9, 13, 5), (3, 2, 4), (1, 7, 3), (7, 1, 3), (1, 1, 1)]
-        {
-            let plane = wave(width, height);
+    /// Each pixel with those of the square around it, one after the other.
+    fn plain<T: Copy>(
+        plane: &[T],
+        width: usize,
+        radius: usize,
+        of: impl Fn(&mut dyn Iterator<Item = T>) -> T,
+    ) -> Vec<T> {
+        let range = |at: usize, n: usize| at.saturating_sub(radius)..(at + radius + 1).min(n);
+        let square = |p: usize| {
+            let columns = range(p % width, width);
+            range(p / width, plane.len() / width).flat_map(move |y| columns.clone().map(move |x| y * width + x))
+        };
+        (0..plane.len()).map(|p| of(&mut square(p).map(|q| plane[q]))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn means_and_maxima_are_those_of_plain_loops(
+            (width, height, radius) in (1usize..40, 1usize..20, 0usize..7), values in prop::collection::vec(0f32..200.0, 800),
+        ) {
             // Buffers of another picture must not show.
             let (mut out, mut scratch) = (vec![7.0; 500], vec![7.0; 500]);
-            out.truncate(plane.len());
-            mean(&plane, width, radius, &mut out, &mut scratch);
-            for (p, found) in out.iter().enumerate() {
-                let range = |at: usize, n: usize| at.saturating_sub(radius)..(at + radius + 1).min(n);
-                let square: Vec<f32> = range(p / width, height)
-                    .flat_map(|y| range(p % width, width).map(move |x| y * width + x))
-                    .map(|q| plane[q])
-                    .collect();
-                let plain = square.iter().sum::<f32>() / square.len() as f32;
-                assert!(
-                    (found - plain).abs() < 1e-2,
-                    "{width} x {height}, radius {radius}, at {p}: {found}, not {plain}"
-                );
-            }
+            let plane = &values[..width * height];
+            mean(plane, width, radius, &mut out, &mut scratch);
+            let means = plain(plane, width, radius, |square| {
+                let (sum, n) = square.fold((0.0, 0.0), |(sum, n), v| (sum + v, n + 1.0));
+                sum / n
+            });
+            prop_assert!(out.len() == means.len() && out.iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-2));
+            // Most of it is zero, whole rows are.
+            let sparse: Vec<f32> = plane.iter().map(|v| if *v < 195.0 { 0.0 } else { *v }).collect();
+            largest(&sparse, width, radius, &mut out, &mut scratch);
+            prop_assert_eq!(&out, &plain(&sparse, width, radius, |square| square.fold(0.0, f32::max)));
+            let set: Vec<bool> = sparse.iter().map(|v| *v > 0.0).collect();
+            let (mut near, mut rows) = (vec![true; 30], vec![true; 30]);
+            dilate(&set, width, radius, &mut near, &mut rows);
+            prop_assert_eq!(near, plain(&set, width, radius, |square| square.fold(false, |a, b| a | b)));
         }
     }
 

@@ -9,15 +9,17 @@ mod view;
 pub use view::View;
 
 use crate::{
-    components,
+    boxes,
     events::{Kind, Restart},
     foreground::{Foreground, ForegroundConfig},
+    ghosts::Ghosts,
     light,
     objects::{Objects, ObjectsConfig},
     patches::{self, Patches, PatchesConfig},
-    planes::Planes,
-    recent::{self, Recent},
-    register,
+    planes::{Planes, Reader},
+    recent::Recent,
+    register::Registration,
+    shifted,
     verdict::Verdict,
 };
 use maskd_types::{features::Grid, frame::Size};
@@ -26,10 +28,15 @@ use maskd_types::{features::Grid, frame::Size};
 const LINES: usize = 400;
 /// A pixel that looks like the scene differs from it by fewer levels of luma.
 const LIKE: f32 = 20.0;
-/// Seconds for which a pixel must have kept its colour before it may be a ghost.
-const STILL_S: f32 = 0.3;
-/// Pixels of the smallest ghost.
-const LEAST_GHOST: usize = 20;
+/// Shifts of fewer pixels are not undone: interpolating would blur more than they do.
+const LEAST_SHIFT: f32 = 0.2;
+/// Share of the picture that must be free of things before it says whether the camera is fixed.
+const LEAST_KNOWN: f32 = 0.1;
+/// Pixels around a thing that may be its rim or its shadow.
+const RIM: usize = 3;
+
+/// Features of a picture: grid, C, and L2-normalised tokens `(N, C)`.
+pub type Features<'a> = (Grid, usize, &'a [f32]);
 
 /// All that can be set.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +47,56 @@ pub struct Config {
     pub objects: ObjectsConfig,
     /// Features.
     pub patches: PatchesConfig,
+}
+
+/// The parts of a step, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// From RGB to planes.
+    Picture,
+    /// Into the scene's light.
+    Light,
+    /// Into the scene's place.
+    Registration,
+    /// Features against those of the scene.
+    Features,
+    /// For how long each pixel has kept its colour.
+    Recent,
+    /// Colours against those of the scene.
+    Distance,
+    /// What all cues say.
+    Evidence,
+    /// The foreground.
+    Mask,
+    /// Whether the camera is fixed.
+    Verdict,
+    /// What has left is taken out of the scene.
+    Ghosts,
+    /// Things and their identities.
+    Objects,
+    /// The scene is learnt where nothing is.
+    Scene,
+    /// Identities at the picture's place and size.
+    Labels,
+}
+
+impl Stage {
+    /// All of them, in their order.
+    pub const ALL: [Self; 13] = [
+        Self::Picture,
+        Self::Light,
+        Self::Registration,
+        Self::Features,
+        Self::Recent,
+        Self::Distance,
+        Self::Evidence,
+        Self::Mask,
+        Self::Verdict,
+        Self::Ghosts,
+        Self::Objects,
+        Self::Scene,
+        Self::Labels,
+    ];
 }
 
 /// State of one stream.
@@ -56,6 +113,12 @@ pub struct Camera {
     /// What dark pictures are multiplied by.
     gain: f32,
     verdict: Verdict,
+    ghosts: Ghosts,
+    registration: Registration,
+    reader: Reader,
+    /// The frame, and another that it is made of.
+    picture: Planes,
+    spare: Planes,
     /// The frame before, while the camera is not known to be fixed.
     before: Option<Planes>,
     /// Pixels by which the picture is shifted against the scene, `(x, y)`.
@@ -66,8 +129,10 @@ pub struct Camera {
     size: Option<Size>,
     /// Pixels of the picture for each that is looked at, in a row and in a column.
     scale: usize,
+    /// Where the scene is not learnt: things, what is beside them, and what the picture does not show.
     hold: Vec<bool>,
-    labels: Vec<u32>,
+    things: Vec<bool>,
+    rows: Vec<bool>,
 }
 
 impl Camera {
@@ -99,204 +164,236 @@ impl Camera {
         self.verdict.fixed()
     }
 
-    /// Takes a frame `dt` seconds after the last: 8-bit RGB `(height, width, 3)` and, where there are any, features as grid,
-    /// C and L2-normalised tokens `(N, C)`. Returns the identity of the thing at each pixel `(height, width)`, 0 for none. Says
-    /// nothing of value before the camera is known to be fixed. A picture that is not of `size` gives nothing.
+    /// Takes a frame `dt` seconds after the last: 8-bit RGB `(height, width, 3)` and, where there are any, features. Returns the
+    /// identity of the thing at each pixel `(height, width)`, 0 for none. Says nothing of value before the camera is known to be
+    /// fixed. A picture that is not of `size` gives nothing.
     ///
     /// Pictures of more than [`LINES`] lines (columns, where they stand upright) are looked at smaller, by a whole number.
-    pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<(Grid, usize, &[f32])>, dt: f32) -> Vec<u32> {
-        self.objects.events.begin();
-        let by = (size.width.min(size.height) as usize).div_ceil(LINES).max(1);
-        let Some(mut picture) = Planes::of(rgb, size, by) else { return vec![0; size.area()] };
-        let (w, h) = (picture.width, picture.height);
-        self.scale = by;
-        let before = self.size.replace(size);
-        if before != Some(size) {
-            self.gain = light::gain(&picture);
-            picture.brighten(self.gain);
-            self.forget(&picture, before.map(|_| Restart::Size));
-            self.recent = Recent::default();
-        } else {
-            picture.brighten(self.gain);
-        }
-        if !self.fixed() {
-            let moved = self.before.as_ref().and_then(|before| register::shift(&picture, before, &[]));
-            self.verdict.moved(moved.unwrap_or((0.0, 0.0)), dt);
-            self.before = Some(picture.clone());
-        } else {
-            self.before = None;
-        }
-        // In the scene's light first: a change of it would look like a shift of edges.
-        if self.foreground.scene.len() == picture.len() {
-            light::equalise(&mut picture, &self.foreground.scene, &self.hold);
-            let shift = register::shift(&picture, &self.foreground.scene, &self.hold).unwrap_or((0.0, 0.0));
-            self.shift = if shift.0.abs().max(shift.1.abs()) < 0.2 { (0.0, 0.0) } else { shift };
-            if self.shift != (0.0, 0.0) {
-                picture = register::undo(&picture, self.shift);
-            }
-        }
-        if let Some((grid, dim, tokens)) = features {
-            self.patches.compare(tokens, grid, dim, &mut self.patch_distance);
-            patches::enlarge(&self.patch_distance, grid, w, h, &mut self.feature);
-        } else {
-            self.feature.clear();
-        }
-        self.recent.step(&picture, dt);
-        self.foreground.find(&picture, features.map(|_| &self.feature[..]), &self.config.foreground);
-        self.outside(w, h).for_each(|p| self.foreground.mask[p] = false);
-        let reach = self.config.foreground.modes.reach;
-        self.hold.resize(picture.len(), false);
-        // A scene that is learnt while the picture moves deviates from itself: no pixel looks like it by that alone.
-        let like =
-            |p: usize| self.foreground.distance[p] < reach && (picture.y[p] - self.foreground.scene.y[p]).abs() < LIKE;
-        let known = (0..picture.len()).filter(|p| !self.hold[*p]);
-        let (all, same) = known.fold((0f32, 0f32), |(n, k), p| (n + 1.0, k + f32::from(u8::from(like(p)))));
-        if all > 0.1 * picture.len() as f32 {
-            self.same = same / all;
-            let another = self.verdict.step(same / all, self.shift, dt);
-            if another {
-                // As the picture lies: where the old scene was is of no use to the new one.
-                picture = Planes::of(rgb, size, by).unwrap_or(picture);
-                self.gain = light::gain(&picture);
-                picture.brighten(self.gain);
-                self.forget(&picture, Some(Restart::Another));
-            }
-        }
-        self.drop_ghosts(&picture, features);
-        for gone in self.objects.furniture(self.config.objects.still_s) {
-            // What has stood for so long is part of the scene by now.
-            gone.each((0, 0), w, h, |p| {
-                self.foreground.modes.adopt(&picture, p);
-                self.foreground.mask[p] = false;
-            });
-        }
-        self.objects.step(&self.foreground.mask, &picture, dt, &self.config.objects);
-        self.hold.fill(false);
-        let mut ids = vec![0; picture.len()];
-        for o in self.objects.list.iter().filter(|o| o.confirmed) {
-            o.blob.each((0, 0), w, h, |p| {
-                self.hold[p] = true;
-                if o.unseen == 0.0 {
-                    ids[p] = o.id;
-                }
-            });
-        }
-        // What is beside a thing is its rim, or its shadow: the scene is not learnt there either.
-        dilate(&mut self.hold, w, 3);
-        self.outside(w, h).for_each(|p| self.hold[p] = true);
-        self.foreground.modes.learn(&picture, &self.hold, dt, &self.config.foreground.modes);
-        if let Some((grid, dim, tokens)) = features {
-            let mut hold = vec![false; grid.len()];
-            for (p, _) in self.hold.iter().enumerate().filter(|(_, b)| **b) {
-                hold[patches::patch_of(p, (w, h), grid)] = true;
-            }
-            self.patches.prepare(tokens, grid, dim);
-            self.patches.learn(tokens, &hold, dt, &self.config.patches);
-        }
-        self.objects.events.end();
-        enlarge(&self.back(ids, w), w, by, size)
+    pub fn step(&mut self, rgb: &[u8], size: Size, features: Option<Features>, dt: f32) -> Vec<u32> {
+        self.step_in_stages(rgb, size, features, dt, &mut |_| {})
     }
 
-    /// Learns the scene anew, from `picture` on; nobody need be told why of the first one.
-    fn forget(&mut self, picture: &Planes, why: Option<Restart>) {
-        self.foreground.restart(picture);
+    /// As [`Self::step`]; `on_stage` is called as each part ends, and more than once for a part that is done in two places.
+    pub fn step_in_stages(
+        &mut self,
+        rgb: &[u8],
+        size: Size,
+        features: Option<Features>,
+        dt: f32,
+        on_stage: &mut dyn FnMut(Stage),
+    ) -> Vec<u32> {
+        self.objects.events.begin();
+        let by = (size.width.min(size.height) as usize).div_ceil(LINES).max(1);
+        if !self.reader.read(rgb, size, by, &mut self.picture) {
+            return vec![0; size.area()];
+        }
+        self.scale = by;
+        let before = self.size.replace(size);
+        if before == Some(size) {
+            self.picture.brighten(self.gain);
+        } else {
+            self.forget(before.map(|_| Restart::Size));
+            self.recent = Recent::default();
+        }
+        on_stage(Stage::Picture);
+        self.follow_camera(dt);
+        on_stage(Stage::Registration);
+        // In the scene's light first: a change of it would look like a shift of edges.
+        let scene_is_known = self.foreground.scene.len() == self.picture.len();
+        if scene_is_known {
+            light::equalise(&mut self.picture, &self.foreground.scene, &self.hold);
+        }
+        on_stage(Stage::Light);
+        if scene_is_known {
+            self.register();
+        }
+        on_stage(Stage::Registration);
+        self.compare_features(features);
+        on_stage(Stage::Features);
+        self.recent.step(&self.picture, dt);
+        on_stage(Stage::Recent);
+        self.foreground.compare(&self.picture, &self.config.foreground);
+        on_stage(Stage::Distance);
+        self.foreground.weigh(&self.picture, features.map(|_| &self.feature[..]));
+        on_stage(Stage::Evidence);
+        self.foreground.decide(&self.picture, &self.config.foreground);
+        shifted::mark_unseen(&mut self.foreground.mask, self.picture.width, self.shift, false);
+        on_stage(Stage::Mask);
+        if self.judge(dt) {
+            // As the picture lies: where the old scene was is of no use to the new one.
+            self.reader.read(rgb, size, by, &mut self.picture);
+            self.forget(Some(Restart::Another));
+        }
+        on_stage(Stage::Verdict);
+        self.drop_ghosts(features);
+        on_stage(Stage::Ghosts);
+        self.adopt_furniture();
+        self.objects.step(&self.foreground.mask, &self.picture, dt, &self.config.objects);
+        on_stage(Stage::Objects);
+        let ids = self.draw_things();
+        self.learn(features, dt);
+        on_stage(Stage::Scene);
+        let labels = enlarge(shifted::back(ids, self.picture.width, self.shift), self.picture.width, by, size);
+        on_stage(Stage::Labels);
+        self.objects.events.end();
+        labels
+    }
+
+    /// Learns the scene anew, from this picture on; nobody need be told why of the first one.
+    fn forget(&mut self, why: Option<Restart>) {
+        self.gain = light::gain(&self.picture);
+        self.picture.brighten(self.gain);
+        self.foreground.restart(&self.picture);
         self.patches = Patches::default();
         self.objects.clear();
         if let Some(why) = why {
             self.objects.events.push(0, Kind::Restarted { why });
         }
         self.hold.clear();
-        self.hold.resize(picture.len(), false);
+        self.hold.resize(self.picture.len(), false);
         self.shift = (0.0, 0.0);
         self.before = None;
     }
 
-    /// Pixels of the scene that the picture does not show.
-    fn outside(&self, w: usize, h: usize) -> impl Iterator<Item = usize> + use<> {
-        let (dx, dy) = self.shift;
-        let inside = move |at: usize, d: f32, n: usize| {
-            let at = at as f32 + d;
-            d == 0.0 || (at >= 1.0 && at <= n as f32 - 2.0)
-        };
-        (0..w * h).filter(move |p| !inside(p % w, dx, w) || !inside(p / w, dy, h))
+    /// Tells the verdict how the picture moves from frame to frame, while the camera is not known to be fixed.
+    fn follow_camera(&mut self, dt: f32) {
+        if self.fixed() {
+            self.before = None;
+            return;
+        }
+        let before = self.before.as_ref();
+        let moved = before.and_then(|before| self.registration.shift(&self.picture, before, &[]));
+        self.verdict.moved(moved.unwrap_or((0.0, 0.0)), dt);
+        self.before = Some(self.picture.clone());
     }
 
-    /// Ids as the picture lies, from as the scene lies.
-    fn back(&self, ids: Vec<u32>, w: usize) -> Vec<u32> {
-        let (dx, dy) = (self.shift.0.round() as i64, self.shift.1.round() as i64);
-        if (dx, dy) == (0, 0) {
-            return ids;
+    /// Brings the picture to the scene's place.
+    fn register(&mut self) {
+        let shift = self.registration.shift(&self.picture, &self.foreground.scene, &self.hold).unwrap_or((0.0, 0.0));
+        self.shift = if shift.0.abs().max(shift.1.abs()) < LEAST_SHIFT { (0.0, 0.0) } else { shift };
+        if self.shift != (0.0, 0.0) {
+            shifted::undo(&self.picture, self.shift, &mut self.spare);
+            std::mem::swap(&mut self.picture, &mut self.spare);
         }
-        let h = ids.len() / w;
-        let mut out = vec![0; ids.len()];
-        for y in 0..h as i64 {
-            for x in 0..w as i64 {
-                let (sx, sy) = ((x - dx).clamp(0, w as i64 - 1), (y - dy).clamp(0, h as i64 - 1));
-                out[y as usize * w + x as usize] = ids[sy as usize * w + sx as usize];
-            }
+    }
+
+    fn compare_features(&mut self, features: Option<Features>) {
+        let Some((grid, dim, tokens)) = features else {
+            self.feature.clear();
+            return;
+        };
+        self.patches.compare(tokens, grid, dim, &mut self.patch_distance);
+        patches::enlarge(&self.patch_distance, grid, self.picture.width, self.picture.height, &mut self.feature);
+    }
+
+    /// Whether the camera is fixed, by how much of the picture looks like the scene. True where that is another one by now.
+    fn judge(&mut self, dt: f32) -> bool {
+        let Foreground { distance, scene, .. } = &self.foreground;
+        let reach = self.config.foreground.modes.reach;
+        self.hold.resize(self.picture.len(), false);
+        let (mut known, mut same) = (0u32, 0u32);
+        for (((y, scene), distance), hold) in self.picture.y.iter().zip(&scene.y).zip(distance).zip(&self.hold) {
+            // A scene that is learnt while the picture moves deviates from itself: no pixel looks like it by that alone.
+            let like = (*distance < reach) & ((y - scene).abs() < LIKE);
+            known += u32::from(!hold);
+            same += u32::from(!hold & like);
         }
-        out
+        if known as f32 <= LEAST_KNOWN * self.picture.len() as f32 {
+            return false;
+        }
+        self.same = same as f32 / known as f32;
+        self.verdict.step(self.same, self.shift, dt)
     }
 
     /// What was in the first picture and has left is not there now: the scene is mended at once.
-    fn drop_ghosts(&mut self, picture: &Planes, features: Option<(Grid, usize, &[f32])>) {
-        let (w, h) = (picture.width, picture.height);
-        let still: Vec<bool> =
-            self.foreground.mask.iter().zip(&self.recent.still).map(|(m, s)| *m && *s >= STILL_S).collect();
-        for (i, comp) in
-            components::label(&still, w, &mut self.labels).iter().enumerate().filter(|(_, c)| c.area >= LEAST_GHOST)
-        {
-            let label = i as u32 + 1;
-            let (score, outer) =
-                recent::outline(&self.labels, label, comp, &self.foreground.mask, picture, &self.foreground.scene);
-            let (mut proof, mut stood) = (0f32, 0f32);
-            for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
-                proof += self.foreground.modes.proof(p);
-                stood += self.recent.still[p];
-            }
-            let unproven = ((stood + 0.1) / (proof + 0.1)).ln().clamp(0.0, 1.0);
-            let n = comp.area as f32;
-            let unknown = proof < 0.5 * n && stood > n.max(4.0 * proof);
-            if outer >= 0.6 - 0.2 * unproven && (unknown || score > 0.6 - 0.8 * unproven) {
-                recent::adopt(&mut self.foreground.modes, picture, &self.labels, label, comp);
-                for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
-                    self.foreground.mask[p] = false;
-                }
-                if let Some((grid, _, tokens)) = features {
-                    let mut count = vec![0usize; grid.len()];
-                    for p in (0..picture.len()).filter(|&p| self.labels[p] == label) {
-                        count[patches::patch_of(p, (w, h), grid)] += 1;
-                    }
-                    let most = picture.len() / grid.len();
-                    for (patch, _) in count.iter().enumerate().filter(|(_, n)| **n * 2 > most) {
-                        self.patches.adopt(tokens, patch);
-                    }
-                }
+    fn drop_ghosts(&mut self, features: Option<Features>) {
+        let Foreground { mask, modes, scene, .. } = &mut self.foreground;
+        let ghosts = self.ghosts.drop(mask, modes, &self.picture, scene, &self.recent.still);
+        let Some((grid, _, tokens)) = features else { return };
+        for pixels in ghosts {
+            let mut count = vec![0usize; grid.len()];
+            let size = (self.picture.width, self.picture.height);
+            pixels.into_iter().for_each(|p| count[patches::patch_of(p, size, grid)] += 1);
+            let most = self.picture.len() / grid.len();
+            for (patch, _) in count.iter().enumerate().filter(|(_, n)| **n * 2 > most) {
+                self.patches.adopt(tokens, patch);
             }
         }
     }
+
+    /// What has stood for so long is part of the scene by now.
+    fn adopt_furniture(&mut self) {
+        for gone in self.objects.furniture(self.config.objects.still_s) {
+            gone.each((0, 0), self.picture.width, self.picture.height, |p| {
+                self.foreground.modes.adopt(&self.picture, p);
+                self.foreground.mask[p] = false;
+            });
+        }
+    }
+
+    /// The identity of the thing at each pixel, as the scene lies; and where the scene is not to be learnt.
+    fn draw_things(&mut self) -> Vec<u32> {
+        let (w, h) = (self.picture.width, self.picture.height);
+        self.things.clear();
+        self.things.resize(self.picture.len(), false);
+        let mut ids = vec![0; self.picture.len()];
+        for o in self.objects.list.iter().filter(|o| o.confirmed) {
+            o.blob.each((0, 0), w, h, |p| {
+                self.things[p] = true;
+                if o.unseen == 0.0 {
+                    ids[p] = o.id;
+                }
+            });
+        }
+        // What is beside a thing is its rim, or its shadow: the scene is not learnt there either.
+        boxes::dilate(&self.things, w, RIM, &mut self.hold, &mut self.rows);
+        shifted::mark_unseen(&mut self.hold, w, self.shift, true);
+        ids
+    }
+
+    /// Learns the scene where nothing is.
+    fn learn(&mut self, features: Option<Features>, dt: f32) {
+        self.foreground.modes.learn(&self.picture, &self.hold, dt, &self.config.foreground.modes);
+        let Some((grid, dim, tokens)) = features else { return };
+        let hold = patches::touched(&self.hold, self.picture.width, grid);
+        self.patches.prepare(tokens, grid, dim);
+        self.patches.learn(tokens, &hold, dt, &self.config.patches);
+    }
 }
 
-/// Labels `(height / by, width / by)` at full size.
-fn enlarge(labels: &[u32], width: usize, by: usize, size: Size) -> Vec<u32> {
-    let height = labels.len() / width.max(1);
+/// Labels `(height / by, width / by)` at full size; what was left over at the right and below is as its neighbours are.
+fn enlarge(labels: Vec<u32>, width: usize, by: usize, size: Size) -> Vec<u32> {
+    if by == 1 {
+        return labels;
+    }
     let (w, h) = (size.width as usize, size.height as usize);
-    let at = |x: usize, y: usize| labels[(y / by).min(height - 1) * width + (x / by).min(width - 1)];
-    (0..h).flat_map(|y| (0..w).map(move |x| at(x, y))).collect()
+    let mut out = Vec::with_capacity(w * h);
+    for row in labels.chunks_exact(width) {
+        let from = out.len();
+        row.iter().for_each(|label| out.extend(std::iter::repeat_n(*label, by)));
+        out.resize(from + w, row[width - 1]);
+        (1..by).for_each(|_| out.extend_from_within(from..from + w));
+    }
+    while out.len() < w * h {
+        out.extend_from_within(out.len() - w..);
+    }
+    out
 }
 
-/// Sets what is within `radius` pixels of a set pixel in each direction.
-fn dilate(mask: &mut [bool], width: usize, radius: usize) {
-    let height = mask.len() / width.max(1);
-    let mut rows = vec![false; mask.len()];
-    for (row, out) in mask.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-        for (i, _) in row.iter().enumerate().filter(|(_, b)| **b) {
-            out[i.saturating_sub(radius)..(i + radius + 1).min(width)].fill(true);
-        }
-    }
-    for y in 0..height {
-        for x in 0..width {
-            mask[y * width + x] = (y.saturating_sub(radius)..(y + radius + 1).min(height)).any(|y| rows[y * width + x]);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn labels_are_enlarged_by_the_nearest_pixel(width in 1usize..9, height in 1usize..9, by in 1usize..4, more in (0usize..3, 0usize..3)) {
+            let labels: Vec<u32> = (0..(width * height) as u32).collect();
+            let (w, h) = (width * by + more.0.min(by - 1), height * by + more.1.min(by - 1));
+            let found = enlarge(labels.clone(), width, by, Size::new(w as u32, h as u32));
+            let at = |p: usize| labels[(p / w / by).min(height - 1) * width + (p % w / by).min(width - 1)];
+            prop_assert_eq!(found, (0..w * h).map(at).collect::<Vec<_>>());
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::runs::{self, Run};
+
 /// A rectangle of pixels.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Rect {
@@ -57,7 +59,7 @@ impl Rect {
 }
 
 /// One connected set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Component {
     /// Number of pixels.
     pub area: usize,
@@ -86,87 +88,69 @@ impl Component {
 pub fn label(mask: &[bool], width: usize, labels: &mut Vec<u32>) -> Vec<Component> {
     labels.clear();
     labels.resize(mask.len(), 0);
-    let mut found = Vec::new();
-    let mut stack = Vec::new();
-    let height = mask.len() / width.max(1);
-    for start in 0..mask.len() {
-        if !mask[start] || labels[start] != 0 {
-            continue;
-        }
-        let label = found.len() as u32 + 1;
-        labels[start] = label;
-        stack.push(start);
-        let (mut area, mut sx, mut sy) = (0usize, 0f64, 0f64);
-        let mut rect = Rect::default();
-        while let Some(p) = stack.pop() {
-            let (x, y) = (p % width, p / width);
-            area += 1;
-            sx += x as f64;
-            sy += y as f64;
-            rect.join(&Rect::pixel(x, y));
-            for ny in y.saturating_sub(1)..(y + 2).min(height) {
-                for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                    let q = ny * width + nx;
-                    if mask[q] && labels[q] == 0 {
-                        labels[q] = label;
-                        stack.push(q);
-                    }
-                }
-            }
-        }
-        let centre = ((sx / area as f64) as f32, (sy / area as f64) as f32);
-        found.push(Component { area, rect, centre });
+    let (runs, count) = runs::sets(mask, width, true, true);
+    let mut found = vec![(Component::default(), (0f64, 0f64)); count];
+    for Run { y, x, set } in runs {
+        labels[y * width + x.start..y * width + x.end].fill(set as u32 + 1);
+        let (component, sum) = &mut found[set];
+        let n = x.len() as f64;
+        sum.0 += n * (x.start + x.end - 1) as f64 / 2.0;
+        sum.1 += n * y as f64;
+        component.area += x.len();
+        component.rect.join(&Rect { x, y: y..y + 1 });
     }
-    found
+    let with_centre = |(component, (x, y)): (Component, (f64, f64))| {
+        let n = component.area as f64;
+        Component { centre: ((x / n) as f32, (y / n) as f32), ..component }
+    };
+    found.into_iter().map(with_centre).collect()
 }
 
 /// Fills the holes of `mask` that have at most `most` pixels (4-connected, not at the border).
 pub fn fill_holes(mask: &mut [bool], width: usize, most: usize) {
     let height = mask.len() / width.max(1);
-    let mut seen: Vec<bool> = mask.to_vec();
-    let (mut stack, mut hole) = (Vec::new(), Vec::new());
-    for start in 0..mask.len() {
-        if seen[start] {
-            continue;
-        }
-        seen[start] = true;
-        stack.push(start);
-        hole.clear();
-        let mut open = false;
-        while let Some(p) = stack.pop() {
-            if hole.len() <= most {
-                hole.push(p);
-            }
-            let (x, y) = (p % width, p / width);
-            open |= x == 0 || y == 0 || x + 1 == width || y + 1 == height;
-            for q in [
-                (x > 0).then(|| p - 1),
-                (x + 1 < width).then(|| p + 1),
-                (y > 0).then(|| p - width),
-                (y + 1 < height).then(|| p + width),
-            ]
-            .into_iter()
-            .flatten()
-            {
-                if !seen[q] {
-                    seen[q] = true;
-                    stack.push(q);
-                }
-            }
-        }
-        if !open && hole.len() <= most {
-            hole.iter().for_each(|&p| mask[p] = true);
-        }
+    let (runs, count) = runs::sets(mask, width, false, false);
+    let mut areas = vec![0usize; count];
+    for Run { y, x, set } in &runs {
+        let open = *y == 0 || y + 1 == height || x.start == 0 || x.end == width;
+        areas[*set] = areas[*set].saturating_add(if open { usize::MAX } else { x.len() });
+    }
+    for Run { y, x, .. } in runs.into_iter().filter(|run| areas[run.set] <= most) {
+        mask[y * width + x.start..y * width + x.end].fill(true);
     }
 }
 
 #[cfg(test)]
+mod plain;
+
+#[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Set where the drawing has a `#`.
     fn mask(rows: &[&str]) -> Vec<bool> {
         rows.iter().flat_map(|row| row.bytes().map(|b| b == b'#')).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn components_and_holes_are_those_of_a_flood(
+            (width, height, most, share) in (1usize..30, 1usize..20, 0usize..12, 0.1f32..0.9),
+            values in prop::collection::vec(0f32..1.0, 600),
+        ) {
+            let drawn: Vec<bool> = values[..width * height].iter().map(|v| *v < share).collect();
+            let (mut labels, mut flooded) = (vec![9; 2], Vec::new());
+            let (found, plain) = (label(&drawn, width, &mut labels), plain::label(&drawn, width, &mut flooded));
+            prop_assert_eq!(labels, flooded);
+            let parts = |c: &Component| (c.area, c.rect.clone(), c.centre);
+            prop_assert_eq!(found.iter().map(parts).collect::<Vec<_>>(), plain.iter().map(parts).collect::<Vec<_>>());
+            let (mut filled, mut flooded) = (drawn.clone(), drawn);
+            fill_holes(&mut filled, width, most);
+            plain::fill_holes(&mut flooded, width, most);
+            prop_assert_eq!(filled, flooded);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How much speaks for a pixel being part of a thing: one logistic model of what its colours and features say.
 
-use crate::{boxes, planes::Planes};
+use crate::{boxes, logarithm::ln, planes::Planes};
 
 /// Weights of the cues with features, in the order of [`Cue`]; the last is the constant.
 ///
@@ -62,7 +62,7 @@ impl Evidence {
             scratch,
         } = self;
         log_ratio.clear();
-        log_ratio.extend(picture.y.iter().zip(&scene.y).map(|(y, s)| ((y + 4.0) / (s + 4.0)).ln()));
+        log_ratio.extend(picture.y.iter().zip(&scene.y).map(|(y, s)| ln((y + 4.0) / (s + 4.0))));
         core.clear();
         core.extend(log_ratio.iter().map(|r| r * r));
         boxes::mean(log_ratio, width, 2, a, scratch);
@@ -70,16 +70,19 @@ impl Evidence {
         texture.clear();
         texture.extend(a.iter().zip(&*b).map(|(a, b)| (b - a * a).max(0.0).sqrt()));
         chroma.clear();
-        chroma.extend((0..n).map(|p| {
-            let light = (picture.y[p] + 4.0) / (scene.y[p] + 4.0);
-            (picture.u[p] - light * scene.u[p]).hypot(picture.v[p] - light * scene.v[p])
+        let seen = picture.y.iter().zip(&picture.u).zip(&picture.v);
+        let empty = scene.y.iter().zip(&scene.u).zip(&scene.v);
+        chroma.extend(seen.zip(empty).map(|(((y, u), v), ((sy, su), sv))| {
+            let light = (y + 4.0) / (sy + 4.0);
+            let (du, dv) = (u - light * su, v - light * sv);
+            (du * du + dv * dv).sqrt()
         }));
         core.clear();
         core.extend((0..n).map(|p| {
             let shaded = in_shade(log_ratio[p]) && distance[p] >= 2.0;
             if shaded { (-texture[p] / 0.06 - chroma[p] / 4.0).exp() } else { 0.0 }
         }));
-        largest(core, width, 3, core_max, a);
+        boxes::largest(core, width, 3, core_max, a);
         boxes::mean(core, width, 4, core_mean, scratch);
         boxes::mean(texture, width, 5, texture_mean, scratch);
         boxes::mean(chroma, width, 3, chroma_mean, scratch);
@@ -125,23 +128,4 @@ impl Evidence {
 /// Whether the light has fallen as in a cast shadow.
 fn in_shade(log_ratio: f32) -> bool {
     (-1.1..-0.03).contains(&log_ratio)
-}
-
-/// The largest value in the square of `2 radius + 1` pixels around each.
-fn largest(plane: &[f32], width: usize, radius: usize, out: &mut Vec<f32>, rows: &mut Vec<f32>) {
-    rows.clear();
-    rows.extend_from_slice(plane);
-    for (row, to) in plane.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-        for shift in 1..=radius {
-            to[shift.min(width)..].iter_mut().zip(row).for_each(|(t, v)| *t = t.max(*v));
-            to.iter_mut().zip(&row[shift.min(width)..]).for_each(|(t, v)| *t = t.max(*v));
-        }
-    }
-    out.clear();
-    out.extend_from_slice(rows);
-    for shift in 1..=radius {
-        let by = (shift * width).min(plane.len());
-        out[by..].iter_mut().zip(&*rows).for_each(|(t, v)| *t = t.max(*v));
-        out.iter_mut().zip(&rows[by..]).for_each(|(t, v)| *t = t.max(*v));
-    }
 }

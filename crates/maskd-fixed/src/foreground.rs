@@ -9,6 +9,9 @@ use crate::{
     planes::Planes,
 };
 
+/// Pixels of the largest hole in a thing that is filled.
+const LARGEST_HOLE: usize = 200;
+
 /// How foreground is told from the scene.
 #[derive(Clone, Debug)]
 pub struct ForegroundConfig {
@@ -46,16 +49,24 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Compares `picture` with the scene; `features` is, where it is known, one minus the cosine
-    /// of the features at each pixel to those of the scene.
-    pub fn find(&mut self, picture: &Planes, features: Option<&[f32]>, config: &ForegroundConfig) {
+    /// Compares `picture` with the scene: [`distance`](Self::distance) and [`scene`](Self::scene).
+    pub fn compare(&mut self, picture: &Planes, config: &ForegroundConfig) {
         self.modes.compare(picture, &config.modes, &mut self.distance, &mut self.scene);
+    }
+
+    /// Weighs what was compared: [`evidence`](Self::evidence). `features` is, where it is known, one minus the cosine of the
+    /// features at each pixel to those of the scene.
+    pub fn weigh(&mut self, picture: &Planes, features: Option<&[f32]>) {
         self.cues.find(picture, &self.scene, &self.distance, features, &mut self.evidence);
+    }
+
+    /// Decides by the evidence, smoothed along the picture's edges: [`mask`](Self::mask).
+    pub fn decide(&mut self, picture: &Planes, config: &ForegroundConfig) {
         self.guided.filter(&mut self.evidence, &picture.y, picture.width, config.radius, config.epsilon);
         self.mask.clear();
         self.mask.extend(self.evidence.iter().map(|e| *e > config.threshold));
         gaps::fill(&mut self.mask, &self.evidence, picture.width);
-        components::fill_holes(&mut self.mask, picture.width, 200);
+        components::fill_holes(&mut self.mask, picture.width, LARGEST_HOLE);
     }
 
     /// Forgets the scene: there is nothing in the foreground of `picture`.

@@ -36,22 +36,24 @@ pub fn equalise(picture: &mut Planes, scene: &Planes, held: &[bool]) {
         .filter(|&p| held.get(p) != Some(&true))
         .map(|p| (picture.y[p], scene.y[p]))
         .collect();
-    let Some(curve) = Curve::fit(&pairs) else { return };
-    if curve.flattens(&pairs) {
-        return;
-    }
     let cost = |of: &dyn Fn(f32) -> f32| {
         pairs.iter().map(|(y, s)| (of(*y) - s).abs().min(OUTLIER)).sum::<f32>() / pairs.len() as f32
     };
+    // The cheap question first: most pictures have the light of the scene.
     let before = cost(&|y| y);
-    if before < WORTH || cost(&|y| curve.at(y)) > (1.0 - EXPLAINED) * before {
+    if before < WORTH {
         return;
     }
-    for p in 0..picture.len() {
-        let gain = (curve.at(picture.y[p]) + 8.0) / (picture.y[p] + 8.0);
-        picture.y[p] = curve.at(picture.y[p]);
-        picture.u[p] *= gain;
-        picture.v[p] *= gain;
+    let Some(curve) = Curve::fit(&pairs) else { return };
+    if curve.flattens(&pairs) || cost(&|y| curve.at(y)) > (1.0 - EXPLAINED) * before {
+        return;
+    }
+    for ((y, u), v) in picture.y.iter_mut().zip(&mut picture.u).zip(&mut picture.v) {
+        let lit = curve.at(*y);
+        let gain = (lit + 8.0) / (*y + 8.0);
+        *y = lit;
+        *u *= gain;
+        *v *= gain;
     }
 }
 
@@ -95,14 +97,16 @@ impl Curve {
     /// Whether it takes contrasts away: that brings any picture nearer to any scene, and is no light.
     fn flattens(&self, pairs: &[(f32, f32)]) -> bool {
         let mut luma: Vec<f32> = pairs.iter().map(|(y, _)| *y).collect();
-        luma.sort_unstable_by(f32::total_cmp);
-        let (low, high) = (luma[luma.len() / 10], luma[luma.len() * 9 / 10]);
+        let (first, last) = (luma.len() / 10, luma.len() * 9 / 10);
+        let mut rank = |at: usize| *luma.select_nth_unstable_by(at, f32::total_cmp).1;
+        let (low, high) = (rank(first), rank(last));
         self.at(high) - self.at(low) < LEAST_CONTRAST * (high - low)
     }
 
     fn at(&self, y: f32) -> f32 {
         let at = y / 256.0 * BINS as f32 - 0.5;
-        let low = (at.floor().max(0.0) as usize).min(BINS - 2);
+        // Rounded down, and 0 below that.
+        let low = (at as usize).min(BINS - 2);
         let t = at - low as f32;
         self.0[low] + t * (self.0[low + 1] - self.0[low])
     }

@@ -8,46 +8,39 @@ const NECK: f32 = 0.5;
 /// Two parts are one piece when the way between them is more than [`NECK`] times as wide as the narrower of both at its
 /// widest place.
 pub fn divide(mask: &[bool], width: usize, pieces: &mut Vec<u32>) -> usize {
-    let depth = depths(mask, width);
-    let deepest = depth.iter().copied().max().unwrap_or(0) as usize;
-    let mut levels: Vec<Vec<u32>> = vec![Vec::new(); deepest + 1];
-    for (p, &d) in depth.iter().enumerate().filter(|(_, d)| **d > 0) {
-        levels[d as usize].push(p as u32);
-    }
+    let set: Vec<u32> = (0u32..).zip(mask).filter(|(_, set)| **set).map(|(p, _)| p).collect();
+    let depth = depths(mask, &set, width);
     let height = mask.len() / width.max(1);
     // The piece of each pixel, by a number that may have been joined to another since.
     let mut piece: Vec<u32> = vec![0; mask.len()];
     let mut parent: Vec<u32> = vec![0];
     let mut peak: Vec<u16> = vec![0];
-    for level in levels.iter().rev() {
-        for &p in level {
-            let p = p as usize;
-            let (x, y) = (p % width, p / width);
-            let mut near: [u32; 8] = [0; 8];
-            let mut count = 0;
-            for ny in y.saturating_sub(1)..(y + 2).min(height) {
-                for nx in x.saturating_sub(1)..(x + 2).min(width) {
-                    let of = piece[ny * width + nx];
-                    if of > 0 {
-                        let root = find(&mut parent, of);
-                        if !near[..count].contains(&root) {
-                            near[count] = root;
-                            count += 1;
-                        }
+    for p in deepest_first(&set, &depth) {
+        let (x, y) = (p % width, p / width);
+        let mut near: [u32; 8] = [0; 8];
+        let mut count = 0;
+        for ny in y.saturating_sub(1)..(y + 2).min(height) {
+            for nx in x.saturating_sub(1)..(x + 2).min(width) {
+                let of = piece[ny * width + nx];
+                if of > 0 {
+                    let root = find(&mut parent, of);
+                    if !near[..count].contains(&root) {
+                        near[count] = root;
+                        count += 1;
                     }
                 }
             }
-            let Some(&highest) = near[..count].iter().max_by_key(|r| peak[**r as usize]) else {
-                parent.push(parent.len() as u32);
-                peak.push(depth[p]);
-                piece[p] = parent.len() as u32 - 1;
-                continue;
-            };
-            piece[p] = highest;
-            for &other in near[..count].iter().filter(|r| **r != highest) {
-                if f32::from(depth[p]) > NECK * f32::from(peak[other as usize]) {
-                    parent[other as usize] = highest;
-                }
+        }
+        let Some(&highest) = near[..count].iter().max_by_key(|r| peak[**r as usize]) else {
+            parent.push(parent.len() as u32);
+            peak.push(depth[p]);
+            piece[p] = parent.len() as u32 - 1;
+            continue;
+        };
+        piece[p] = highest;
+        for &other in near[..count].iter().filter(|r| **r != highest) {
+            if f32::from(depth[p]) > NECK * f32::from(peak[other as usize]) {
+                parent[other as usize] = highest;
             }
         }
     }
@@ -55,7 +48,7 @@ pub fn divide(mask: &[bool], width: usize, pieces: &mut Vec<u32>) -> usize {
     let mut count = 0;
     pieces.clear();
     pieces.resize(mask.len(), 0);
-    for p in (0..mask.len()).filter(|&p| piece[p] > 0) {
+    for p in set.into_iter().map(|p| p as usize) {
         let root = find(&mut parent, piece[p]) as usize;
         if names[root] == 0 {
             count += 1;
@@ -75,60 +68,72 @@ fn find(parent: &mut [u32], of: u32) -> u32 {
     at
 }
 
+/// The pixels in the order of their depths, the deepest first, those of one depth as they were.
+fn deepest_first(set: &[u32], depth: &[u16]) -> impl Iterator<Item = usize> + use<> {
+    let deepest = set.iter().map(|p| depth[*p as usize]).max().unwrap_or(0);
+    // Where those of each depth begin: after all that are deeper.
+    let mut begins = vec![0usize; usize::from(deepest) + 2];
+    set.iter().for_each(|p| begins[usize::from(deepest - depth[*p as usize]) + 1] += 1);
+    (1..begins.len()).for_each(|i| begins[i] += begins[i - 1]);
+    let mut sorted = vec![0u32; set.len()];
+    for p in set {
+        let place = &mut begins[usize::from(deepest - depth[*p as usize])];
+        sorted[*place] = *p;
+        *place += 1;
+    }
+    sorted.into_iter().map(|p| p as usize)
+}
+
 /// About three times each set pixel's distance from the nearest one that is not set (chamfer 3-4); the border is not a limit.
-fn depths(mask: &[bool], width: usize) -> Vec<u16> {
+/// `set` lists the set pixels row by row.
+fn depths(mask: &[bool], set: &[u32], width: usize) -> Vec<u16> {
     let height = mask.len() / width.max(1);
     let far = 3 * (width + height) as u16;
     let mut d: Vec<u16> = mask.iter().map(|m| if *m { far } else { 0 }).collect();
-    for y in 0..height {
-        for x in 0..width {
-            let p = y * width + x;
-            if d[p] == 0 {
-                continue;
-            }
-            let mut best = d[p];
+    for p in set.iter().map(|p| *p as usize) {
+        let (x, y) = (p % width, p / width);
+        let mut best = d[p];
+        if x > 0 {
+            best = best.min(d[p - 1] + 3);
+        }
+        if y > 0 {
+            best = best.min(d[p - width] + 3);
             if x > 0 {
-                best = best.min(d[p - 1] + 3);
+                best = best.min(d[p - width - 1] + 4);
             }
-            if y > 0 {
-                best = best.min(d[p - width] + 3);
-                if x > 0 {
-                    best = best.min(d[p - width - 1] + 4);
-                }
-                if x + 1 < width {
-                    best = best.min(d[p - width + 1] + 4);
-                }
-            }
-            d[p] = best;
-        }
-    }
-    for y in (0..height).rev() {
-        for x in (0..width).rev() {
-            let p = y * width + x;
-            if d[p] == 0 {
-                continue;
-            }
-            let mut best = d[p];
             if x + 1 < width {
-                best = best.min(d[p + 1] + 3);
+                best = best.min(d[p - width + 1] + 4);
             }
-            if y + 1 < height {
-                best = best.min(d[p + width] + 3);
-                if x > 0 {
-                    best = best.min(d[p + width - 1] + 4);
-                }
-                if x + 1 < width {
-                    best = best.min(d[p + width + 1] + 4);
-                }
-            }
-            d[p] = best;
         }
+        d[p] = best;
+    }
+    for p in set.iter().rev().map(|p| *p as usize) {
+        let (x, y) = (p % width, p / width);
+        let mut best = d[p];
+        if x + 1 < width {
+            best = best.min(d[p + 1] + 3);
+        }
+        if y + 1 < height {
+            best = best.min(d[p + width] + 3);
+            if x > 0 {
+                best = best.min(d[p + width - 1] + 4);
+            }
+            if x + 1 < width {
+                best = best.min(d[p + width + 1] + 4);
+            }
+        }
+        d[p] = best;
     }
     d
 }
 
 #[cfg(test)]
+mod plain;
+
+#[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const WIDTH: usize = 80;
@@ -146,6 +151,22 @@ mod tests {
         let count = divide(mask, WIDTH, &mut pieces);
         assert!(mask.iter().zip(&pieces).all(|(m, p)| *m == (*p > 0) && *p as usize <= count));
         (count, pieces)
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_those_of_the_plain_twin(
+            discs in prop::collection::vec((0f32..80.0, 0f32..50.0, 0.5f32..14.0), 0..9), width in 1usize..120,
+        ) {
+            let discs: Vec<_> = discs.into_iter().map(|(x, y, radius)| disc(x, y, radius)).collect();
+            let mask = drawn(|x, y| discs.iter().any(|inside| inside(x, y)));
+            // Any width: what is drawn is then slanted, or in stripes.
+            let mask = &mask[..mask.len() / width * width];
+            let (mut found, mut plain) = (vec![3; 7], Vec::new());
+            let count = divide(mask, width, &mut found);
+            prop_assert_eq!(count, plain::divide(mask, width, &mut plain));
+            prop_assert_eq!(found, plain);
+        }
     }
 
     #[test]

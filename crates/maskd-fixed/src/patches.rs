@@ -105,19 +105,40 @@ impl Patches {
     }
 }
 
+/// Cosine of the angle between two vectors, summed in lanes that a compiler can add side by side.
 fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let (mut ab, mut aa, mut bb) = (0f32, 0f32, 0f32);
-    for (x, y) in a.iter().zip(b) {
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
+    const LANES: usize = 8;
+    let (mut ab, mut aa, mut bb) = ([0f32; LANES], [0f32; LANES], [0f32; LANES]);
+    let mut add = |i: usize, x: f32, y: f32| {
+        ab[i] += x * y;
+        aa[i] += x * x;
+        bb[i] += y * y;
+    };
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a.remainder().iter().zip(b.remainder());
+    rest.enumerate().for_each(|(i, (x, y))| add(i, *x, *y));
+    for (x, y) in a.zip(b) {
+        (0..LANES).for_each(|i| add(i, x[i], y[i]));
     }
-    ab / (aa * bb).sqrt().max(1e-9)
+    let sum = |lanes: [f32; LANES]| lanes.iter().sum::<f32>();
+    sum(ab) / (sum(aa) * sum(bb)).sqrt().max(1e-9)
 }
 
 /// The patch that pixel `p` of a picture of `(width, height)` lies in.
 pub fn patch_of(p: usize, (width, height): (usize, usize), grid: Grid) -> usize {
     (p / width) * grid.rows / height * grid.cols + (p % width) * grid.cols / width
+}
+
+/// The patches `(N)` that a set pixel of `mask` `(height, width)` lies in.
+pub fn touched(mask: &[bool], width: usize, grid: Grid) -> Vec<bool> {
+    let height = mask.len() / width.max(1);
+    let columns: Vec<usize> = (0..width).map(|x| x * grid.cols / width).collect();
+    let mut touched = vec![false; grid.len()];
+    for (y, row) in mask.chunks_exact(width.max(1)).enumerate() {
+        let patches = &mut touched[y * grid.rows / height * grid.cols..][..grid.cols];
+        row.iter().zip(&columns).for_each(|(set, column)| patches[*column] |= set);
+    }
+    touched
 }
 
 /// A plane of patches enlarged bilinearly to `(height, width)` pixels.
@@ -130,19 +151,19 @@ pub fn enlarge(plane: &[f32], grid: Grid, width: usize, height: usize, out: &mut
         (low, (low + 1).min(from - 1), c - low as f32)
     };
     let columns: Vec<_> = (0..width).map(|x| taps(x, width, grid.cols)).collect();
+    let mut row = vec![0.0; grid.cols];
     for y in 0..height {
         let (a, b, wy) = taps(y, height, grid.rows);
         let (a, b) = (&plane[a * grid.cols..][..grid.cols], &plane[b * grid.cols..][..grid.cols]);
-        out.extend(columns.iter().map(|&(l, h, wx)| {
-            let top = a[l] + wx * (a[h] - a[l]);
-            let bottom = b[l] + wx * (b[h] - b[l]);
-            top + wy * (bottom - top)
-        }));
+        row.iter_mut().zip(a).zip(b).for_each(|((row, a), b)| *row = a + wy * (b - a));
+        out.extend(columns.iter().map(|&(l, h, wx)| row[l] + wx * (row[h] - row[l])));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GRID: Grid = Grid { rows: 2, cols: 3 };
@@ -217,5 +238,23 @@ mod tests {
         }
         enlarge(&[0.7], Grid { rows: 1, cols: 1 }, 3, 3, &mut out);
         assert_eq!(out, [0.7; 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn cosines_and_touched_patches_are_those_of_plain_loops(
+            pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..60), (width, height) in (1usize..30, 1usize..20),
+            set in prop::collection::vec(0usize..600, 0..5), (rows, cols) in (1usize..5, 1usize..7),
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+            let ideal = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt().max(1e-9);
+            prop_assert!((f64::from(cosine(&a, &b)) - ideal).abs() < 1e-4);
+            let grid = Grid { rows, cols };
+            let mask: Vec<bool> = (0..width * height).map(|p| set.contains(&p)).collect();
+            let mut plain = vec![false; grid.len()];
+            (0..mask.len()).filter(|p| mask[*p]).for_each(|p| plain[patch_of(p, (width, height), grid)] = true);
+            prop_assert_eq!(touched(&mask, width, grid), plain);
+        }
     }
 }

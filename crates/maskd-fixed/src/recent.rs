@@ -1,6 +1,12 @@
 //! What each pixel has shown lately, and for how long: a ghost of the first picture stands still.
 
-use crate::{background::Modes, components::Component, planes::Planes};
+use crate::planes::Planes;
+
+/// A pixel has kept its colour while it is within so many levels of its mean of late: luma, and each chroma difference.
+const LIKE_LUMA: f32 = 10.0;
+const LIKE_CHROMA: f32 = 6.0;
+/// Share of a frame in that mean.
+const FOLLOW: f32 = 0.2;
 
 /// Colours of late.
 #[derive(Debug, Default)]
@@ -18,81 +24,43 @@ impl Recent {
             self.still = vec![0.0; picture.len()];
             return;
         }
-        for p in 0..picture.len() {
-            let (dy, du, dv) =
-                (picture.y[p] - self.mean.y[p], picture.u[p] - self.mean.u[p], picture.v[p] - self.mean.v[p]);
-            if dy.abs() < 10.0 && du.abs() < 6.0 && dv.abs() < 6.0 {
-                self.still[p] += dt;
-                self.mean.y[p] += 0.2 * dy;
-                self.mean.u[p] += 0.2 * du;
-                self.mean.v[p] += 0.2 * dv;
-            } else {
-                self.still[p] = 0.0;
-                (self.mean.y[p], self.mean.u[p], self.mean.v[p]) = (picture.y[p], picture.u[p], picture.v[p]);
-            }
+        let seen = picture.y.iter().zip(&picture.u).zip(&picture.v);
+        let means = self.mean.y.iter_mut().zip(&mut self.mean.u).zip(&mut self.mean.v);
+        for ((((y, u), v), ((my, mu), mv)), still) in seen.zip(means).zip(&mut self.still) {
+            let (dy, du, dv) = (y - *my, u - *mu, v - *mv);
+            // Not a branch, so that several pixels go side by side.
+            let same = (dy.abs() < LIKE_LUMA) & (du.abs() < LIKE_CHROMA) & (dv.abs() < LIKE_CHROMA);
+            *still = if same { *still + dt } else { 0.0 };
+            *my = if same { *my + FOLLOW * dy } else { *y };
+            *mu = if same { *mu + FOLLOW * du } else { *u };
+            *mv = if same { *mv + FOLLOW * dv } else { *v };
         }
     }
 }
 
-/// Whether the edges along the outline of a set of still foreground pixels are in the scene or in the picture: 1 where only
-/// the scene has them (a ghost), -1 where only the picture has them (a thing). Then the share of the outline that borders on
-/// background.
-pub fn outline(
-    labels: &[u32],
-    label: u32,
-    comp: &Component,
-    mask: &[bool],
-    picture: &Planes,
-    scene: &Planes,
-) -> (f32, f32) {
-    let (w, h) = (picture.width, picture.height);
-    let (mut now, mut then, mut outer, mut all) = (0f32, 0f32, 0f32, 0f32);
-    let diff =
-        |a: &Planes, p: usize, q: usize| (a.y[p] - a.y[q]).abs() + (a.u[p] - a.u[q]).abs() + (a.v[p] - a.v[q]).abs();
-    for y in comp.rect.y.clone() {
-        for x in comp.rect.x.clone() {
-            let p = y * w + x;
-            if labels[p] != label {
-                continue;
-            }
-            for (dx, dy) in [(1i32, 0i32), (-1, 0), (0, 1), (0, -1)] {
-                let at = |k: i32| {
-                    let (x, y) = (x as i32 + k * dx, y as i32 + k * dy);
-                    (x >= 0 && y >= 0 && (x as usize) < w && (y as usize) < h).then(|| y as usize * w + x as usize)
-                };
-                let (Some(one), Some(out)) = (at(1), at(3)) else { continue };
-                if labels[one] == label {
-                    continue;
-                }
-                all += 1.0;
-                if mask[out] {
-                    continue;
-                }
-                outer += 1.0;
-                let inside = at(-2).filter(|&q| labels[q] == label).unwrap_or(p);
-                let (n, t) = (diff(picture, inside, out), diff(scene, inside, out));
-                if t > n + 8.0 {
-                    then += 1.0;
-                } else if n > t + 8.0 {
-                    now += 1.0;
-                }
-            }
-        }
-    }
-    ((then - now) / (then + now).max(1.0), outer / all.max(1.0))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Forgets the scene at a set of pixels.
-pub fn adopt(modes: &mut Modes, picture: &Planes, labels: &[u32], label: u32, comp: &Component) {
-    let rect = comp.rect.grown(2, picture.width, picture.height);
-    for y in rect.y {
-        for x in rect.x.clone() {
-            let near = (y.saturating_sub(2)..(y + 3).min(picture.height)).any(|y| {
-                (x.saturating_sub(2)..(x + 3).min(picture.width)).any(|x| labels[y * picture.width + x] == label)
-            });
-            if near {
-                modes.adopt(picture, y * picture.width + x);
-            }
+    #[test]
+    fn a_pixel_is_still_while_each_plane_stays_near_its_mean() {
+        let planes =
+            |y: f32, u: f32, v: f32| Planes { width: 2, height: 1, y: vec![y; 2], u: vec![u; 2], v: vec![v; 2] };
+        let mut recent = Recent::default();
+        for (picture, still) in [
+            (planes(100.0, 0.0, 0.0), 0.0),
+            (planes(109.0, 5.0, -5.0), 0.5),
+            // 1.8, 1 and -1 are the means' own way by now.
+            (planes(111.0, 6.9, -6.9), 1.0),
+            (planes(130.0, 6.9, -6.9), 0.0),
+            (planes(130.0, 6.9, -6.9), 0.5),
+            (planes(130.0, 0.8, -6.9), 0.0),
+            (planes(130.0, 0.8, -0.8), 0.0),
+        ] {
+            recent.step(&picture, 0.5);
+            assert_eq!(recent.still, [still; 2], "{picture:?}");
         }
+        recent.step(&Planes { width: 1, height: 1, y: vec![1.0], u: vec![1.0], v: vec![1.0] }, 0.5);
+        assert_eq!(recent.still, [0.0], "another size starts anew");
     }
 }
