@@ -146,6 +146,22 @@ fn what_crosses_keeps_its_identity() {
 }
 
 #[test]
+fn what_passes_behind_another_has_its_identity_again() {
+    let (small, large) = (Thing::ellipse(14.0, 30.0, RED), Thing::rectangle(44.0, 70.0, DARK));
+    let mut stage = Stage::new(3);
+    stage.play(0.0..3.0, 0.04, |_| Shot::default());
+    // The large one comes from below, stands at x = 80 from 5 s on, and is before the other, which comes at 6 s and goes
+    // slower from the time on at which nobody sees it.
+    let large_at = |t: f32| (80.0, 70.0 + 45.0 * (5.0 - t).max(0.0));
+    let small_at = |t: f32| (-10.0 + 40.0 * (t.min(8.2) - 6.0) + 24.0 * (t - 8.2).max(0.0), 80.0);
+    let shown = stage.play(3.0..11.0, 0.04, |t| Shot::of(&[(&small, small_at(t)), (&large, large_at(t))]));
+    let at = |t: f32| [1, 2].map(|thing| shown[((t - 3.0) / 0.04) as usize].of(thing));
+    for ((id, iou), (same, now)) in at(7.2).into_iter().zip(at(10.8)) {
+        assert!(id > 0 && id == same && iou > 0.6 && now > 0.6, "{:?}, then {:?}", at(7.2), at(10.8));
+    }
+}
+
+#[test]
 fn things_of_one_look_that_pass_keep_their_identities() {
     let thing = Thing::ellipse(18.0, 36.0, RED);
     let [before, after] = meet(&mut Stage::new(14), [&thing, &thing], [36.0, 82.0]);

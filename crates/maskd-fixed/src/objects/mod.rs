@@ -111,6 +111,12 @@ impl Objects {
                 }
             }
         }
+        // What comes apart from a thing may be what was hidden behind it.
+        let hidden: Vec<usize> = (0..self.list.len()).filter(|&t| self.list[t].hidden && given[t].is_empty()).collect();
+        for (t, c) in self.match_far(&pieces, &claims.apart, &hidden, picture, dt) {
+            given[t].extend(&pieces.pixels[c]);
+            unclaimed.retain(|&f| f != c);
+        }
         let missing: Vec<usize> = (0..self.list.len()).filter(|&t| given[t].is_empty()).collect();
         let free: Vec<usize> = unclaimed.iter().copied().filter(|c| !claims.apart.contains(c)).collect();
         for (t, c) in self.match_far(&pieces, &free, &missing, picture, dt) {

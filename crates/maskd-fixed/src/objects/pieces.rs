@@ -86,14 +86,16 @@ impl Objects {
         }
         let (mut apart, mut from) = (Vec::new(), HashMap::new());
         for (t, overlap) in overlap.iter().enumerate() {
-            let own: Vec<usize> = (0..pieces.len()).filter(|&c| of[c] == [t]).collect();
+            let own: Vec<usize> = (0..pieces.len()).filter(|&c| of[c].contains(&t)).collect();
             let Some(&main) = own.iter().max_by_key(|&&c| overlap[c]) else { continue };
             let far = (0.2 * (pieces.components[main].area as f32).sqrt()).max(4.0);
             for &c in own.iter().filter(|&&c| c != main && !pieces.connected(c, main)) {
                 if pieces.components[c].rect.gap(&pieces.components[main].rect) as f32 > far {
-                    of[c].clear();
-                    apart.push(c);
-                    from.insert(c, self.list[t].id);
+                    of[c].retain(|&other| other != t);
+                    if of[c].is_empty() {
+                        apart.push(c);
+                        from.insert(c, self.list[t].id);
+                    }
                 }
             }
         }

@@ -31,7 +31,6 @@ fn object(id: u32) -> Object {
         template: Template::default(),
         shift: (0, 0),
         hidden: false,
-        together: 0.0,
         part_of: 0,
     }
 }
