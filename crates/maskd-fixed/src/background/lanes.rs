@@ -1,6 +1,6 @@
 //! Numbers of several pixels side by side, in loops that the compiler makes vector code of.
 
-/// Pixels that are worked on side by side: each number of theirs fills a line of the cache.
+/// Pixels that are worked on side by side: as many as keep the compiler at a loop. Fewer are written out one by one.
 pub const LANES: usize = 32;
 pub type Lanes = [f32; LANES];
 /// Whether something holds for each pixel: 1 or 0, as wide as the numbers that are chosen by it.
