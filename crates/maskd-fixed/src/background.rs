@@ -1,6 +1,11 @@
 //! The empty scene, pixel by pixel: a few Gaussian modes of colour for each (Stauffer and Grimson 1999; Zivkovic 2004).
 
+mod lanes;
+#[cfg(test)]
+mod plain;
+
 use crate::planes::Planes;
+use lanes::{LANES, Lanes, Mask, any_set, choose, lanes, larger, load, store};
 
 /// Modes of a pixel.
 pub const MODES: usize = 3;
@@ -25,12 +30,6 @@ impl Default for ModesConfig {
         Self { reach: 3.2, memory_s: 8.0, floor_luma: 3.0, floor_chroma: 2.0, share: 0.35 }
     }
 }
-
-/// Pixels that are worked on side by side: each number of theirs fills a line of the cache.
-const LANES: usize = 32;
-type Lanes = [f32; LANES];
-/// Whether something holds for each pixel: 1 or 0, as wide as the numbers that are chosen by it.
-type Mask = [u32; LANES];
 
 /// One mode of each of [`LANES`] pixels.
 #[derive(Clone, Copy, Debug)]
@@ -100,53 +99,6 @@ impl Mode {
     fn start(&mut self, i: usize, colour: [f32; 3], (luma_var, chroma_var): (f32, f32), weight: f32) {
         self.mean.iter_mut().zip(colour).for_each(|(mean, c)| mean[i] = c);
         (self.luma_var[i], self.chroma_var[i], self.weight[i], self.seen[i]) = (luma_var, chroma_var, weight, 0.0);
-    }
-}
-
-/// Without the rules for what is not a number, which no lane holds: one instruction for four lanes.
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-/// A number for each lane, by a loop: from it the compiler makes vector code, which it does not from `array::from_fn`.
-#[inline(always)]
-fn lanes<T: Copy + From<u8>>(of: impl Fn(usize) -> T) -> [T; LANES] {
-    let mut lanes = [T::from(0); LANES];
-    for (i, lane) in lanes.iter_mut().enumerate() {
-        *lane = of(i);
-    }
-    lanes
-}
-
-#[inline(always)]
-fn any_set(mask: &Mask) -> bool {
-    mask.iter().fold(0, |any, lane| any | lane) != 0
-}
-
-/// `a` where the mask is set, else `b`.
-#[inline(always)]
-fn choose(mask: &Mask, a: &Lanes, b: &Lanes) -> Lanes {
-    lanes(|i| if mask[i] != 0 { a[i] } else { b[i] })
-}
-
-/// Up to [`LANES`] numbers of a plane, from `at` on.
-#[inline(always)]
-fn load(plane: &[f32], at: usize) -> Lanes {
-    let from = &plane[at..plane.len().min(at + LANES)];
-    from.try_into().unwrap_or_else(|_| {
-        let mut lanes = [0.0; LANES];
-        lanes[..from.len()].copy_from_slice(from);
-        lanes
-    })
-}
-
-/// As many of the lanes as there is room for.
-#[inline(always)]
-fn store(lanes: &Lanes, to: &mut [f32]) {
-    match <&mut Lanes>::try_from(&mut *to) {
-        Ok(all) => *all = *lanes,
-        Err(_) => to.copy_from_slice(&lanes[..to.len()]),
     }
 }
 
@@ -294,9 +246,6 @@ fn learn_block(block: &mut Block, colours: &[Lanes; 3], learns: &Mask, (rate, dt
         }
     }
 }
-
-#[cfg(test)]
-mod plain;
 
 #[cfg(test)]
 mod tests {
