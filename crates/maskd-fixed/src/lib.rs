@@ -5,7 +5,7 @@
 //!
 //! - the scene: [`background`] (modes of colour for each pixel), [`patches`] (features), [`recent`] (what stands still), `ghosts` (what has left)
 //! - the picture in the scene's place and light: [`register`], `shifted`, [`light`]
-//! - what differs: [`evidence`] (a logistic model of all cues), [`foreground`], [`boxes`], [`components`], [`necks`]
+//! - what differs: [`evidence`] (a logistic model of all cues), [`foreground`], [`gaps`], [`boxes`], [`components`], [`necks`]
 //! - things: [`objects`]
 //! - [`verdict`]: whether the camera is fixed
 //! - what people may look at: [`events`], [`camera::View`]
