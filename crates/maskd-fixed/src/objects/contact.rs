@@ -40,6 +40,7 @@ impl Objects {
                 self.taken[p] |= self.list[t].template.at(picture, p, shift).is_some_and(|d| d < 40.0);
             }
         }
+        // Where two fit alike, the one before is seen.
         let rank: Vec<_> = order.iter().enumerate().map(|(rank, &(t, shift))| (t, shift, 5.0 * rank as f32)).collect();
         for &p in pixels {
             let cost = |k: usize| self.cost(rank[k].0, rank[k].1, picture, p) + rank[k].2;

@@ -1,4 +1,7 @@
 //! What is one thing and what is two: things that move as one and were never seen apart are parts of one thing.
+//!
+//! The seconds were chosen on the four sequences that the cues of [`crate::evidence`] were fitted on, and on things cut out of
+//! them that cross (`benches/fixed/crossings.py`).
 
 use std::collections::HashMap;
 
@@ -60,6 +63,7 @@ impl Pairs {
     }
 }
 
+/// Seconds for which a part must have moved with its whole.
 fn limit(part: &Object, whole: &Object, dt: f32) -> f32 {
     let (a, b) = (&part.blob.rect, &whole.blob.rect);
     let common = a.x.end.min(b.x.end).saturating_sub(a.x.start.max(b.x.start));
@@ -68,6 +72,7 @@ fn limit(part: &Object, whole: &Object, dt: f32) -> f32 {
     if young && (part.area < 0.5 * whole.area || stacked) { PART_S } else { ONE_S }
 }
 
+/// A pixel that stands for all of a thing's.
 fn middle(pixels: &[usize]) -> Option<usize> {
     pixels.get(pixels.len() / 2).copied()
 }
