@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use super::{Object, Objects};
 use crate::planes::Planes;
 
+/// What a thing's cost rises by with each thing before it: where two fit alike, the one in front is seen.
+const BEHIND: f32 = 5.0;
+
 impl Objects {
     /// Divides a component among the things that claim it: the one that is seen best is before the others.
     pub(super) fn divide(
@@ -40,13 +43,11 @@ impl Objects {
                 self.taken[p] |= self.list[t].template.at(picture, p, shift).is_some_and(|d| d < 40.0);
             }
         }
-        // Where two fit alike, the one before is seen.
-        let rank: Vec<_> = order.iter().enumerate().map(|(rank, &(t, shift))| (t, shift, 5.0 * rank as f32)).collect();
         for &p in pixels {
-            let cost = |k: usize| self.cost(rank[k].0, rank[k].1, picture, p) + rank[k].2;
-            let best = (0..rank.len()).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
+            let cost = |k: usize| self.cost(order[k].0, order[k].1, picture, p) + BEHIND * k as f32;
+            let best = (0..order.len()).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
             if let Some(k) = best {
-                given[rank[k].0].push(p);
+                given[order[k].0].push(p);
             }
         }
     }
