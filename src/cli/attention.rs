@@ -73,9 +73,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         given => given.clone(),
     };
     let inputs = check_outputs(&args, &clip, overlay.as_deref()).or_exit(Exit::Config)?;
-    let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
-        return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
-    };
+    let first = inputs::first_frame(&mut clip, &args.input)?;
     let backbone = Backbone::load(&args.network.config()).or_exit(Exit::Config)?;
     check_block(args.block, &backbone).or_exit(Exit::Config)?;
     std::fs::create_dir_all(&args.out).or_exit(Exit::Io)?;

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use maskd_ingest::Clip;
-use maskd_model::WeightsSource;
-use maskd_types::files::Inputs;
+use super::{Exit, Failure, OrExit as _};
+use maskd_ingest::{Clip, ClipFrame};
+use maskd_model::{WeightsSource, backbone::Backbone};
+use maskd_types::{files::Inputs, frame::Size};
 
 /// Frames a second of a folder of pictures where nobody says how many they are.
 pub(super) const PICTURES_A_SECOND: u32 = 25;
@@ -19,6 +20,18 @@ pub(super) fn of_clip(input: &Path, clip: &Clip, weights: Option<&Path>) -> Inpu
     clip.files().iter().for_each(|file| inputs.add("the input picture", file));
     add_weights(&mut inputs, "--weights", weights);
     inputs
+}
+
+/// The first frame of the clip in `input`; one without frames is an error.
+pub(super) fn first_frame(clip: &mut Clip, input: &Path) -> Result<ClipFrame, Failure> {
+    let first = clip.next().transpose().or_exit(Exit::Data)?;
+    first.ok_or_else(|| Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", input.display())))
+}
+
+/// Tells people which network looks at frames of `size`, and at what size it sees them.
+pub(super) fn announce(backbone: &Backbone, size: Size) {
+    let (model, device) = (backbone.model_id(), backbone.device());
+    eprintln!("{model} on {device}, frames of {size} seen at {}", backbone.input_size(size));
 }
 
 /// Notes the weights that `given` means, where they are a file.

@@ -71,19 +71,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?.at((args.fps, 1));
     let inputs = inputs::of_clip(&args.input, &clip, args.network.weights.as_deref());
     let folder = Folder::check(&args.out, inputs, args.overwrite).or_exit(Exit::Config)?;
-    let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
-        return Err(Failure::new(Exit::Data, anyhow!("{}: no frames", args.input.display())));
-    };
+    let first = inputs::first_frame(&mut clip, &args.input)?;
     let preset = Preset::Best;
     let backbone = args.network.load(preset.block())?;
     let facts = facts(&args, &clip, &backbone, first.size);
-    eprintln!(
-        "{} on {}, frames of {} seen at {}",
-        backbone.model_id(),
-        backbone.device(),
-        first.size,
-        backbone.input_size(first.size)
-    );
+    inputs::announce(&backbone, first.size);
     let when = When { each: args.each.as_secs_f64(), most: args.pictures };
     let mut report = Report::begin(facts, when, folder).or_exit(Exit::Io)?;
     let mut engine = Engine::new(backbone, preset.tracker(Start::Discovery));

@@ -77,9 +77,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut clip = Clip::open(&args.input).or_exit(Exit::Data)?.at((args.fps, 1));
     let inputs = check_outputs(&args, &clip).or_exit(Exit::Config)?;
     let first_mask = args.first_mask.as_deref().map(FirstMask::read).transpose().or_exit(Exit::Data)?;
-    let Some(first) = clip.next().transpose().or_exit(Exit::Data)? else {
-        return Err(Failure::new(Exit::Data, anyhow::anyhow!("{}: no frames", args.input.display())));
-    };
+    let first = inputs::first_frame(&mut clip, &args.input)?;
     let first_mask =
         first_mask.map(|mask| mask.fit(first.size)).transpose().context("first mask").or_exit(Exit::Data)?;
     let backbone = args.network.load(args.propagation_block.unwrap_or(args.preset.block()))?;
@@ -87,13 +85,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         .with_context(|| format!("cannot make {}", args.out.display()))
         .or_exit(Exit::Io)?;
 
-    eprintln!(
-        "{} on {}, frames of {} seen at {}",
-        backbone.model_id(),
-        backbone.device(),
-        first.size,
-        backbone.input_size(first.size)
-    );
+    inputs::announce(&backbone, first.size);
     let start = if first_mask.is_some() { Start::FirstMask } else { Start::Discovery };
     let mut engine = Engine::new(backbone, args.preset.tracker(start));
     let stream: StreamId = "segment".parse().or_exit(Exit::Internal)?;
