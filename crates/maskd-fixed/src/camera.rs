@@ -4,18 +4,22 @@
 //! picture -> scene's light -> registered -> distances of pixels and patches -> evidence, mask -> fixed? -> ghosts -> things -> learn
 //! ```
 
+mod ablation;
+mod config;
 mod view;
 
+pub use ablation::Ablation;
+pub use config::Config;
 pub use view::View;
 
 use crate::{
     boxes,
     events::{Kind, Restart},
-    foreground::{Foreground, ForegroundConfig},
+    foreground::Foreground,
     ghosts::Ghosts,
     light,
-    objects::{Objects, ObjectsConfig},
-    patches::{self, Patches, PatchesConfig},
+    objects::Objects,
+    patches::{self, Patches},
     planes::{Planes, Reader},
     recent::Recent,
     register::Registration,
@@ -37,17 +41,6 @@ const RIM: usize = 3;
 
 /// Features of a picture: grid, C, and L2-normalised tokens `(N, C)`.
 pub type Features<'a> = (Grid, usize, &'a [f32]);
-
-/// All that can be set.
-#[derive(Clone, Debug, Default)]
-pub struct Config {
-    /// Foreground.
-    pub foreground: ForegroundConfig,
-    /// Things.
-    pub objects: ObjectsConfig,
-    /// Features.
-    pub patches: PatchesConfig,
-}
 
 /// The parts of a step, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +176,7 @@ impl Camera {
         on_stage: &mut dyn FnMut(Stage),
     ) -> Vec<u32> {
         self.objects.events.begin();
+        let features = features.filter(|_| self.config.use_features);
         let by = (size.width.min(size.height) as usize).div_ceil(LINES).max(1);
         if !self.reader.read(rgb, size, by, &mut self.picture) {
             return vec![0; size.area()];
@@ -200,11 +194,11 @@ impl Camera {
         on_stage(Stage::Registration);
         // In the scene's light first: a change of it would look like a shift of edges.
         let scene_is_known = self.foreground.scene.len() == self.picture.len();
-        if scene_is_known {
+        if scene_is_known && self.config.follow_light {
             light::equalise(&mut self.picture, &self.foreground.scene, &self.hold);
         }
         on_stage(Stage::Light);
-        if scene_is_known {
+        if scene_is_known && self.config.register {
             self.register();
         }
         on_stage(Stage::Registration);
@@ -214,7 +208,7 @@ impl Camera {
         on_stage(Stage::Recent);
         self.foreground.compare(&self.picture, &self.config.foreground);
         on_stage(Stage::Distance);
-        self.foreground.weigh(&self.picture, features.map(|_| &self.feature[..]));
+        self.foreground.weigh(&self.picture, features.map(|_| &self.feature[..]), &self.config.foreground);
         on_stage(Stage::Evidence);
         self.foreground.decide(&self.picture, &self.config.foreground);
         shifted::mark_unseen(&mut self.foreground.mask, self.picture.width, self.shift, false);
@@ -225,7 +219,9 @@ impl Camera {
             self.forget(Some(Restart::Another));
         }
         on_stage(Stage::Verdict);
-        self.drop_ghosts(features);
+        if self.config.drop_ghosts {
+            self.drop_ghosts(features);
+        }
         on_stage(Stage::Ghosts);
         self.adopt_furniture();
         self.objects.step(&self.foreground.mask, &self.picture, dt, &self.config.objects);
@@ -241,7 +237,7 @@ impl Camera {
 
     /// Learns the scene anew, from this picture on; nobody need be told why of the first one.
     fn forget(&mut self, why: Option<Restart>) {
-        self.gain = light::gain(&self.picture);
+        self.gain = if self.config.follow_light { light::gain(&self.picture) } else { 1.0 };
         self.picture.brighten(self.gain);
         self.foreground.restart(&self.picture);
         self.patches = Patches::default();
@@ -346,6 +342,9 @@ impl Camera {
             });
         }
         // What is beside a thing is its rim, or its shadow: the scene is not learnt there either.
+        if !self.config.hold {
+            self.things.fill(false);
+        }
         boxes::dilate(&self.things, w, RIM, &mut self.hold, &mut self.rows);
         shifted::mark_unseen(&mut self.hold, w, self.shift, true);
         ids

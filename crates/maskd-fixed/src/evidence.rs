@@ -2,18 +2,27 @@
 
 use crate::{boxes, logarithm::ln, planes::Planes};
 
-/// Weights of the cues with features, in the order of [`Cue`]; the last is the constant.
+/// Cues of colours, and of features; see [`Evidence::cues`].
+const COLOUR_CUES: usize = 13;
+const FEATURE_CUES: usize = 4;
+/// All cues of a pixel.
+pub const CUES: usize = COLOUR_CUES + FEATURE_CUES;
+
+/// Weights of the cues with features, in the order of [`Evidence::cues`], and the constant.
 ///
-/// Fitted on first halves of four sequences of the SBI set (CAVIAR1, HallAndMonitor, HighwayI, HumanBody2) and, at half their
-/// weight, of the same with noise as at night: the mean of logistic regressions with features and without. The mean did
-/// better on a sequence that was left out than either.
-const WITH_FEATURES: [f32; 18] = [
-    0.491, 0.893, 7.101, -0.540, -0.134, 0.341, -1.861, 2.596, -4.005, -0.680, 13.547, 0.351, 1.664, 1.419, 0.510, 1.247,
-    -1.067, -7.272,
-];
+/// Fitted by `benches/fixed/fit_evidence.py` on first halves of four sequences of the SBI set (CAVIAR1, HallAndMonitor,
+/// HighwayI, HumanBody2) and, at half their weight, of the same with noise as at night: the mean of logistic regressions with
+/// features and without. The mean did better on a sequence that was left out than either.
+const WITH_FEATURES: ([f32; CUES], f32) = (
+    [
+        0.491, 0.893, 7.101, -0.540, -0.134, 0.341, -1.861, 2.596, -4.005, -0.680, 13.547, 0.351, 1.664, 1.419, 0.510,
+        1.247, -1.067,
+    ],
+    -7.272,
+);
 /// As [`WITH_FEATURES`], for pixels alone: the logistic regression without features.
-const PIXELS_ALONE: [f32; 14] =
-    [0.828, 1.721, 6.506, -0.996, -0.138, 0.143, -1.766, 1.874, -3.218, -1.856, 14.086, 0.347, 1.552, -8.683];
+const PIXELS_ALONE: ([f32; COLOUR_CUES], f32) =
+    ([0.828, 1.721, 6.506, -0.996, -0.138, 0.143, -1.766, 1.874, -3.218, -1.856, 14.086, 0.347, 1.552], -8.683);
 
 /// Evidence is kept within this, a logarithm of odds.
 pub const MOST: f32 = 4.0;
@@ -46,8 +55,26 @@ impl Evidence {
         features: Option<&[f32]>,
         out: &mut Vec<f32>,
     ) {
+        self.measure(picture, scene, distance);
+        out.clear();
+        out.extend((0..picture.len()).map(|p| {
+            let feature = features.map(|f| f[p]);
+            if self.is_scene(distance[p], p, feature) {
+                return -MOST;
+            }
+            let odds = match feature {
+                Some(feature) => dot(&WITH_FEATURES, &self.cues(distance[p], p, feature)),
+                None => dot(&PIXELS_ALONE, &self.colour_cues(distance[p], p)),
+            };
+            // No light makes a place so much brighter.
+            let least = if self.distance_mean[p] > 20.0 && self.log_ratio[p] > 0.45 { 1.0 } else { -MOST };
+            odds.clamp(least, MOST)
+        }));
+    }
+
+    /// What cues are made of, for all pixels.
+    fn measure(&mut self, picture: &Planes, scene: &Planes, distance: &[f32]) {
         let width = picture.width;
-        let n = picture.len();
         let Self {
             log_ratio,
             chroma,
@@ -79,7 +106,7 @@ impl Evidence {
             (du * du + dv * dv).sqrt()
         }));
         core.clear();
-        core.extend((0..n).map(|p| {
+        core.extend((0..picture.len()).map(|p| {
             let shaded = in_shade(log_ratio[p]) && distance[p] >= 2.0;
             if shaded { (-texture[p] / 0.06 - chroma[p] / 4.0).exp() } else { 0.0 }
         }));
@@ -88,42 +115,47 @@ impl Evidence {
         boxes::mean(texture, width, 5, texture_mean, scratch);
         boxes::mean(chroma, width, 3, chroma_mean, scratch);
         boxes::mean(distance, width, 3, distance_mean, scratch);
-        out.clear();
-        out.extend((0..n).map(|p| {
-            let d = features.map(|f| f[p].clamp(0.0, 0.6));
-            if distance[p] < 2.0 && distance_mean[p] < 1.5 && d.is_none_or(|d| d < 0.3) {
-                return -MOST;
-            }
-            let z = (1.0 + distance[p]).ln();
-            let shade = f32::from(u8::from(in_shade(log_ratio[p])));
-            let cues = [
-                z,
-                (1.0 + distance_mean[p]).ln(),
-                (-log_ratio[p] - 0.9).clamp(0.0, 2.0),
-                log_ratio[p].clamp(0.0, 2.0),
-                chroma[p].min(20.0),
-                (texture[p] + 0.02).ln(),
-                shade * (-chroma[p] / 4.0).exp(),
-                core[p],
-                core_max[p] * shade,
-                core_mean[p],
-                texture_mean[p],
-                chroma_mean[p].min(20.0),
-                shade,
-            ];
-            let dot = |weights: &[f32]| weights.iter().zip(&cues).map(|(w, c)| w * c).sum::<f32>();
-            let odds = match d {
-                Some(d) => {
-                    let w = &WITH_FEATURES[cues.len()..];
-                    dot(&WITH_FEATURES) + w[0] * d + w[1] * d * shade + w[2] * z * d + w[3] * (d - 0.3).max(0.0) + w[4]
-                }
-                None => dot(&PIXELS_ALONE) + PIXELS_ALONE[cues.len()],
-            };
-            // No light makes a place so much brighter.
-            let least = if distance_mean[p] > 20.0 && log_ratio[p] > 0.45 { 1.0 } else { -MOST };
-            odds.clamp(least, MOST)
-        }));
     }
+
+    /// Whether pixel `p` of those that [`Self::find`] saw last is the scene without any weighing.
+    pub fn is_scene(&self, distance: f32, p: usize, feature: Option<f32>) -> bool {
+        distance < 2.0 && self.distance_mean[p] < 1.5 && feature.is_none_or(|d| d < 0.3)
+    }
+
+    /// All cues of pixel `p` of those that [`Self::find`] saw last: those of colours, then those of features.
+    pub fn cues(&self, distance: f32, p: usize, feature: f32) -> [f32; CUES] {
+        let colours = self.colour_cues(distance, p);
+        let shade = colours[COLOUR_CUES - 1];
+        let d = feature.clamp(0.0, 0.6);
+        let mut cues = [0.0; CUES];
+        cues[..COLOUR_CUES].copy_from_slice(&colours);
+        cues[COLOUR_CUES..].copy_from_slice(&[d, d * shade, colours[0] * d, (d - 0.3).max(0.0)]);
+        cues
+    }
+
+    fn colour_cues(&self, distance: f32, p: usize) -> [f32; COLOUR_CUES] {
+        let shade = f32::from(u8::from(in_shade(self.log_ratio[p])));
+        [
+            (1.0 + distance).ln(),
+            (1.0 + self.distance_mean[p]).ln(),
+            (-self.log_ratio[p] - 0.9).clamp(0.0, 2.0),
+            self.log_ratio[p].clamp(0.0, 2.0),
+            self.chroma[p].min(20.0),
+            (self.texture[p] + 0.02).ln(),
+            shade * (-self.chroma[p] / 4.0).exp(),
+            self.core[p],
+            self.core_max[p] * shade,
+            self.core_mean[p],
+            self.texture_mean[p],
+            self.chroma_mean[p].min(20.0),
+            shade,
+        ]
+    }
+}
+
+/// A model's logarithm of odds.
+fn dot<const N: usize>((weights, constant): &([f32; N], f32), cues: &[f32; N]) -> f32 {
+    weights.iter().zip(cues).map(|(w, c)| w * c).sum::<f32>() + constant
 }
 
 /// Whether the light has fallen as in a cast shadow.

@@ -4,7 +4,7 @@ use crate::{
     background::{Modes, ModesConfig},
     boxes::Guided,
     components,
-    evidence::Evidence,
+    evidence::{CUES, Evidence, MOST},
     gaps,
     planes::Planes,
 };
@@ -23,11 +23,22 @@ pub struct ForegroundConfig {
     pub epsilon: f32,
     /// The filtered evidence above which a pixel is foreground.
     pub threshold: f32,
+    /// Whether all cues are weighed. Otherwise a pixel is foreground by its colour's distance alone, as cast shadows are.
+    pub weigh_cues: bool,
+    /// Whether gaps across a thing are filled.
+    pub fill_gaps: bool,
 }
 
 impl Default for ForegroundConfig {
     fn default() -> Self {
-        Self { modes: ModesConfig::default(), radius: 3, epsilon: 100.0, threshold: 0.0 }
+        Self {
+            modes: ModesConfig::default(),
+            radius: 3,
+            epsilon: 100.0,
+            threshold: 0.0,
+            weigh_cues: true,
+            fill_gaps: true,
+        }
     }
 }
 
@@ -56,8 +67,20 @@ impl Foreground {
 
     /// Weighs what was compared: [`evidence`](Self::evidence). `features` is, where it is known, one minus the cosine of the
     /// features at each pixel to those of the scene.
-    pub fn weigh(&mut self, picture: &Planes, features: Option<&[f32]>) {
-        self.cues.find(picture, &self.scene, &self.distance, features, &mut self.evidence);
+    pub fn weigh(&mut self, picture: &Planes, features: Option<&[f32]>, config: &ForegroundConfig) {
+        if config.weigh_cues {
+            self.cues.find(picture, &self.scene, &self.distance, features, &mut self.evidence);
+        } else {
+            self.evidence.clear();
+            self.evidence.extend(self.distance.iter().map(|d| (d - config.modes.reach).clamp(-MOST, MOST)));
+        }
+    }
+
+    /// The cues of a pixel that was weighed last, `None` where it was the scene without weighing.
+    pub fn cues(&self, p: usize, feature: Option<f32>) -> Option<[f32; CUES]> {
+        let distance = *self.distance.get(p)?;
+        let weighed = !self.cues.is_scene(distance, p, feature);
+        weighed.then(|| self.cues.cues(distance, p, feature.unwrap_or_default()))
     }
 
     /// Decides by the evidence, smoothed along the picture's edges: [`mask`](Self::mask).
@@ -65,7 +88,9 @@ impl Foreground {
         self.guided.filter(&mut self.evidence, &picture.y, picture.width, config.radius, config.epsilon);
         self.mask.clear();
         self.mask.extend(self.evidence.iter().map(|e| *e > config.threshold));
-        gaps::fill(&mut self.mask, &self.evidence, picture.width);
+        if config.fill_gaps {
+            gaps::fill(&mut self.mask, &self.evidence, picture.width);
+        }
         components::fill_holes(&mut self.mask, picture.width, LARGEST_HOLE);
     }
 

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::Args as ClapArgs;
+use clap::{
+    Args as ClapArgs,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 use serde_json::{Map, json};
 
 use super::{
@@ -15,12 +18,14 @@ use super::{
 };
 use maskd_eval::{
     Job as _, Marker, Plan,
-    fixed::{self, Cut, Part, Report, Sequence, Set},
+    fixed::{self, Cues, Cut, Part, Report, Sequence, Set, Shot},
 };
+use maskd_fixed::camera::Ablation;
 use maskd_ingest::{Mp4Writer, is_own_mp4};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
+    tracker::Tracker,
 };
 use maskd_types::{
     files::{self, Inputs},
@@ -35,6 +40,7 @@ use maskd_types::{
   maskd eval fixed --root CAMERAS --out found
   maskd eval fixed --root CDNET --out found --sequences baseline,office --part second --overlay
   maskd eval fixed --root CAMERAS --out slow --every 12      as two frames a second would see it
+  maskd eval fixed --root CAMERAS --out bare --without features,hold      what those are worth
   maskd eval fixed --root CAMERAS --results their-masks      judge masks that are there; runs nothing
 
 ROOT holds sequences in either layout:
@@ -71,6 +77,13 @@ pub(in super::super) struct Args {
     /// Run and judge only every Nth frame: the others are frames that nobody had time for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
+    /// Leave parts of the method out, separated by commas, to see what they are worth
+    #[arg(long, value_delimiter = ',', value_name = "PARTS", conflicts_with = "results", value_parser = PossibleValuesParser::new(Ablation::ALL.map(|(_, name)| name)).try_map(|name| name.parse::<Ablation>()))]
+    without: Vec<Ablation>,
+    /// Also write DIR/SEQUENCE.npy, of the sequences that are run: by what pixels were judged, and what they are. The weights of
+    /// the evidence are fitted on it
+    #[arg(long, value_name = "DIR", conflicts_with = "results")]
+    cues: Option<PathBuf>,
     #[command(flatten)]
     network: Network,
     /// Where masks, table and report go; made if absent
@@ -145,6 +158,11 @@ fn check_outputs(args: &Args, sequences: &[Sequence], out: &Path) -> Result<()> 
             inputs.refuse(role, &path)?;
             files::check_target(&path, &is_own_mp4)?;
         }
+        if let Some(folder) = &args.cues {
+            let path = Cues::path(folder, sequence);
+            inputs.refuse("--cues", &path)?;
+            files::check_target(&path, &fixed::is_cues)?;
+        }
     }
     Ok(fixed::check_written(out)?)
 }
@@ -159,10 +177,11 @@ struct Made {
 /// Runs the sequences that are not finished.
 fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Failure> {
     let preset = Preset::Best;
-    let tracker = preset.tracker(Start::Discovery);
+    let mut tracker = preset.tracker(Start::Discovery);
+    tracker.fixed.without.clone_from(&args.without);
     let backbone = args.network.load(preset.block())?;
     let device = backbone.device();
-    let settings = Map::from_iter([
+    let mut settings = Map::from_iter([
         ("task".to_owned(), json!("fixed")),
         ("model".to_owned(), json!(backbone.model_id())),
         ("weights".to_owned(), json!(args.network.weights)),
@@ -171,6 +190,10 @@ fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Fail
         ("every".to_owned(), json!(args.every)),
         ("tracker".to_owned(), as_json(&tracker)?),
     ]);
+    if !args.without.is_empty() {
+        let parts: Vec<String> = args.without.iter().map(ToString::to_string).collect();
+        settings.insert("without".to_owned(), json!(parts));
+    }
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
@@ -184,7 +207,15 @@ fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Fail
     let mut engine = Engine::new(backbone, tracker);
     for sequence in &remaining {
         bar.set_message(sequence.name.clone());
-        fixed::run(&plan, &mut engine, sequence, (args.fps, args.every), &mut || bar.inc(1)).map_err(failed)?;
+        let mut cues = Cues::default();
+        let on_frame = &mut |shot: &Shot, tracker: &Tracker| {
+            bar.inc(1);
+            if args.cues.is_some() { cues.take(shot, &tracker.inspect().view) } else { Ok(()) }
+        };
+        fixed::run(&plan, &mut engine, sequence, (args.fps, args.every), on_frame).map_err(failed)?;
+        if let Some(folder) = &args.cues {
+            cues.write(&Cues::path(folder, sequence)).or_exit(Exit::Io)?;
+        }
     }
     bar.finish_and_clear();
     let markers: Result<Vec<Marker>> = sequences.iter().map(|sequence| plan.marker(sequence)).collect();

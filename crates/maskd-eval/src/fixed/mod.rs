@@ -2,6 +2,7 @@
 //! and the engine run over a whole set.
 
 mod components;
+mod cues;
 mod figures;
 mod identities;
 mod judge;
@@ -16,6 +17,7 @@ mod set;
 mod table;
 mod truth;
 
+pub use cues::{Cues, is_cues};
 pub use figures::{Figures, Identities};
 pub use judge::{SequenceFigures, judge};
 pub use labels::palette_indices;

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
-use super::{Sequence, truth::Region};
+use super::{Sequence, Shot, truth::Region};
 use crate::{Job as _, Marker, Plan, run::step};
 use maskd_ingest::Clip;
-use maskd_tracking::engine::Engine;
+use maskd_tracking::{engine::Engine, tracker::Tracker};
 use maskd_types::{
     frame::StreamId,
     picture::{self, MOST_PIXELS},
@@ -31,7 +31,7 @@ pub fn check(sequences: &[Sequence]) -> Result<()> {
 }
 
 /// Runs one sequence as a stream of its own, its pictures `rate` (numerator, denominator) a second apart; `on_frame` is
-/// called after each.
+/// called after each, with what the tracker knows by then.
 ///
 /// # Errors
 /// Frames that cannot be used, an engine that fails ([`crate::EngineFailed`]), a full disk.
@@ -40,7 +40,7 @@ pub fn run(
     engine: &mut Engine,
     sequence: &Sequence,
     rate: (u32, u32),
-    on_frame: &mut dyn FnMut(),
+    on_frame: &mut dyn FnMut(&Shot, &Tracker) -> Result<()>,
 ) -> Result<Marker> {
     let clip = sequence.clip()?.at(rate);
     let mut marker = plan.begin(sequence)?;
@@ -53,7 +53,9 @@ pub fn run(
         marker.timings.push(timing);
         ids.extend(result.instances.iter().map(|instance| instance.id));
         result.labels.write_png(&sequence.result_path(&plan.out, index))?;
-        on_frame();
+        if let Some(tracker) = engine.tracker(&stream) {
+            on_frame(shot, tracker)?;
+        }
     }
     engine.remove_stream(&stream);
     marker.identities = ids.len();

@@ -3,6 +3,8 @@
 use super::Camera;
 use crate::{
     events::Event,
+    evidence::CUES,
+    foreground::Foreground,
     objects::{Object, ObjectsConfig},
     planes::Planes,
     verdict::Measures,
@@ -32,6 +34,15 @@ pub struct View<'a> {
     pub events: &'a [Event],
     /// When something is a thing.
     pub rules: &'a ObjectsConfig,
+    foreground: &'a Foreground,
+}
+
+impl View<'_> {
+    /// What the evidence at a pixel was weighed by (see [`crate::evidence`]), `None` where it was the scene without weighing.
+    /// Cues of features are 0 where there were none.
+    pub fn cues(&self, p: usize) -> Option<[f32; CUES]> {
+        self.foreground.cues(p, self.feature.get(p).copied())
+    }
 }
 
 impl Camera {
@@ -49,6 +60,7 @@ impl Camera {
             things: &self.objects.list,
             events: self.objects.events.list(),
             rules: &self.config.objects,
+            foreground,
         }
     }
 }

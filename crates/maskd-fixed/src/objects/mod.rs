@@ -43,11 +43,24 @@ pub struct ObjectsConfig {
     pub lost_s: f32,
     /// Seconds that it may stand still for.
     pub still_s: f32,
+    /// Whether things that touch are told apart.
+    pub split: bool,
+    /// Whether parts of a thing become one.
+    pub merge: bool,
 }
 
 impl Default for ObjectsConfig {
     fn default() -> Self {
-        Self { min_area: 40, hits: 2, travel: 3.0, travel_share: 0.1, lost_s: 1.0, still_s: 120.0 }
+        Self {
+            min_area: 40,
+            hits: 2,
+            travel: 3.0,
+            travel_share: 0.1,
+            lost_s: 1.0,
+            still_s: 120.0,
+            split: true,
+            merge: true,
+        }
     }
 }
 
@@ -93,7 +106,7 @@ impl Objects {
     /// Matches the foreground `(height, width)` of a frame `dt` seconds after the last.
     pub fn step(&mut self, mask: &[bool], picture: &Planes, dt: f32, config: &ObjectsConfig) {
         let (width, height) = (picture.width, picture.height);
-        let pieces = Pieces::of(mask, width);
+        let pieces = Pieces::of(mask, width, config.split);
         let shifts: Vec<(i32, i32)> = self.list.iter().map(|o| o.expected(dt)).collect();
         let claims = self.claims(&pieces, &shifts, (width, height));
 
@@ -104,6 +117,7 @@ impl Objects {
             match claim.as_slice() {
                 [] => unclaimed.push(c),
                 [one] => given[*one].extend(&pieces.pixels[c]),
+                [first, ..] if !config.split => given[*first].extend(&pieces.pixels[c]),
                 many => {
                     let ids: Vec<u32> = many.iter().map(|&t| self.list[t].id).collect();
                     self.events.meet(&ids);
@@ -135,6 +149,9 @@ impl Objects {
             }
         }
         for (part, whole) in self.pairs.step(&self.list, &given, &pieces, dt) {
+            if !config.merge {
+                break;
+            }
             if given[part].is_empty() || given[whole].is_empty() {
                 // One of them is a part of a third.
                 continue;

@@ -31,11 +31,16 @@ pub struct Claims {
 }
 
 impl Pieces {
-    /// Of a foreground `(height, width)`.
-    pub fn of(mask: &[bool], width: usize) -> Self {
+    /// Of a foreground `(height, width)`, divided at necks where `split`.
+    pub fn of(mask: &[bool], width: usize, split: bool) -> Self {
         let (mut labels, mut whole) = (Vec::new(), Vec::new());
-        components::label(mask, width, &mut whole);
-        let count = necks::divide(mask, width, &mut labels);
+        let connected = components::label(mask, width, &mut whole).len();
+        let count = if split {
+            necks::divide(mask, width, &mut labels)
+        } else {
+            labels.clone_from(&whole);
+            connected
+        };
         let mut pixels: Vec<Vec<usize>> = vec![Vec::new(); count];
         for (p, &l) in labels.iter().enumerate().filter(|(_, l)| **l > 0) {
             pixels[l as usize - 1].push(p);

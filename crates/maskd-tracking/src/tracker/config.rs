@@ -1,6 +1,6 @@
 //! What can be set about a tracker.
 
-use maskd_fixed::camera::Config;
+use maskd_fixed::camera::{Ablation, Config};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,11 +20,14 @@ pub struct FixedConfig {
     pub smallest: usize,
     /// Seconds for which something that came and stopped stays an instance; then it is part of the scene.
     pub still_seconds: f32,
+    /// What is left out of the method, to see what it is worth. No key of the configuration.
+    #[serde(skip)]
+    pub without: Vec<Ablation>,
 }
 
 impl Default for FixedConfig {
     fn default() -> Self {
-        Self { enabled: true, smallest: 40, still_seconds: 120.0 }
+        Self { enabled: true, smallest: 40, still_seconds: 120.0, without: Vec::new() }
     }
 }
 
@@ -34,6 +37,7 @@ impl FixedConfig {
         let mut config = Config::default();
         config.objects.min_area = self.smallest;
         config.objects.still_s = self.still_seconds;
+        self.without.iter().for_each(|part| config.leave_out(*part));
         config
     }
 }
