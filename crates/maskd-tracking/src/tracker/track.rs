@@ -1,6 +1,6 @@
 //! One identity: what is known about it beside its labels.
 
-use super::look::Portrait;
+use super::reidentification::Appearance;
 use crate::discover::{
     motion::cosine,
     region::{self, Connect},
@@ -22,15 +22,15 @@ pub struct Track {
     /// Found because it moved before a fixed camera: it is in sight only where something differs from the empty scene.
     pub by_motion: bool,
     /// Whether a good part of it has differed from the empty scene of a fixed camera at some time.
-    pub stirred: bool,
+    pub has_moved: bool,
     /// The thing before a fixed camera that it is.
     pub thing: Option<u32>,
     /// Frames since its first mask.
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.
-    pub unseen: u32,
+    pub frames_since_seen: u32,
     /// Pictures were missed since it was last in sight: it may be anywhere.
-    pub adrift: bool,
+    pub position_unknown: bool,
     /// Sum over searches of how salient it was, each against the most salient of the picture, 0..=1.
     pub salience: f32,
     /// Searches that said where it is.
@@ -38,7 +38,7 @@ pub struct Track {
     /// Mean feature of its patches over time `(C)`; empty before it has any.
     pub prototype: Vec<f32>,
     /// What it looks like, patch by patch.
-    pub portrait: Portrait,
+    pub appearance: Appearance,
     /// Where it was first seen, `(row, column)` in patches.
     pub began: (f32, f32),
     /// Where it was last in sight, `(row, column)` in patches.
@@ -50,12 +50,12 @@ pub struct Track {
 impl Track {
     /// Whether it is in sight.
     pub fn visible(&self) -> bool {
-        self.unseen == 0
+        self.frames_since_seen == 0
     }
 
-    /// Whether it never stirred: it never differed from the empty scene, and is where it was first seen.
-    pub fn is_furniture(&self) -> bool {
-        !self.stirred && (self.centre.0 - self.began.0).hypot(self.centre.1 - self.began.1) < 1.0
+    /// Whether it never moved: it never differed from the empty scene, and is where it was first seen.
+    pub fn never_moved(&self) -> bool {
+        !self.has_moved && (self.centre.0 - self.began.0).hypot(self.centre.1 - self.began.1) < 1.0
     }
 
     /// Learns from the patches that it holds in a frame; `rate` 1 forgets all before.

@@ -1,12 +1,13 @@
 //! The tracker over synthetic scenes with exact truth.
 
-mod aside;
 mod books;
 mod exchange;
-mod hidden;
 mod outage;
 mod prompts;
 mod regrid;
+mod reidentification;
+mod scene_snapshot;
+mod stages;
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::{
 };
 use maskd_types::{
     features::Grid,
-    instance::{BBox, EndCause},
+    instance::{BBox, EndCause, Origin},
     mask::Rle,
 };
 
@@ -72,14 +73,14 @@ fn ids(tracked: &Tracked) -> Vec<InstanceId> {
 }
 
 fn check(tracker: &Tracker, tracked: &Tracked) {
-    let channels = tracker.tracks.len() + 1;
-    assert!(tracker.memories.channels().iter().all(|&c| c == channels), "channels");
-    let mut palettes: Vec<u8> = tracker.tracks.iter().map(|t| t.palette).collect();
+    let channels = tracker.state.instances.tracks.len() + 1;
+    assert!(tracker.state.instances.memory.channels().iter().all(|&c| c == channels), "channels");
+    let mut palettes: Vec<u8> = tracker.state.instances.tracks.iter().map(|t| t.palette).collect();
     palettes.sort_unstable();
     palettes.dedup();
-    assert_eq!(palettes.len(), tracker.tracks.len(), "palette collision");
+    assert_eq!(palettes.len(), tracker.state.instances.tracks.len(), "palette collision");
     for instance in &tracked.instances {
-        let track = tracker.tracks.iter().find(|t| t.id == instance.id).expect("a live instance");
+        let track = tracker.state.instances.tracks.iter().find(|t| t.id == instance.id).expect("a live instance");
         let area = tracked.labels.labels.iter().filter(|&&l| l == track.palette).count();
         assert_eq!(area as u64, instance.area);
         assert!(instance.area > 0 && (0.0..=1.0).contains(&instance.score));
@@ -195,7 +196,7 @@ fn a_lost_end_frees_its_channel_and_ids_are_not_used_again() {
         assert_eq!(ids(&tracked), if t < 3 { vec![1, 2] } else { vec![2] });
         assert!(iou(&tracked.labels, 2, things[1]) > 0.75);
     }
-    assert_eq!(tracker.tracks.len(), 1);
+    assert_eq!(tracker.state.instances.tracks.len(), 1);
     tracker.prompt(Prompt::Points { positive: vec![[10, 10]], negative: vec![] }).unwrap();
     assert_eq!(ids(&tracker.step(fixed(16, &things), SIZE, 0)), [2, 3]);
 }

@@ -1,4 +1,4 @@
-//! The frames that a stream remembers: an anchor, the last frame whose labels were edited, and the newest few.
+//! The memory bank: the frames that a stream remembers, with their labels. An anchor, the last frame whose labels were edited, and the newest few.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -30,7 +30,7 @@ impl Remembered {
 
 /// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
 #[derive(Clone, Default)]
-pub struct Memories {
+pub struct MemoryBank {
     /// The frame in which the first of the instances appeared; it stays while any of them lives.
     anchor: Option<Remembered>,
     /// The last frame in which an instance was added or corrected.
@@ -39,7 +39,7 @@ pub struct Memories {
     recent: VecDeque<Remembered>,
 }
 
-impl Memories {
+impl MemoryBank {
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
