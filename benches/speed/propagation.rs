@@ -53,5 +53,5 @@ pub fn measure(rounds: usize) -> Result<Propagation> {
 fn frame(scene: &Tensor) -> Result<Features> {
     let noisy = (scene + (scene.randn_like(0.0, 1.0)? * 0.3)?)?.to_dtype(DType::F32)?;
     let rows = noisy.broadcast_div(&noisy.sqr()?.sum_keepdim(1)?.sqrt()?)?;
-    Ok(Features { grid: GRID, dim: S8.dim, tokens: rows.flatten_all()?.to_vec1()?, discovery: None })
+    Ok(Features::new(GRID, S8.dim, rows.flatten_all()?.to_vec1()?))
 }

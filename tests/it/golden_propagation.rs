@@ -40,10 +40,8 @@ fn propagation_is_that_of_the_public_code() {
         let norm = token.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
         token.iter_mut().for_each(|v| *v /= norm);
     }
-    let frames: Vec<Arc<Features>> = all
-        .chunks_exact(grid.len() * dim)
-        .map(|tokens| Arc::new(Features { grid, dim, tokens: tokens.to_vec(), discovery: None }))
-        .collect();
+    let frames: Vec<Arc<Features>> =
+        all.chunks_exact(grid.len() * dim).map(|tokens| Arc::new(Features::new(grid, dim, tokens.to_vec()))).collect();
     assert_eq!(frames.len(), 10);
 
     let first = LabelMap {

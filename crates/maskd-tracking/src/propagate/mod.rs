@@ -106,9 +106,8 @@ impl Memory {
     /// Whether patches of `query` can be compared with this frame's.
     fn fits(&self, query: &Features) -> bool {
         let n = query.grid.len();
-        let Features { grid, dim, tokens, .. } = &*self.features;
-        (*grid, *dim) == (query.grid, query.dim)
-            && tokens.len() == n * dim
+        self.features.comparable(query)
+            && self.features.fits()
             && self.labels.channels > 0
             && self.labels.values.len() == n * self.labels.channels
     }
@@ -117,7 +116,7 @@ impl Memory {
 /// The contexts that `query` can be compared with, each with its position, and the channels of the result: as many as the
 /// richest of them has. A frame of another grid or width cannot answer and is left out.
 fn comparable<'a>(query: &Features, contexts: &[&'a Memory]) -> (Vec<(usize, &'a Memory)>, usize) {
-    let whole = query.tokens.len() == query.grid.len() * query.dim && query.dim > 0;
+    let whole = query.fits();
     let contexts: Vec<(usize, &Memory)> =
         contexts.iter().copied().enumerate().filter(|(_, memory)| whole && memory.fits(query)).collect();
     let channels = contexts.iter().map(|(_, memory)| memory.labels.channels).max().unwrap_or(1);

@@ -4,7 +4,7 @@ use super::*;
 use maskd_types::{features::Grid, frame::Size, mask::LabelMap};
 
 fn features(grid: Grid, dim: usize, tokens: Vec<f32>) -> Features {
-    Features { grid, dim, tokens, discovery: None }
+    Features::new(grid, dim, tokens)
 }
 
 /// Numbers in 0..1 that a test can repeat.

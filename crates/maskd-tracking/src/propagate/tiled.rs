@@ -133,7 +133,7 @@ impl Scratch {
         for &(place, memory) in contexts {
             for row in reach(&tile.rows, config.radius, grid.rows) {
                 let first = row * grid.cols + window.start;
-                self.score(&memory.features.tokens[first * query.dim..][..window.len() * query.dim], query.dim);
+                self.score(&memory.features.tokens()[first * query.dim..][..window.len() * query.dim], query.dim);
                 // Rows of the tile whose window holds this row of the context.
                 let rows = reach(&(row..row + 1), config.radius, grid.rows);
                 let rows = rows.start.max(tile.rows.start)..rows.end.min(tile.rows.end);
@@ -158,7 +158,7 @@ impl Scratch {
         for (place, patch) in
             tile.rows.clone().flat_map(|row| tile.cols.clone().map(move |col| row * query.grid.cols + col)).enumerate()
         {
-            let token = &query.tokens[patch * query.dim..][..query.dim];
+            let token = query.patch(patch);
             for (channel, value) in token.iter().enumerate() {
                 self.tokens[channel * places + place] = *value;
             }

@@ -90,7 +90,7 @@ pub fn watch(camera: &mut FixedCamera, instances: &mut Instances, frame: &mut Fr
     let passed = if passed > 0.0 { passed.min(LONGEST) } else { USUAL };
     camera.last = Some(picture.seconds);
     let features = &frame.features;
-    let seen = Some((features.grid, features.dim, &features.tokens[..]));
+    let seen = Some((features.grid, features.dim, features.tokens()));
     let things = camera.camera.step(&picture.rgb, picture.size, seen, passed as f32);
     if !camera.fixed() {
         instances.tracks.iter_mut().for_each(|track| track.thing = None);

@@ -158,8 +158,7 @@ impl Tracker {
         epoch: u32,
         on_stage: &mut dyn FnMut(Stage),
     ) -> Tracked {
-        let n = features.grid.len();
-        let fits = n > 0 && features.dim > 0 && features.tokens.len() == n * features.dim;
+        let fits = features.fits();
         let input = Input { features, colours, picture, source, epoch };
         let mut frame = FrameContext::new(input, &self.config, self.patch);
         if fits {

@@ -6,19 +6,12 @@
 
 use rayon::prelude::*;
 
-use super::{
-    channels,
-    frame_context::FrameContext,
-    instances::Instances,
-    scene::Scene,
-    track::{self, Track},
-};
+use super::{channels, frame_context::FrameContext, instances::Instances, scene::Scene, track::Track};
 use crate::discover::{
-    motion::cosine,
     product::dot,
     region::{self, Connect},
 };
-use maskd_types::features::Features;
+use maskd_types::features::{Features, cosine};
 
 /// Patches that an appearance is made of.
 const SAMPLE: usize = 32;
@@ -98,8 +91,12 @@ pub fn reclaim(instances: &Instances, scene: &Scene, frame: &mut FrameContext<'_
         return;
     }
     let (grid, dim) = (frame.grid(), frame.features.dim);
-    let choice: Vec<Option<usize>> =
-        frame.features.tokens.par_chunks_exact(dim).map(|token| whose(tracks, &scene.ground, token, &wanted)).collect();
+    let choice: Vec<Option<usize>> = frame
+        .features
+        .tokens()
+        .par_chunks_exact(dim)
+        .map(|token| whose(tracks, &scene.ground, token, &wanted))
+        .collect();
     for k in wanted {
         let track = &tracks[k];
         let mine: Vec<bool> = choice.iter().map(|&c| c == Some(k)).collect();
@@ -170,7 +167,7 @@ pub fn welcome_back(tracks: &mut [Track], k: usize, patches: &[bool], frame: &mu
 
 /// The instance out of sight that looks most like these patches and was last seen near them.
 pub fn find_again(tracks: &[Track], patches: &[bool], frame: &FrameContext<'_>) -> Option<usize> {
-    let look = track::prototype(&frame.features, patches)?;
+    let look = frame.features.mean(patches)?;
     let (row, col) = region::centre(frame.grid(), patches)?;
     (0..tracks.len())
         .filter(|&k| !tracks[k].visible() && tracks[k].prototype.len() == look.len())
@@ -189,7 +186,7 @@ pub fn find_again(tracks: &[Track], patches: &[bool], frame: &FrameContext<'_>) 
 fn sample(features: &Features, set: &[bool], most: usize) -> Vec<f32> {
     let all: Vec<usize> = (0..set.len()).filter(|&p| set[p]).collect();
     let step = all.len().div_ceil(most).max(1);
-    all.into_iter().step_by(step).flat_map(|p| features.tokens[p * features.dim..][..features.dim].to_vec()).collect()
+    features.gather(all.into_iter().step_by(step))
 }
 
 /// Mean cosine to the most alike of the `tokens`; -1 where there are none of this width.

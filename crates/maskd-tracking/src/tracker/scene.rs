@@ -3,10 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{TrackerConfig, frame_context::FrameContext, state::LastFrame};
-use crate::discover::{
-    motion::{Background, cosine},
-    parallax,
-};
+use crate::discover::{motion::Background, parallax};
 use maskd_types::features::Features;
 
 /// Frames that are remembered to see motion.
@@ -82,7 +79,7 @@ pub fn keep(scene: &mut Scene, last: &mut LastFrame, frame: &FrameContext<'_>) {
 
 /// Whether so much was replaced between two frames of one grid that labels cannot be carried.
 pub fn is_cut(before: &Features, now: &Features, config: &TrackerConfig) -> bool {
-    let pairs = before.tokens.chunks_exact(now.dim).zip(now.tokens.chunks_exact(now.dim));
-    let replaced = pairs.filter(|(a, b)| cosine(a, b) < config.scene_cut_similarity).count();
+    let alike = before.similarities_by_place(now);
+    let replaced = alike.filter(|cosine| *cosine < config.scene_cut_similarity).count();
     replaced as f32 > config.scene_cut_fraction * now.grid.len() as f32
 }

@@ -44,7 +44,7 @@ pub fn carry_over_cut(
 ) {
     let Some(previous) = &last.features else { return };
     let (features, config) = (frame.features.clone(), frame.config);
-    let same = (previous.grid, previous.dim) == (features.grid, features.dim);
+    let same = previous.comparable(&features);
     if same {
         if !config.gating || !scene::is_cut(previous, &features, config) {
             return;

@@ -110,8 +110,9 @@ pub fn restore(
     frame: &mut FrameContext<'_>,
 ) {
     let now = frame.features.clone();
-    let fits = |old: &Features| (old.grid, old.dim) == (now.grid, now.dim);
-    let Some(mut kept) = snapshot.take().filter(|kept| kept.frames > 0 && fits(&kept.previous)) else { return };
+    let Some(mut kept) = snapshot.take().filter(|kept| kept.frames > 0 && kept.previous.comparable(&now)) else {
+        return;
+    };
     kept.frames -= 1;
     if !kept.away || scene::is_cut(&kept.previous, &now, frame.config) {
         *snapshot = Some(kept);

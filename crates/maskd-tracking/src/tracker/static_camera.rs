@@ -6,9 +6,10 @@
 
 use super::{channels, frame_context::FrameContext, track::Track};
 use crate::discover::{
-    motion::{Motion, cosine},
+    motion::Motion,
     region::{self, Connect},
 };
+use maskd_types::features::cosine;
 
 /// How much less likely background is where the scene differs, and an instance where it does not.
 const UNLIKELY: f32 = 0.25;
@@ -52,7 +53,7 @@ pub fn correct(tracks: &[Track], motion: &Motion, frame: &mut FrameContext<'_>) 
 
 /// Gives changed patches that nobody holds to the instance beside them that they resemble most.
 fn fill(tracks: &[Track], motion: &Motion, frame: &mut FrameContext<'_>) {
-    let (grid, dim) = (frame.grid(), frame.features.dim);
+    let grid = frame.grid();
     let owners = channels::owners(&frame.soft);
     let mut gains = vec![vec![false; grid.len()]; tracks.len()];
     for patch in (0..grid.len()).filter(|&p| motion.changed[p] && owners[p] == 0) {
@@ -60,7 +61,7 @@ fn fill(tracks: &[Track], motion: &Motion, frame: &mut FrameContext<'_>) {
         region::neighbours(grid, patch, Connect::Eight, |next| {
             let Some(track) = owners[next].checked_sub(1).and_then(|k| tracks.get(k)) else { return };
             if track.by_motion {
-                let like = cosine(&frame.features.tokens[patch * dim..][..dim], &track.prototype);
+                let like = cosine(frame.features.patch(patch), &track.prototype);
                 if like > best.0 {
                     best = (like, Some(owners[next] - 1));
                 }

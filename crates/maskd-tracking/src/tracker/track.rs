@@ -1,10 +1,7 @@
 //! One identity: what is known about it beside its labels.
 
 use super::reidentification::Appearance;
-use crate::discover::{
-    motion::cosine,
-    region::{self, Connect},
-};
+use crate::discover::region::{self, Connect};
 use maskd_types::{
     features::Features,
     instance::{InstanceId, Origin},
@@ -60,7 +57,7 @@ impl Track {
 
     /// Learns from the patches that it holds in a frame; `rate` 1 forgets all before.
     pub fn learn(&mut self, features: &Features, patches: &[bool], rate: f32) {
-        let Some(look) = prototype(features, patches) else { return };
+        let Some(look) = features.mean(patches) else { return };
         if self.prototype.len() == look.len() {
             self.prototype.iter_mut().zip(&look).for_each(|(old, new)| *old += rate * (new - *old));
         } else {
@@ -76,10 +73,9 @@ impl Track {
             return None;
         }
         let alike: Vec<bool> = features
-            .tokens
-            .chunks_exact(features.dim)
+            .similarities(&self.prototype)
             .zip(taken)
-            .map(|(x, taken)| !taken && cosine(x, &self.prototype) >= similarity)
+            .map(|(cosine, taken)| !taken && cosine >= similarity)
             .collect();
         let found = region::largest(features.grid, &alike, Connect::Eight);
         // A share of the picture: the grid may be another.
@@ -87,16 +83,4 @@ impl Track {
         let (now, before) = (share(&found), share(&self.held));
         (now > 0.0 && now >= 0.25 * before && now <= 4.0 * before).then_some(found)
     }
-}
-
-/// The mean feature `(C)` of a set of patches; `None` for an empty one.
-pub fn prototype(features: &Features, patches: &[bool]) -> Option<Vec<f32>> {
-    let mut sum = vec![0.0; features.dim];
-    let mut n = 0;
-    for (x, _) in features.tokens.chunks_exact(features.dim).zip(patches).filter(|(_, held)| **held) {
-        sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
-        n += 1;
-    }
-    sum.iter_mut().for_each(|s| *s /= n as f32);
-    (n > 0).then_some(sum)
 }

@@ -293,7 +293,7 @@ fn features_that_do_not_fit_their_grid_change_nothing() {
     let mut tracker = Tracker::new(quick(), PATCH);
     let thing = Thing::new(1, (3, 3), (4, 4));
     tracker.step(panned(0, &[thing]), SIZE, 0);
-    let broken = Features { tokens: vec![0.0; 5], ..(*panned(1, &[])).clone() };
+    let broken = Features::new(GRID, 48, vec![0.0; 5]);
     assert!(tracker.step(Arc::new(broken), SIZE, 0).instances.is_empty());
     assert_eq!(ids(&tracker.step(panned(1, &[thing]), SIZE, 0)), [1]);
 }
