@@ -1,11 +1,11 @@
 //! The published rule written down as it is published, every patch against every other: what the
 //! fast way is tested against.
 
-use super::{Memory, PropagateConfig, comparable};
+use super::{ContextFrame, PropagateConfig, comparable};
 use maskd_types::{features::Features, mask::SoftLabels};
 
 /// The same result as [`super::propagate`], from whole rows of the `N x (contexts * N)` affinity matrix.
-pub fn propagate_plain(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {
+pub fn propagate_plain(query: &Features, contexts: &[&ContextFrame], config: &PropagateConfig) -> SoftLabels {
     let (contexts, channels) = comparable(query, contexts);
     let (n, cols) = (query.grid.len(), query.grid.cols);
     let mut values = vec![0.0; n * channels];

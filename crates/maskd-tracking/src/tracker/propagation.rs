@@ -3,7 +3,7 @@
 use super::{
     channels, fixed_camera::FixedCamera, frame_context::FrameContext, instances::Instances, memory_bank::Remembered,
 };
-use crate::{propagate::Memory, refine};
+use crate::{propagate::ContextFrame, refine};
 
 /// Carries the labels of earlier frames over, to patches and, where those are shared, to cells.
 pub fn propagate(instances: &Instances, camera: &FixedCamera, frame: &mut FrameContext<'_>) {
@@ -18,10 +18,10 @@ pub fn propagate(instances: &Instances, camera: &FixedCamera, frame: &mut FrameC
         // Where it was says nothing: all of the picture is asked.
         propagate.radius = frame.grid().rows.max(frame.grid().cols);
     }
-    let (mut soft, answers) = instances.memory.propagate(&frame.features, tracks.len(), &propagate);
+    let (mut soft, matches) = instances.memory.propagate(&frame.features, tracks.len(), &propagate);
     if let Some(colours) = &frame.colours {
         let earlier = instances.memory.earlier();
-        frame.cells = refine::transfer(colours, &mut soft, &answers, &earlier, &config.refine);
+        frame.cells = refine::transfer(colours, &mut soft, &matches, &earlier, &config.refine);
     }
     frame.set_labels(soft);
 }
@@ -34,7 +34,7 @@ pub fn remember(instances: &mut Instances, frame: &mut FrameContext<'_>) {
         return;
     }
     frame.settle();
-    let memory = Memory { features: frame.features.clone(), labels: frame.soft.clone() };
+    let memory = ContextFrame { features: frame.features.clone(), labels: frame.soft.clone() };
     let is_new = |&k: &usize| frame.new.contains(&instances.tracks[k].id);
     let new: Vec<usize> = (0..instances.tracks.len()).filter(is_new).map(|k| k + 1).collect();
     if !new.is_empty() {

@@ -10,7 +10,7 @@ use super::{
     frame_context::FrameContext, instances::Instances, memory_bank::Remembered, scene::Scene, state::LastFrame,
     track::Track,
 };
-use crate::{propagate::Memory, refine::Regrid};
+use crate::{propagate::ContextFrame, refine::Regrid};
 use maskd_types::features::Grid;
 
 /// Brings what is remembered to the frame's grid where the picture is as large as it was. Whether it is still the same scene
@@ -31,14 +31,14 @@ pub fn follow(instances: &mut Instances, scene: &mut Scene, last: &mut LastFrame
 impl Remembered {
     /// The same on another grid, from what it is here.
     pub(super) fn on(&self, grid: Grid) -> Self {
-        let Memory { features, labels } = &self.memory;
+        let ContextFrame { features, labels } = &self.memory;
         let regrid = Regrid::new(features.grid, grid);
         let features = Arc::new(regrid.features(features));
         match &self.detail {
-            None => Self::seen(Memory { features, labels: regrid.labels(labels) }, None),
+            None => Self::seen(ContextFrame { features, labels: regrid.labels(labels) }, None),
             Some((colours, cells)) => {
                 let (labels, cells) = regrid.cells(labels, cells);
-                Self::seen(Memory { features, labels }, Some((Arc::new(regrid.colours(colours)), cells)))
+                Self::seen(ContextFrame { features, labels }, Some((Arc::new(regrid.colours(colours)), cells)))
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{
         region,
         synthetic::{Thing, field},
     },
-    propagate::{Memory, PropagateConfig, propagate},
+    propagate::{ContextFrame, PropagateConfig, propagate},
 };
 use maskd_types::{
     features::Grid,
@@ -123,18 +123,19 @@ fn the_protocol_is_the_published_rule_to_the_bit() {
     let tracked = tracker.step(panned(0, &things(0)), SIZE, 0);
     assert_eq!(tracked.labels, map, "the first frame is the given mask");
     let small = map.resize_nearest(Size::new(18, 12));
-    let anchor = Memory { features: panned(0, &things(0)), labels: maskd_types::mask::SoftLabels::one_hot(&small, 3) };
-    let mut queue: Vec<Memory> = Vec::new();
+    let anchor =
+        ContextFrame { features: panned(0, &things(0)), labels: maskd_types::mask::SoftLabels::one_hot(&small, 3) };
+    let mut queue: Vec<ContextFrame> = Vec::new();
     for t in 1..9 {
         let features = panned(t, &things(t));
-        let contexts: Vec<&Memory> = std::iter::once(&anchor).chain(&queue).collect();
+        let contexts: Vec<&ContextFrame> = std::iter::once(&anchor).chain(&queue).collect();
         let soft = propagate(&features, &contexts, &config.propagate);
         let config = maskd_types::mask::ReadoutConfig { min_max: true };
         let expected = maskd_types::mask::readout(&soft, (12, 18), PATCH, SIZE, config, &[true; 3]);
         assert!(!tracker.needs_discovery());
         let tracked = tracker.step(features.clone(), SIZE, 0);
         assert_eq!(tracked.labels, expected, "frame {t}");
-        queue.push(Memory { features, labels: soft });
+        queue.push(ContextFrame { features, labels: soft });
         if queue.len() > 3 {
             queue.remove(0);
         }

@@ -93,7 +93,7 @@ fn what_was_in_view_without_a_name_is_not_outvoted_by_the_past() {
         check(&tracker, &tracked);
         assert_eq!(ids(&tracked), [1, 2], "frame {t}");
         assert!(iou(&tracked.labels, 1, things[0]) > 0.75 && iou(&tracked.labels, 2, things[1]) > 0.75);
-        // The remembered frames say so too: all five that answer are of one mind.
+        // The remembered frames say so too: all five of them agree.
         assert!(tracked.instances.iter().all(|i| i.score > 0.95), "frame {t}");
     }
 }
