@@ -211,7 +211,7 @@ fn side_by_side(grid: Grid, dim: usize, parts: &[Vec<f32>]) -> Features {
     let scale = (1.0 / parts.len() as f32).sqrt();
     let row =
         |patch: usize| parts.iter().flat_map(move |part| part[patch * dim..][..dim].iter().map(move |v| v * scale));
-    Features { grid, dim: dim * parts.len(), tokens: (0..grid.len()).flat_map(row).collect(), discovery: None }
+    Features::new(grid, dim * parts.len(), (0..grid.len()).flat_map(row).collect::<Vec<_>>())
 }
 
 fn print(variants: &[Variant], dataset: &Dataset, short_side: u32) {

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use maskd::{
     features::{Features, Grid},
     mask::SoftLabels,
-    propagate::{Memory, PropagateConfig, propagate_answers},
+    propagate::{ContextFrame, PropagateConfig, propagate_with_matches},
 };
 
 use super::{
@@ -32,16 +32,16 @@ pub fn measure(rounds: usize) -> Result<Propagation> {
         values: (0..GRID.len() * CHANNELS).map(|i| f32::from(i % CHANNELS == (i / 97) % CHANNELS)).collect(),
     };
     let memories = (0..CONTEXTS)
-        .map(|_| Ok(Memory { features: Arc::new(frame(&scene)?), labels: labels.clone() }))
+        .map(|_| Ok(ContextFrame { features: Arc::new(frame(&scene)?), labels: labels.clone() }))
         .collect::<Result<Vec<_>>>()?;
-    let contexts: Vec<&Memory> = memories.iter().collect();
+    let contexts: Vec<&ContextFrame> = memories.iter().collect();
     let config = PropagateConfig { radius: 12, context: CONTEXTS - 1, ..PropagateConfig::default() };
 
     let (mut times, mut networks) = (Vec::new(), Vec::new());
     for _ in 0..rounds.max(1) {
-        std::hint::black_box(propagate_answers(&query, &contexts, &config));
+        std::hint::black_box(propagate_with_matches(&query, &contexts, &config));
         let start = Instant::now();
-        std::hint::black_box(propagate_answers(&query, &contexts, &config));
+        std::hint::black_box(propagate_with_matches(&query, &contexts, &config));
         times.push(1e3 * start.elapsed().as_secs_f64());
         networks.push(network.turn(Duration::ZERO)?);
     }
@@ -53,5 +53,5 @@ pub fn measure(rounds: usize) -> Result<Propagation> {
 fn frame(scene: &Tensor) -> Result<Features> {
     let noisy = (scene + (scene.randn_like(0.0, 1.0)? * 0.3)?)?.to_dtype(DType::F32)?;
     let rows = noisy.broadcast_div(&noisy.sqr()?.sum_keepdim(1)?.sqrt()?)?;
-    Ok(Features { grid: GRID, dim: S8.dim, tokens: rows.flatten_all()?.to_vec1()?, discovery: None })
+    Ok(Features::new(GRID, S8.dim, rows.flatten_all()?.to_vec1()?))
 }

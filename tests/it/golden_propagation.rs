@@ -6,7 +6,7 @@ use maskd::{
     features::{Features, Grid},
     frame::Size,
     mask::{LabelMap, ReadoutConfig, SoftLabels, readout, readout_plain},
-    propagate::{Memory, PropagateConfig, propagate, propagate_plain},
+    propagate::{ContextFrame, PropagateConfig, propagate, propagate_plain},
 };
 use safetensors::SafeTensors;
 
@@ -40,10 +40,8 @@ fn propagation_is_that_of_the_public_code() {
         let norm = token.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
         token.iter_mut().for_each(|v| *v /= norm);
     }
-    let frames: Vec<Arc<Features>> = all
-        .chunks_exact(grid.len() * dim)
-        .map(|tokens| Arc::new(Features { grid, dim, tokens: tokens.to_vec(), discovery: None }))
-        .collect();
+    let frames: Vec<Arc<Features>> =
+        all.chunks_exact(grid.len() * dim).map(|tokens| Arc::new(Features::new(grid, dim, tokens.to_vec()))).collect();
     assert_eq!(frames.len(), 10);
 
     let first = LabelMap {
@@ -51,11 +49,11 @@ fn propagation_is_that_of_the_public_code() {
         labels: floats(&tensors, "first_labels").iter().map(|v| *v as u8).collect(),
     };
     let channels = 3;
-    let anchor = Memory { features: frames[0].clone(), labels: SoftLabels::one_hot(&first, channels) };
-    let mut previous: VecDeque<Memory> = VecDeque::new();
+    let anchor = ContextFrame { features: frames[0].clone(), labels: SoftLabels::one_hot(&first, channels) };
+    let mut previous: VecDeque<ContextFrame> = VecDeque::new();
     let (mut worst, mut pixels) = (0.0_f32, 0);
     for (index, frame) in frames.iter().enumerate().skip(1) {
-        let contexts: Vec<&Memory> = std::iter::once(&anchor).chain(&previous).collect();
+        let contexts: Vec<&ContextFrame> = std::iter::once(&anchor).chain(&previous).collect();
         let soft = propagate(frame, &contexts, &config);
         let plain = propagate_plain(frame, &contexts, &config);
         let golden = floats(&tensors, &format!("soft_{index}"));
@@ -75,7 +73,7 @@ fn propagation_is_that_of_the_public_code() {
         assert_eq!(map, readout_plain(&soft, (rows, cols), 8, size, min_max, &[]), "frame {index}");
         pixels += map.labels.len();
 
-        previous.push_back(Memory { features: frame.clone(), labels: soft });
+        previous.push_back(ContextFrame { features: frame.clone(), labels: soft });
         if previous.len() > config.context {
             previous.pop_front();
         }

@@ -44,7 +44,7 @@ fn a_first_mask_is_followed_as_the_public_code_does() {
     let mut frames = 0;
     for (index, tokens) in all.chunks_exact(grid.len() * dim).enumerate() {
         assert!(!tracker.needs_discovery());
-        let features = Features { grid, dim, tokens: tokens.to_vec(), discovery: None };
+        let features = Features::new(grid, dim, tokens.to_vec());
         let tracked = tracker.step(Arc::new(features), source, 0);
         if index == 0 {
             assert_eq!(tracked.labels, first);

@@ -2,6 +2,7 @@
 
 mod block;
 mod precision;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -200,7 +201,8 @@ impl Backbone {
     pub fn warm_up(&self) -> Result<()> {
         let side = self.resolution.fit(Size::new(16, 9));
         let grey = Tensor::zeros((1, 3, side.height as usize, side.width as usize), DType::F32, &Device::Cpu)?;
-        self.run(&grey, true).map(|_| ())
+        // A device that computes in the background says what went wrong when it is read.
+        Ok(self.run(&grey, true)?.iter().try_for_each(Features::load)?)
     }
 
     /// Input for frames of one network size: `(B, 3, H, W)`; see [`Self::input_size`].
@@ -226,13 +228,14 @@ impl Backbone {
         if frame.quality.level < 1.0 { self.resolution.at(frame.quality.level).fit(full) } else { full }
     }
 
-    /// Features of a prepared batch, one per image, with what discovery needs where `discovery`.
+    /// Features of a prepared batch, one per image, with what discovery needs where `discovery`. They stay on the network's
+    /// device until they are read.
     ///
     /// # Errors
-    /// Out of memory, or a broken device.
+    /// Out of memory, or a broken device; one that computes in the background says so in [`Features::load`].
     pub fn run(&self, input: &Tensor, discovery: bool) -> Result<Vec<Features>> {
         let arch = *self.architecture();
-        let (batch, _, height, width) = input.dims4()?;
+        let (_, _, height, width) = input.dims4()?;
         let grid = Grid { rows: height / arch.patch, cols: width / arch.patch };
         let last = arch.depth - 1;
         let by_keys = arch.family.design().discovery == Discovery::Keys;
@@ -247,18 +250,17 @@ impl Backbone {
         };
         let output = self.vit.forward(&input.to_device(&self.device)?.to_dtype(self.dtype)?, &want)?;
 
-        let rows = |tokens: &Tensor| rows_of(tokens, arch.prefix());
-        let tokens = rows(&output.tokens[0])?;
-        let discovered = match (discovery, output.keys.first(), output.tokens.get(1)) {
-            (false, ..) => None,
-            (true, Some(keys), _) => Some(rows(keys)?),
-            (true, None, Some(last)) => Some(rows(last)?),
-            (true, None, None) => Some(tokens.clone()),
-        };
-        let pick = |all: &Option<Vec<Vec<f32>>>, i: usize| all.as_ref().map(|images| images[i].clone());
-        Ok((0..batch)
-            .map(|i| Features { grid, dim: arch.dim, tokens: tokens[i].clone(), discovery: pick(&discovered, i) })
-            .collect())
+        let images = |tokens: &Tensor| tokens::of_images(tokens, arch.prefix());
+        let features = images(&output.tokens[0])?.into_iter().map(|tokens| Features::new(grid, arch.dim, tokens));
+        if !discovery {
+            return Ok(features.collect());
+        }
+        Ok(match output.keys.first().or(output.tokens.get(1)) {
+            Some(other) => {
+                features.zip(images(other)?).map(|(features, other)| features.with_discovery(other)).collect()
+            }
+            None => features.map(Features::discovered_by_tokens).collect(),
+        })
     }
 
     /// The attention of `[CLS]` to the patches in `block`, for each image of a prepared batch.
@@ -275,23 +277,6 @@ impl Backbone {
         let all = all.narrow(2, self.architecture().prefix(), grid.len())?.to_dtype(DType::F32)?.to_vec3()?;
         Ok(all.into_iter().map(|heads| Attention { grid, heads }).collect())
     }
-}
-
-/// `(B, P + N, C)` to one L2-normalised `(N, C)` per image on the host, without `[CLS]` and registers, P tokens; one copy
-/// for the batch.
-fn rows_of(tokens: &Tensor, prefix: usize) -> Result<Vec<Vec<f32>>> {
-    let (_, n, dim) = tokens.dims3()?;
-    let host = tokens.narrow(1, prefix, n - prefix)?.to_dtype(DType::F32)?.flatten_from(1)?.to_vec2::<f32>()?;
-    Ok(host
-        .into_iter()
-        .map(|mut image| {
-            for row in image.chunks_mut(dim) {
-                let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-                row.iter_mut().for_each(|x| *x /= norm);
-            }
-            image
-        })
-        .collect())
 }
 
 fn choose_device(choice: DeviceChoice) -> Result<Device> {

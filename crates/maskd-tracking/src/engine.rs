@@ -1,6 +1,9 @@
 //! The pure heart: frames in, instances out. It owns the network and every stream's tracker, and knows
 //! no channels, no clocks and no files, so that the daemon, the offline commands and the evaluation run the same.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -220,36 +223,7 @@ impl Engine {
         results: &mut [Option<Result<FrameResult, Failure>>],
     ) {
         match self.features(&batch, size, discovery, observer) {
-            Ok(features) => {
-                let patch = self.backbone.architecture().patch;
-                let mut work = Vec::with_capacity(batch.len());
-                for ((i, frame), features) in batch.into_iter().zip(features) {
-                    self.add_stream(&frame.stream);
-                    let Some(tracker) = self.trackers.remove(&frame.stream) else { continue };
-                    work.push((i, frame, features, tracker));
-                }
-                let track = |(i, frame, features, mut tracker): (usize, Frame, Features, Tracker)| {
-                    let mut ended = observer.track();
-                    let colours =
-                        tracker.refines().then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
-                    let (source, epoch) = (frame.source, frame.epoch);
-                    let features = Arc::new(features);
-                    let picture = tracker.wants_picture().then(|| Picture {
-                        rgb: frame.rgb.clone(),
-                        size: frame.size,
-                        seconds: seconds_of(&frame),
-                    });
-                    let tracked = tracker.step_in_stages(features, colours, picture, source, epoch, &mut *ended);
-                    (i, frame, tracker, tracked)
-                };
-                for (i, frame, tracker, tracked) in work.into_par_iter().map(track).collect::<Vec<_>>() {
-                    self.trackers.insert(frame.stream.clone(), tracker);
-                    let Tracked { labels, instances, events, discovered, salient } = tracked;
-                    let model = self.model.clone();
-                    results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient, model }));
-                }
-                observer.ended(Stage::Track);
-            }
+            Ok(features) => self.track(batch.into_iter().zip(features), observer, results),
             Err(cause) => {
                 let cause = Arc::new(cause);
                 for (i, frame) in batch {
@@ -259,22 +233,73 @@ impl Engine {
         }
     }
 
+    /// Gives each frame to its stream's tracker; a frame without features fails alone, and its tracker does not see it.
+    fn track(
+        &mut self,
+        batch: impl Iterator<Item = ((usize, Frame), Result<Features>)>,
+        observer: &dyn Observer,
+        results: &mut [Option<Result<FrameResult, Failure>>],
+    ) {
+        let patch = self.backbone.architecture().patch;
+        let mut work = Vec::new();
+        for ((i, frame), features) in batch {
+            match features {
+                Ok(features) => {
+                    self.add_stream(&frame.stream);
+                    let Some(tracker) = self.trackers.remove(&frame.stream) else { continue };
+                    work.push((i, frame, features, tracker));
+                }
+                Err(cause) => results[i] = Some(Err(Failure { frame, cause: Arc::new(cause) })),
+            }
+        }
+        if work.is_empty() {
+            return;
+        }
+        let track = |(i, frame, features, mut tracker): (usize, Frame, Features, Tracker)| {
+            let mut ended = observer.track();
+            let colours =
+                tracker.refines().then(|| Colours::of(&frame.rgb, frame.size, features.grid, patch)).flatten();
+            let (source, epoch) = (frame.source, frame.epoch);
+            let features = Arc::new(features);
+            let picture = tracker.wants_picture().then(|| Picture {
+                rgb: frame.rgb.clone(),
+                size: frame.size,
+                seconds: seconds_of(&frame),
+            });
+            let tracked = tracker.step_in_stages(features, colours, picture, source, epoch, &mut *ended);
+            (i, frame, tracker, tracked)
+        };
+        for (i, frame, tracker, tracked) in work.into_par_iter().map(track).collect::<Vec<_>>() {
+            self.trackers.insert(frame.stream.clone(), tracker);
+            let Tracked { labels, instances, events, discovered, salient } = tracked;
+            let model = self.model.clone();
+            results[i] = Some(Ok(FrameResult { frame, labels, instances, events, discovered, salient, model }));
+        }
+        observer.ended(Stage::Track);
+    }
+
     fn features(
         &self,
         batch: &[(usize, Frame)],
         size: Size,
         discovery: bool,
         observer: &dyn Observer,
-    ) -> Result<Vec<Features>> {
+    ) -> Result<Vec<Result<Features>>> {
         let frames: Vec<&Frame> = batch.iter().map(|(_, frame)| frame).collect();
         let input = self.backbone.prepare(&frames, size)?;
         observer.ended(Stage::Preprocess);
-        let features = self.backbone.run(&input, discovery)?;
+        // A device that computes in the background is waited for here.
+        let features = self.backbone.run(&input, discovery)?.into_iter().map(usable).collect();
         observer.ended(Stage::Backbone);
-        // Before they get into any memory: they would stay there, and spread.
-        ensure!(features.iter().all(Features::is_finite), "the network's features are not finite numbers");
         Ok(features)
     }
+}
+
+/// Features that a tracker can take: on the host, and numbers. Others would get into its memory, stay there, and spread.
+fn usable(features: Features) -> Result<Features> {
+    features.load()?;
+    ensure!(features.is_finite(), "the network's features are not finite numbers");
+    Ok(features)
 }
 
 /// When a frame was seen, in seconds of its stream; without a timestamp frames count as 25 a second.

@@ -244,8 +244,8 @@ fn what_is_exported_is_the_student_and_says_its_block() {
     let frame = maskd_ingest::Clip::open(&scene.path("data/0.png")).unwrap().next().unwrap().unwrap();
     let frame = frame.to_frame(&"one".parse().unwrap(), 0);
     let found = backbone.run(&backbone.prepare(&[&frame], side).unwrap(), true).unwrap();
-    assert_eq!((found[0].tokens.len(), found[0].discovery.as_ref().map(Vec::len)), (16 * 32, Some(16 * 32)));
-    assert!(found[0].discovery.as_ref() != Some(&found[0].tokens));
+    assert_eq!((found[0].tokens().len(), found[0].discovery().map(<[f32]>::len)), (16 * 32, Some(16 * 32)));
+    assert!(found[0].discovery() != Some(found[0].tokens()));
 }
 
 #[test]

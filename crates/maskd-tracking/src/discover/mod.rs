@@ -87,12 +87,12 @@ pub struct Proposal {
 /// Proposals on one frame, most salient first, none overlapping.
 ///
 /// `covered` `(N)` patches belong to instances already and take no part; `residual` `(N)` is what
-/// [`parallax::residual`] says (a slice of another length says nothing). Works on `features.discovery`, else on
-/// `features.tokens`, and on both where there are both. The same input gives the same output.
+/// [`parallax::residual`] says (a slice of another length says nothing). Works on what the features have for discovery, else on
+/// their tokens, and on both where there are both. The same input gives the same output.
 pub fn discover(features: &Features, residual: &[f32], config: &DiscoverConfig, covered: &[bool]) -> Vec<Proposal> {
     let grid = features.grid;
     let n = grid.len();
-    let values = features.discovery.as_ref().unwrap_or(&features.tokens);
+    let values = features.discovery().unwrap_or(features.tokens());
     if n == 0 || values.is_empty() || !values.len().is_multiple_of(n) || config.max_instances == 0 {
         return Vec::new();
     }
@@ -100,8 +100,8 @@ pub fn discover(features: &Features, residual: &[f32], config: &DiscoverConfig, 
     let most = (config.max_area_fraction * n as f32) as usize;
     let tau = config.tau.unwrap_or(TAU_DINOV2_TOKENS);
     let mut graphs = vec![(values, tau), (values, tau + STRICTER)];
-    if features.discovery.is_some() && features.tokens.len() == n * features.dim {
-        graphs.push((&features.tokens, TAU_PROPAGATION));
+    if features.discovery().is_some() && features.fits() {
+        graphs.push((features.tokens(), TAU_PROPAGATION));
     }
     let groups: Vec<Vec<bool>> = graphs
         .into_par_iter()

@@ -12,7 +12,7 @@ use super::{
     Proposal,
     region::{self, Connect},
 };
-use maskd_types::features::{Features, Grid};
+use maskd_types::features::{Features, Grid, cosine};
 
 /// When a patch counts as changed. Distances are `1 - cosine`, 0..2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,19 +120,15 @@ impl Background {
     pub fn observe(&mut self, features: &Features, owned: &[bool], config: &MotionConfig) -> Motion {
         let (grid, dim, n) = (features.grid, features.dim, features.grid.len());
         let still = Motion { changed: vec![false; n], distance: vec![0.0; n], usable: false };
-        if !config.enabled || n == 0 || dim == 0 || features.tokens.len() != n * dim {
+        if !config.enabled || !features.fits() {
             return still;
         }
-        if self.seen == 0 || self.grid != grid || self.mean.len() != features.tokens.len() {
+        if self.seen == 0 || self.grid != grid || self.mean.len() != n * dim {
             self.restart(features);
             return still;
         }
-        let distance: Vec<f32> = features
-            .tokens
-            .chunks_exact(dim)
-            .zip(self.mean.chunks_exact(dim))
-            .map(|(x, mean)| 1.0 - cosine(x, mean))
-            .collect();
+        let distance: Vec<f32> =
+            features.patches().zip(self.mean.chunks_exact(dim)).map(|(x, mean)| 1.0 - cosine(x, mean)).collect();
         let mut changed: Vec<bool> =
             distance.iter().zip(&self.noise).map(|(d, noise)| *d > config.distance + noise).collect();
         let moving = median(&distance) > config.still_distance
@@ -154,7 +150,7 @@ impl Background {
 
     fn restart(&mut self, features: &Features) {
         self.grid = features.grid;
-        self.mean.clone_from(&features.tokens);
+        features.tokens().clone_into(&mut self.mean);
         self.noise = vec![0.0; features.grid.len()];
         self.last = vec![0.0; features.grid.len()];
         self.steady = vec![0; features.grid.len()];
@@ -177,7 +173,7 @@ impl Background {
         for p in 0..changed.len() {
             changed[p] &= !self.covered[p];
             if self.covered[p] && !near[p] {
-                self.mean[p * dim..][..dim].copy_from_slice(&features.tokens[p * dim..][..dim]);
+                self.mean[p * dim..][..dim].copy_from_slice(features.patch(p));
                 self.covered[p] = false;
             }
         }
@@ -187,7 +183,7 @@ impl Background {
     /// resembles its unchanged surroundings, and what the scene remembers there does not.
     fn forget_ghosts(&mut self, features: &Features, distance: &[f32], changed: &mut [bool]) {
         let (grid, dim) = (features.grid, features.dim);
-        let now = |p: usize| &features.tokens[p * dim..][..dim];
+        let now = |p: usize| features.patch(p);
         let was = changed.to_vec();
         for patch in (0..was.len()).filter(|&p| was[p]) {
             let (row, col) = (patch / grid.cols, patch % grid.cols);
@@ -219,7 +215,7 @@ impl Background {
             self.steady[p] = if stirred { 0 } else { self.steady[p].saturating_add(1) };
             self.last[p] = distance[p];
             if changed[p] && after > 0 && self.steady[p] >= after {
-                self.mean[p * dim..][..dim].copy_from_slice(&features.tokens[p * dim..][..dim]);
+                self.mean[p * dim..][..dim].copy_from_slice(features.patch(p));
                 (self.steady[p], self.last[p]) = (0, 0.0);
                 changed[p] = false;
             }
@@ -237,7 +233,7 @@ impl Background {
         let dim = features.dim;
         self.seen = self.seen.saturating_add(1);
         let base = config.adapt.max(1.0 / self.seen as f32);
-        for (p, (mean, x)) in self.mean.chunks_exact_mut(dim).zip(features.tokens.chunks_exact(dim)).enumerate() {
+        for (p, (mean, x)) in self.mean.chunks_exact_mut(dim).zip(features.patches()).enumerate() {
             let slower = if owned.get(p) == Some(&true) {
                 OWNED
             } else if changed[p] && self.seen > config.warm_up_frames {
@@ -309,18 +305,6 @@ fn grow(grid: Grid, whole: &[bool], mut cores: Vec<Vec<bool>>) -> Vec<Vec<bool>>
         });
     }
     cores
-}
-
-/// Cosine of two vectors of any length; 0 with a zero vector.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let (mut ab, mut aa, mut bb) = (0f32, 0f32, 0f32);
-    for (a, b) in a.iter().zip(b) {
-        ab += a * b;
-        aa += a * a;
-        bb += b * b;
-    }
-    let length = (aa * bb).sqrt();
-    if length > 0.0 { ab / length } else { 0.0 }
 }
 
 fn median(values: &[f32]) -> f32 {

@@ -29,9 +29,8 @@ struct Match {
 ///
 /// Small for the background whatever the camera does, large for what moved on its own.
 pub fn residual(now: &Features, before: &Features) -> Option<Vec<f32>> {
-    let (grid, dim) = (now.grid, now.dim);
-    let comparable = grid == before.grid && dim == before.dim && dim > 0;
-    if !comparable || now.tokens.len() != grid.len() * dim || before.tokens.len() != now.tokens.len() {
+    let grid = now.grid;
+    if !now.comparable(before) || !now.fits() || !before.fits() {
         return None;
     }
     let camera = camera(grid, &matches(now, before));
@@ -46,7 +45,7 @@ pub fn residual(now: &Features, before: &Features) -> Option<Vec<f32>> {
         for r in row.saturating_sub(1)..=(row + 1).min(grid.rows - 1) {
             for c in col.saturating_sub(1)..=(col + 1).min(grid.cols - 1) {
                 let q = r * grid.cols + c;
-                best = best.max(product::dot(&now.tokens[p * dim..][..dim], &before.tokens[q * dim..][..dim]));
+                best = best.max(product::dot(now.patch(p), before.patch(q)));
             }
         }
         (1.0 - best).max(0.0)
@@ -66,8 +65,8 @@ fn matches(now: &Features, before: &Features) -> Vec<Match> {
             let (top, bottom) = (row.saturating_sub(reach), (row + reach).min(grid.rows - 1));
             let width = (bottom + 1 - top) * cols;
             let alike = product::similarities(
-                &now.tokens[row * cols * dim..][..cols * dim],
-                &before.tokens[top * cols * dim..][..width * dim],
+                &now.tokens()[row * cols * dim..][..cols * dim],
+                &before.tokens()[top * cols * dim..][..width * dim],
                 dim,
             );
             let mut there = vec![(0usize, [0f32; 2]); cols];

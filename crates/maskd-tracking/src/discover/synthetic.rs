@@ -52,7 +52,7 @@ pub fn field(grid: Grid, world: u64, shift: u64, things: &[Thing], frame: u64) -
         x.iter_mut().for_each(|v| *v /= length);
         tokens.extend(x);
     }
-    Features { grid, dim: DIM, tokens, discovery: None }
+    Features::new(grid, DIM, tokens)
 }
 
 /// A unit vector of its own for each seed.

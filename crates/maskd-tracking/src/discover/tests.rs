@@ -44,7 +44,7 @@ fn too_small_too_large_and_nothing() {
     assert!(discover(&field(GRID, 0, 0, &[Thing::new(1, (5, 5), (1, 2))], 0), &[], &config, &[]).is_empty());
     let wall = [Thing::new(1, (0, 0), (16, 15))];
     assert!(discover(&field(GRID, 0, 0, &wall, 0), &[], &config, &[]).iter().all(|p| region::count(&p.patches) < 160));
-    let tiny = Features { grid: Grid { rows: 0, cols: 0 }, dim: 4, tokens: vec![], discovery: None };
+    let tiny = Features::new(Grid { rows: 0, cols: 0 }, 4, vec![]);
     assert!(discover(&tiny, &[], &config, &[]).is_empty());
     for (rows, cols) in [(1, 1), (1, 3), (2, 2)] {
         let grid = Grid { rows, cols };
@@ -56,8 +56,8 @@ fn too_small_too_large_and_nothing() {
 #[test]
 fn keys_are_preferred_to_tokens() {
     let thing = Thing::new(1, (2, 3), (5, 4));
-    let mut frame = field(GRID, 0, 0, &[], 0);
-    frame.discovery = Some(field(GRID, 0, 0, &[thing], 0).tokens);
+    let keys = field(GRID, 0, 0, &[thing], 0).tokens().to_vec();
+    let frame = field(GRID, 0, 0, &[], 0).with_discovery(keys);
     assert!(
         region::iou(&discover(&frame, &[], &DiscoverConfig::default(), &[])[0].patches, &thing.patches(GRID)) > 0.9
     );

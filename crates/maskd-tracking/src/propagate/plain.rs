@@ -1,22 +1,22 @@
 //! The published rule written down as it is published, every patch against every other: what the
 //! fast way is tested against.
 
-use super::{Memory, PropagateConfig, comparable};
+use super::{ContextFrame, PropagateConfig, comparable};
 use maskd_types::{features::Features, mask::SoftLabels};
 
 /// The same result as [`super::propagate`], from whole rows of the `N x (contexts * N)` affinity matrix.
-pub fn propagate_plain(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {
+pub fn propagate_plain(query: &Features, contexts: &[&ContextFrame], config: &PropagateConfig) -> SoftLabels {
     let (contexts, channels) = comparable(query, contexts);
-    let (n, cols, dim) = (query.grid.len(), query.grid.cols, query.dim);
+    let (n, cols) = (query.grid.len(), query.grid.cols);
     let mut values = vec![0.0; n * channels];
     if contexts.is_empty() {
         return SoftLabels { channels, values };
     }
     for (target, out) in values.chunks_exact_mut(channels).enumerate() {
-        let token = &query.tokens[target * dim..][..dim];
+        let token = query.patch(target);
         let mut affinity = Vec::with_capacity(contexts.len() * n);
         for (_, memory) in &contexts {
-            affinity.extend(memory.features.tokens.chunks_exact(dim).enumerate().map(|(source, other)| {
+            affinity.extend(memory.features.patches().enumerate().map(|(source, other)| {
                 let near = (target / cols).abs_diff(source / cols) <= config.radius
                     && (target % cols).abs_diff(source % cols) <= config.radius;
                 let cosine: f32 = token.iter().zip(other).map(|(a, b)| a * b).sum();

@@ -4,7 +4,7 @@ use super::*;
 use maskd_types::{features::Grid, frame::Size, mask::LabelMap};
 
 fn features(grid: Grid, dim: usize, tokens: Vec<f32>) -> Features {
-    Features { grid, dim, tokens, discovery: None }
+    Features::new(grid, dim, tokens)
 }
 
 /// Numbers in 0..1 that a test can repeat.
@@ -53,13 +53,13 @@ proptest! {
     ) {
         let grid = Grid { rows, cols };
         let query = whole_features(grid, dim, seed);
-        let memories: Vec<Memory> = (1..=contexts as u64)
-            .map(|i| Memory {
+        let memories: Vec<ContextFrame> = (1..=contexts as u64)
+            .map(|i| ContextFrame {
                 features: Arc::new(whole_features(grid, dim, seed ^ (i << 32))),
                 labels: labels(grid, channels, seed ^ (i << 16)),
             })
             .collect();
-        let contexts: Vec<&Memory> = memories.iter().collect();
+        let contexts: Vec<&ContextFrame> = memories.iter().collect();
         let config = PropagateConfig { radius, top_k, temperature: 3.0, context: 7 };
         let tiled = propagate(&query, &contexts, &config);
         prop_assert!(far(&tiled, &propagate_plain(&query, &contexts, &config)) < 1e-5);
@@ -72,10 +72,10 @@ proptest! {
     fn a_frozen_video_ties_exactly_and_keeps_its_labels(
         (rows, cols) in (1usize..20, 1usize..20), copies in 1usize..8, seed: u64,
     ) {
-        // Every copy of a patch equals the best: with ties kept, all of them answer, and nothing else does.
+        // Every copy of a patch equals the best: with ties kept, all of them are matches, and nothing else is.
         let grid = Grid { rows, cols };
         let frame = Arc::new(unit_features(grid, 48, seed));
-        let memory = Memory { features: frame.clone(), labels: labels(grid, 3, seed ^ 1) };
+        let memory = ContextFrame { features: frame.clone(), labels: labels(grid, 3, seed ^ 1) };
         let config = PropagateConfig { top_k: 1, ..PropagateConfig::default() };
         let kept = propagate(&frame, &vec![&memory; copies], &config);
         prop_assert!(far(&kept, &memory.labels) < 1e-6);
@@ -83,10 +83,10 @@ proptest! {
 }
 
 #[test]
-fn ties_at_the_last_place_all_answer() {
+fn ties_at_the_last_place_all_match() {
     let grid = Grid { rows: 1, cols: 4 };
     let query = features(grid, 1, vec![1.0; 4]);
-    let one = |label: u8| Memory {
+    let one = |label: u8| ContextFrame {
         features: Arc::new(features(grid, 1, vec![1.0; 4])),
         labels: SoftLabels::one_hot(&LabelMap { size: Size::new(4, 1), labels: vec![label; 4] }, 4),
     };
@@ -102,10 +102,10 @@ fn ties_at_the_last_place_all_answer() {
 fn contexts_with_fewer_channels_or_another_grid_do_no_harm() {
     let grid = Grid { rows: 3, cols: 3 };
     let query = unit_features(grid, 8, 1);
-    let poor = Memory { features: Arc::new(query.clone()), labels: labels(grid, 2, 2) };
-    let rich = Memory { features: Arc::new(unit_features(grid, 8, 3)), labels: labels(grid, 4, 4) };
+    let poor = ContextFrame { features: Arc::new(query.clone()), labels: labels(grid, 2, 2) };
+    let rich = ContextFrame { features: Arc::new(unit_features(grid, 8, 3)), labels: labels(grid, 4, 4) };
     let other = Grid { rows: 2, cols: 3 };
-    let foreign = Memory { features: Arc::new(unit_features(other, 8, 3)), labels: labels(other, 9, 4) };
+    let foreign = ContextFrame { features: Arc::new(unit_features(other, 8, 3)), labels: labels(other, 9, 4) };
     let config = PropagateConfig::default();
     let soft = propagate(&query, &[&foreign, &poor, &rich], &config);
     assert_eq!(soft.channels, 4);
@@ -115,9 +115,9 @@ fn contexts_with_fewer_channels_or_another_grid_do_no_harm() {
 }
 
 #[test]
-fn features_that_are_not_numbers_answer_nothing() {
+fn features_that_are_not_numbers_match_nothing() {
     let grid = Grid { rows: 2, cols: 2 };
-    let memory = Memory { features: Arc::new(unit_features(grid, 2, 1)), labels: labels(grid, 2, 2) };
+    let memory = ContextFrame { features: Arc::new(unit_features(grid, 2, 1)), labels: labels(grid, 2, 2) };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
         let query = features(grid, 2, vec![bad; 8]);
         let soft = propagate(&query, &[&memory], &PropagateConfig::default());
@@ -148,8 +148,8 @@ fn memory_does_not_grow_with_the_square_of_the_grid() {
     // The whole affinity with one context alone would be 25600 * 25600 * 4 bytes = 2.4 GiB.
     let grid = Grid { rows: 160, cols: 160 };
     let query = unit_features(grid, 16, 1);
-    let memories: Vec<Memory> = (2..4)
-        .map(|seed| Memory { features: Arc::new(unit_features(grid, 16, seed)), labels: labels(grid, 2, seed) })
+    let memories: Vec<ContextFrame> = (2..4)
+        .map(|seed| ContextFrame { features: Arc::new(unit_features(grid, 16, seed)), labels: labels(grid, 2, seed) })
         .collect();
     let before = peak_memory();
     let soft = propagate(&query, &memories.iter().collect::<Vec<_>>(), &PropagateConfig::default());
@@ -165,10 +165,13 @@ fn propagate_time() {
     for (rows, cols) in [(34, 60), (20, 35)] {
         let grid = Grid { rows, cols };
         let query = unit_features(grid, 384, 1);
-        let memories: Vec<Memory> = (2..10)
-            .map(|seed| Memory { features: Arc::new(unit_features(grid, 384, seed)), labels: labels(grid, 4, seed) })
+        let memories: Vec<ContextFrame> = (2..10)
+            .map(|seed| ContextFrame {
+                features: Arc::new(unit_features(grid, 384, seed)),
+                labels: labels(grid, 4, seed),
+            })
             .collect();
-        let contexts: Vec<&Memory> = memories.iter().collect();
+        let contexts: Vec<&ContextFrame> = memories.iter().collect();
         for _ in 0..5 {
             let start = std::time::Instant::now();
             let soft = propagate(&query, &contexts, &PropagateConfig::default());

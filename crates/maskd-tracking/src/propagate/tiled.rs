@@ -7,7 +7,7 @@ use std::{collections::HashMap, ops::Range};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::{Answer, Answers, Memory, PropagateConfig, comparable};
+use super::{ContextFrame, Match, PropagateConfig, TopMatches, comparable};
 use maskd_types::{
     features::{Features, Grid},
     mask::SoftLabels,
@@ -18,41 +18,46 @@ use maskd_types::{
 const TILE: usize = 4;
 
 /// The soft labels `(N, K)` of `query`, from the labels of `contexts`; K is the largest number of
-/// channels among them. Contexts of another grid are left out; a patch that nothing answers is all zero.
-pub fn propagate(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> SoftLabels {
-    propagate_answers(query, contexts, config).0
+/// channels among them. Contexts of another grid are left out; a patch without a match is all zero.
+pub fn propagate(query: &Features, contexts: &[&ContextFrame], config: &PropagateConfig) -> SoftLabels {
+    propagate_with_matches(query, contexts, config).0
 }
 
-/// As [`propagate`], and who answered.
-pub fn propagate_answers(query: &Features, contexts: &[&Memory], config: &PropagateConfig) -> (SoftLabels, Answers) {
+/// As [`propagate`], with the matches.
+pub fn propagate_with_matches(
+    query: &Features,
+    contexts: &[&ContextFrame],
+    config: &PropagateConfig,
+) -> (SoftLabels, TopMatches) {
     let (contexts, channels) = comparable(query, contexts);
     let mut values = vec![0.0; query.grid.len() * channels];
-    let mut answers = vec![Vec::new(); query.grid.len()];
+    let mut matches = vec![Vec::new(); query.grid.len()];
     if contexts.is_empty() {
-        return (SoftLabels { channels, values }, Answers::from_patches(answers));
+        return (SoftLabels { channels, values }, TopMatches::from_patches(matches));
     }
     let cols = query.grid.cols;
-    let finished: Vec<(Tile, Vec<Vec<Answer>>)> = tiles(query.grid)
+    let finished: Vec<(Tile, Vec<Vec<Match>>)> = tiles(query.grid)
         .into_par_iter()
         .map_init(Scratch::default, |scratch, tile| {
-            let answers = scratch.answers(&tile, query, &contexts, config);
-            (tile, answers)
+            let matches = scratch.matches(&tile, query, &contexts, config);
+            (tile, matches)
         })
         .collect();
-    let place_of: HashMap<u32, &Memory> = contexts.iter().map(|(place, memory)| (*place as u32, *memory)).collect();
+    let place_of: HashMap<u32, &ContextFrame> =
+        contexts.iter().map(|(place, memory)| (*place as u32, *memory)).collect();
     for (tile, found) in finished {
         let patches = tile.rows.flat_map(|row| tile.cols.clone().map(move |col| row * cols + col));
         for (patch, found) in patches.zip(found) {
             let out = &mut values[patch * channels..][..channels];
-            for answer in &found {
-                let Some(Memory { labels, .. }) = place_of.get(&answer.context) else { continue };
-                let labels = &labels.values[answer.source as usize * labels.channels..][..labels.channels];
-                out.iter_mut().zip(labels).for_each(|(out, label)| *out += answer.weight * label);
+            for matched in &found {
+                let Some(ContextFrame { labels, .. }) = place_of.get(&matched.context) else { continue };
+                let labels = &labels.values[matched.source as usize * labels.channels..][..labels.channels];
+                out.iter_mut().zip(labels).for_each(|(out, label)| *out += matched.weight * label);
             }
-            answers[patch] = found;
+            matches[patch] = found;
         }
     }
-    (SoftLabels { channels, values }, Answers::from_patches(answers))
+    (SoftLabels { channels, values }, TopMatches::from_patches(matches))
 }
 
 /// Neighbouring patches that are worked on together.
@@ -118,14 +123,14 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Who answers for each of a tile's patches.
-    fn answers(
+    /// The matches of each of a tile's patches.
+    fn matches(
         &mut self,
         tile: &Tile,
         query: &Features,
-        contexts: &[(usize, &Memory)],
+        contexts: &[(usize, &ContextFrame)],
         config: &PropagateConfig,
-    ) -> Vec<Vec<Answer>> {
+    ) -> Vec<Vec<Match>> {
         self.take(tile, query);
         let grid = query.grid;
         let top_k = config.top_k.clamp(1, contexts.len() * grid.len());
@@ -133,7 +138,7 @@ impl Scratch {
         for &(place, memory) in contexts {
             for row in reach(&tile.rows, config.radius, grid.rows) {
                 let first = row * grid.cols + window.start;
-                self.score(&memory.features.tokens[first * query.dim..][..window.len() * query.dim], query.dim);
+                self.score(&memory.features.tokens()[first * query.dim..][..window.len() * query.dim], query.dim);
                 // Rows of the tile whose window holds this row of the context.
                 let rows = reach(&(row..row + 1), config.radius, grid.rows);
                 let rows = rows.start.max(tile.rows.start)..rows.end.min(tile.rows.end);
@@ -158,7 +163,7 @@ impl Scratch {
         for (place, patch) in
             tile.rows.clone().flat_map(|row| tile.cols.clone().map(move |col| row * query.grid.cols + col)).enumerate()
         {
-            let token = &query.tokens[patch * query.dim..][..query.dim];
+            let token = query.patch(patch);
             for (channel, value) in token.iter().enumerate() {
                 self.tokens[channel * places + place] = *value;
             }
@@ -218,7 +223,7 @@ impl Scratch {
     }
 
     /// Weighs the best.
-    fn weighed(&self, temperature: f32) -> Vec<Vec<Answer>> {
+    fn weighed(&self, temperature: f32) -> Vec<Vec<Match>> {
         let weighed = |(best, &least): (&Best, &f32)| {
             // The largest exponent is 0: no temperature overflows.
             let Some(&highest) = best.top.first() else { return Vec::new() };
@@ -230,7 +235,7 @@ impl Scratch {
                 return Vec::new();
             }
             kept()
-                .map(|&Candidate { score, context, source }| Answer { context, source, weight: weigh(score) / sum })
+                .map(|&Candidate { score, context, source }| Match { context, source, weight: weigh(score) / sum })
                 .collect()
         };
         self.best.iter().zip(&self.least).map(weighed).collect()

@@ -1,10 +1,10 @@
 //! Masks finer than the patch grid. A patch is cut into cells of 2 x 2 pixels of the network's input, and a patch
-//! that instances share is decided cell by cell: the patches that answered for it (see [`crate::propagate`]) lend the
+//! that instances share is decided cell by cell: the patches that match it (see [`crate::propagate`]) lend the
 //! labels of those of their cells that have the same colour. The cells are then smoothed along the edges of the frame.
 //!
 //! ```text
 //! frame -> Colours ┐
-//! soft labels (N, K), answers, earlier Cells -> transfer -> Cells -> (tracker edits) -> render -> label map
+//! soft labels (N, K), matches, earlier Cells -> transfer -> Cells -> (tracker edits) -> render -> label map
 //! ```
 
 mod cells;

@@ -67,12 +67,12 @@ impl Regrid {
     /// Features, as unit vectors again; without what discovery needs.
     pub fn features(&self, features: &Features) -> Features {
         let dim = features.dim;
-        let mut tokens = self.values(&features.tokens, dim);
+        let mut tokens = self.values(features.tokens(), dim);
         for token in tokens.chunks_exact_mut(dim.max(1)) {
             let norm = token.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
             token.iter_mut().for_each(|v| *v /= norm);
         }
-        Features { grid: self.to, dim, tokens, discovery: None }
+        Features::new(self.to, dim, tokens)
     }
 
     /// Labels of patches alone.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::propagate::{Answer, Answers};
+use crate::propagate::{Match, TopMatches};
 use maskd_types::{features::Grid, frame::Size, mask::SoftLabels};
 
 /// Numbers in 0..1 that a test can repeat.
@@ -32,11 +32,11 @@ fn far(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Answers of `each` random patches for every patch.
-fn answers(n: usize, contexts: usize, each: usize, seed: u64) -> Answers {
+/// Matches of `each` random patches for every patch.
+fn matches(n: usize, contexts: usize, each: usize, seed: u64) -> TopMatches {
     let picks = noise(seed, n * each * 2);
-    Answers::from_patches(picks.chunks_exact(each * 2).map(|picks| {
-        let pick = |p: &[f32]| Answer {
+    TopMatches::from_patches(picks.chunks_exact(each * 2).map(|picks| {
+        let pick = |p: &[f32]| Match {
             context: (p[0] * contexts as f32) as u32,
             source: (p[1] * n as f32) as u32,
             weight: 1.0 / each as f32,
@@ -63,7 +63,7 @@ proptest! {
         }).collect();
         let earlier: Vec<Option<Earlier>> =
             frames.iter().map(|(labels, cells, colours)| Some(Earlier { labels, cells, colours })).collect();
-        let asked = answers(n, contexts, each, seed ^ 77);
+        let asked = matches(n, contexts, each, seed ^ 77);
         let config = RefineConfig { colour_sigma: sigma, band: 0.05, ..RefineConfig::default() };
         let (mut fast, mut plain) = (rows(n, channels, seed ^ 5), rows(n, channels, seed ^ 5));
         let fast_cells = transfer(&mine, &mut fast, &asked, &earlier, &config);
@@ -129,8 +129,8 @@ fn an_edge_inside_a_patch_is_found_again_where_it_moved_to() {
     assert_eq!(labels.values[1], 1.0);
     assert!((labels.values[3] - 3.0 / 8.0).abs() < 1e-6 && labels.values[5] == 0.0);
 
-    let own = |p: u32| vec![Answer { context: 0, source: p, weight: 1.0 }];
-    let asked = Answers::from_patches([own(0), own(1), own(2)]);
+    let own = |p: u32| vec![Match { context: 0, source: p, weight: 1.0 }];
+    let asked = TopMatches::from_patches([own(0), own(1), own(2)]);
     let mut soft = labels.clone();
     let earlier = [Some(Earlier { labels: &labels, cells: &cells, colours: &before })];
     let config = RefineConfig { guided_radius: 0, ..RefineConfig::default() };
@@ -147,7 +147,7 @@ fn a_frame_of_another_grid_or_without_colours_lends_nothing() {
     let (mine, theirs) = (colours(grid, 2, 1), colours(other, 2, 2));
     let labels = rows(4, 2, 3);
     let cells = Cells::new(4, 2, 2);
-    let asked = answers(4, 2, 3, 4);
+    let asked = matches(4, 2, 3, 4);
     let mut soft = labels.clone();
     let earlier = [Some(Earlier { labels: &labels, cells: &cells, colours: &theirs }), None];
     let found = transfer(&mine, &mut soft, &asked, &earlier, &RefineConfig::default());

@@ -1,6 +1,6 @@
-//! Labels carried from cell to cell, by colour, inside the patches that answered.
+//! Labels carried from cell to cell, by colour, inside the patches that match.
 //!
-//! A cell x of a patch P with the answers Q (weights w) takes the labels m of their cells y:
+//! A cell x of a patch P with the matches Q (weights w) takes the labels m of their cells y:
 //! `sum_Q w sum_y k(x, y) m(y) / sum_Q w sum_y k(x, y)`, with
 //! `k = exp(-|colour(x) - colour(y)|^2 / 2 colour_sigma^2 - |place(x) - place(y)|^2 / 2 place_sigma^2)`:
 //! the joint bilateral weights of Petschnigg et al. 2004, over places that the features say correspond.
@@ -8,11 +8,11 @@
 use rayon::prelude::*;
 
 use super::{Cells, Colours, RefineConfig, cells::mean};
-use crate::propagate::{Answer, Answers};
+use crate::propagate::{Match, TopMatches};
 use maskd_kernels as kernels;
 use maskd_types::mask::SoftLabels;
 
-/// What the same place would say, as a share of a perfect answer: it decides where no colour is alike.
+/// What the same place would say, as a share of a perfect match: it decides where no colour is alike.
 const PRIOR: f32 = 1e-3;
 
 /// An earlier frame that lends the labels of its cells.
@@ -36,28 +36,28 @@ impl Earlier<'_> {
     }
 }
 
-/// Cells for the patches of a frame that channels share, decided by the cells of the frames that answered;
-/// `earlier` has one entry for each context that `answers` numbers, `None` where that frame's colours are not known.
+/// Cells for the patches of a frame that channels share, decided by the cells of the frames that it matches;
+/// `earlier` has one entry for each context that `matches` numbers, `None` where that frame's colours are not known.
 /// The patches' labels `soft` `(N, K)` become the means of their cells.
 pub fn transfer(
     colours: &Colours,
     soft: &mut SoftLabels,
-    answers: &Answers,
+    matches: &TopMatches,
     earlier: &[Option<Earlier>],
     config: &RefineConfig,
 ) -> Cells {
-    decide(colours, soft, answers, earlier, config, weigh)
+    decide(colours, soft, matches, earlier, config, weigh)
 }
 
 /// The same as [`transfer`], each weight by the formula.
 pub fn transfer_plain(
     colours: &Colours,
     soft: &mut SoftLabels,
-    answers: &Answers,
+    matches: &TopMatches,
     earlier: &[Option<Earlier>],
     config: &RefineConfig,
 ) -> Cells {
-    decide(colours, soft, answers, earlier, config, weigh_plain)
+    decide(colours, soft, matches, earlier, config, weigh_plain)
 }
 
 /// Writes `k(x, y)` for all cells y of another patch; see the head of this file.
@@ -82,14 +82,14 @@ fn weigh_plain(out: &mut [f32], colour: [f32; 3], others: [&[f32]; 3], place: &[
 fn decide(
     colours: &Colours,
     soft: &mut SoftLabels,
-    answers: &Answers,
+    matches: &TopMatches,
     earlier: &[Option<Earlier>],
     config: &RefineConfig,
     weigh: Weigh,
 ) -> Cells {
     let (n, channels, side) = (colours.grid.len(), soft.channels, colours.side);
     let mut cells = Cells::new(n, side, channels);
-    if soft.values.len() != n * channels || answers.len() != n {
+    if soft.values.len() != n * channels || matches.len() != n {
         return cells;
     }
     let earlier: Vec<Option<Earlier>> =
@@ -103,10 +103,10 @@ fn decide(
         .enumerate()
         .filter(|(_, row)| shared(row))
         .filter_map(|(patch, _)| {
-            let lent: Vec<(&Answer, Earlier)> = answers
+            let lent: Vec<(&Match, Earlier)> = matches
                 .of_patch(patch)
                 .iter()
-                .filter_map(|answer| Some((answer, (*earlier.get(answer.context as usize)?)?)))
+                .filter_map(|matched| Some((matched, (*earlier.get(matched.context as usize)?)?)))
                 .collect();
             if lent.is_empty() {
                 return None;
@@ -124,7 +124,7 @@ fn decide(
 /// The labels of one patch's cells `(S * S, K)`.
 fn decide_patch(
     mine: [&[f32]; 3],
-    lent: &[(&Answer, Earlier)],
+    lent: &[(&Match, Earlier)],
     channels: usize,
     place: &[f32],
     sharpness: f32,
@@ -136,20 +136,20 @@ fn decide_patch(
     for (x, label) in out.chunks_exact_mut(channels).enumerate() {
         let colour = [0, 1, 2].map(|c| mine[c][x]);
         let mut total = 0.0;
-        for (answer, earlier) in lent {
-            let (source, theirs) = (answer.source as usize, earlier.labels.channels);
+        for (matched, earlier) in lent {
+            let (source, theirs) = (matched.source as usize, earlier.labels.channels);
             weigh(&mut weights, colour, earlier.colours.of_patch(source), &place[x * count..][..count], sharpness);
             let sum: f32 = weights.iter().sum();
-            total += answer.weight * (sum + PRIOR);
+            total += matched.weight * (sum + PRIOR);
             match earlier.cells.of_patch(source) {
                 None => {
                     let row = &earlier.labels.values[source * theirs..][..theirs];
-                    add(label, row, answer.weight * (sum + PRIOR));
+                    add(label, row, matched.weight * (sum + PRIOR));
                 }
                 Some(cells) => {
-                    add(label, &cells[x * theirs..][..theirs], answer.weight * PRIOR);
+                    add(label, &cells[x * theirs..][..theirs], matched.weight * PRIOR);
                     for (row, weight) in cells.chunks_exact(theirs).zip(&weights) {
-                        add(label, row, answer.weight * weight);
+                        add(label, row, matched.weight * weight);
                     }
                 }
             }

@@ -119,6 +119,16 @@ impl Default for TrackerConfig {
 }
 
 impl TrackerConfig {
+    /// Most instances alive at a time.
+    pub(super) fn most_instances(&self) -> usize {
+        self.max_instances.clamp(1, 255)
+    }
+
+    /// Whether frames are looked at pixel by pixel, as a fixed camera's.
+    pub(super) fn wants_picture(&self) -> bool {
+        self.discovery && self.fixed.enabled
+    }
+
     /// What is wrong with the values: each key, dotted below `tracker`, and what to do.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
         let (propagate, refine, discover, motion) = (&self.propagate, &self.refine, &self.discover, &self.motion);

@@ -27,7 +27,11 @@ pub struct Followed {
 impl Tracker {
     /// What the last step made of its frame.
     pub fn inspect(&self) -> Inspection<'_> {
-        let followed = |track: &super::Track| Followed { id: track.id, palette: track.palette, thing: track.thing };
-        Inspection { view: self.watch.view(), followed: self.tracks.iter().map(followed).collect() }
+        let followed =
+            |track: &super::track::Track| Followed { id: track.id, palette: track.palette, thing: track.thing };
+        Inspection {
+            view: self.state.camera.view(),
+            followed: self.state.instances.tracks.iter().map(followed).collect(),
+        }
     }
 }

@@ -6,43 +6,39 @@
 
 use std::sync::Arc;
 
-use super::{Tracker, memory::Remembered, track::Track};
-use crate::{discover::motion::Background, propagate::Memory, refine::Regrid};
-use maskd_types::{
-    features::{Features, Grid},
-    frame::Size,
+use super::{
+    frame_context::FrameContext, instances::Instances, memory_bank::Remembered, scene::Scene, state::LastFrame,
+    track::Track,
 };
+use crate::{propagate::ContextFrame, refine::Regrid};
+use maskd_types::features::Grid;
 
-impl Tracker {
-    /// Brings the memory to the grid of `features` where the picture, of `source` size, is as large as it was. Whether it
-    /// is still the same scene is for others to see.
-    pub(super) fn follow_grid(&mut self, features: &Features, source: Size) {
-        let Some(previous) = self.previous.as_ref().filter(|_| self.source == Some(source)) else { return };
-        if previous.grid == features.grid || previous.dim != features.dim {
-            return;
-        }
-        let regrid = Regrid::new(previous.grid, features.grid);
-        self.previous = Some(Arc::new(regrid.features(previous)));
-        self.memories.follow_grid(features.grid);
-        self.tracks.iter_mut().for_each(|track| track.follow_grid(&regrid));
-        self.background = Background::new();
-        self.previous_changed.clear();
-        self.uncovered_frames = 0;
-        self.history.clear();
+/// Brings what is remembered to the frame's grid where the picture is as large as it was. Whether it is still the same scene
+/// is for others to see.
+pub fn follow(instances: &mut Instances, scene: &mut Scene, last: &mut LastFrame, frame: &FrameContext<'_>) {
+    let Some(previous) = last.features.as_ref().filter(|_| last.source == Some(frame.source)) else { return };
+    let features = &frame.features;
+    if previous.grid == features.grid || previous.dim != features.dim {
+        return;
     }
+    let regrid = Regrid::new(previous.grid, features.grid);
+    last.features = Some(Arc::new(regrid.features(previous)));
+    instances.memory.follow_grid(features.grid);
+    instances.tracks.iter_mut().for_each(|track| track.follow_grid(&regrid));
+    scene.forget_patches();
 }
 
 impl Remembered {
     /// The same on another grid, from what it is here.
     pub(super) fn on(&self, grid: Grid) -> Self {
-        let Memory { features, labels } = &self.memory;
+        let ContextFrame { features, labels } = &self.memory;
         let regrid = Regrid::new(features.grid, grid);
         let features = Arc::new(regrid.features(features));
         match &self.detail {
-            None => Self::seen(Memory { features, labels: regrid.labels(labels) }, None),
+            None => Self::seen(ContextFrame { features, labels: regrid.labels(labels) }, None),
             Some((colours, cells)) => {
                 let (labels, cells) = regrid.cells(labels, cells);
-                Self::seen(Memory { features, labels }, Some((Arc::new(regrid.colours(colours)), cells)))
+                Self::seen(ContextFrame { features, labels }, Some((Arc::new(regrid.colours(colours)), cells)))
             }
         }
     }
@@ -57,6 +53,6 @@ impl Track {
         if self.held.len() == regrid.from().len() {
             self.held = regrid.set(&self.held);
         }
-        self.portrait.grow(down * across);
+        self.appearance.grow(down * across);
     }
 }

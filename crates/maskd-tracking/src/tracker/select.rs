@@ -1,11 +1,8 @@
 //! From a box, points or a mask in pixels to the patches of one instance, by features.
 
-use crate::discover::{
-    motion::cosine,
-    region::{self, Connect},
-};
+use crate::discover::region::{self, Connect};
 use maskd_types::{
-    features::{Features, Grid},
+    features::{Features, Grid, cosine},
     frame::Size,
     instance::BBox,
 };
@@ -144,8 +141,7 @@ fn vote(features: &Features, patch: usize, set: &[usize]) -> f32 {
 }
 
 fn between(features: &Features, p: usize, q: usize) -> f32 {
-    let dim = features.dim;
-    cosine(&features.tokens[p * dim..][..dim], &features.tokens[q * dim..][..dim])
+    cosine(features.patch(p), features.patch(q))
 }
 
 /// Otsu's threshold (1979) between the two groups of values that differ most, on the sorted values themselves.

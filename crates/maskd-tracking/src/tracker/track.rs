@@ -1,10 +1,7 @@
 //! One identity: what is known about it beside its labels.
 
-use super::look::Portrait;
-use crate::discover::{
-    motion::cosine,
-    region::{self, Connect},
-};
+use super::reidentification::Appearance;
+use crate::discover::region::{self, Connect};
 use maskd_types::{
     features::Features,
     instance::{InstanceId, Origin},
@@ -22,15 +19,15 @@ pub struct Track {
     /// Found because it moved before a fixed camera: it is in sight only where something differs from the empty scene.
     pub by_motion: bool,
     /// Whether a good part of it has differed from the empty scene of a fixed camera at some time.
-    pub stirred: bool,
+    pub has_moved: bool,
     /// The thing before a fixed camera that it is.
     pub thing: Option<u32>,
     /// Frames since its first mask.
     pub age: u64,
     /// Frames since it was last in sight, 0 when it is.
-    pub unseen: u32,
+    pub frames_since_seen: u32,
     /// Pictures were missed since it was last in sight: it may be anywhere.
-    pub adrift: bool,
+    pub position_unknown: bool,
     /// Sum over searches of how salient it was, each against the most salient of the picture, 0..=1.
     pub salience: f32,
     /// Searches that said where it is.
@@ -38,7 +35,7 @@ pub struct Track {
     /// Mean feature of its patches over time `(C)`; empty before it has any.
     pub prototype: Vec<f32>,
     /// What it looks like, patch by patch.
-    pub portrait: Portrait,
+    pub appearance: Appearance,
     /// Where it was first seen, `(row, column)` in patches.
     pub began: (f32, f32),
     /// Where it was last in sight, `(row, column)` in patches.
@@ -50,17 +47,17 @@ pub struct Track {
 impl Track {
     /// Whether it is in sight.
     pub fn visible(&self) -> bool {
-        self.unseen == 0
+        self.frames_since_seen == 0
     }
 
-    /// Whether it never stirred: it never differed from the empty scene, and is where it was first seen.
-    pub fn is_furniture(&self) -> bool {
-        !self.stirred && (self.centre.0 - self.began.0).hypot(self.centre.1 - self.began.1) < 1.0
+    /// Whether it never moved: it never differed from the empty scene, and is where it was first seen.
+    pub fn never_moved(&self) -> bool {
+        !self.has_moved && (self.centre.0 - self.began.0).hypot(self.centre.1 - self.began.1) < 1.0
     }
 
     /// Learns from the patches that it holds in a frame; `rate` 1 forgets all before.
     pub fn learn(&mut self, features: &Features, patches: &[bool], rate: f32) {
-        let Some(look) = prototype(features, patches) else { return };
+        let Some(look) = features.mean(patches) else { return };
         if self.prototype.len() == look.len() {
             self.prototype.iter_mut().zip(&look).for_each(|(old, new)| *old += rate * (new - *old));
         } else {
@@ -76,10 +73,9 @@ impl Track {
             return None;
         }
         let alike: Vec<bool> = features
-            .tokens
-            .chunks_exact(features.dim)
+            .similarities(&self.prototype)
             .zip(taken)
-            .map(|(x, taken)| !taken && cosine(x, &self.prototype) >= similarity)
+            .map(|(cosine, taken)| !taken && cosine >= similarity)
             .collect();
         let found = region::largest(features.grid, &alike, Connect::Eight);
         // A share of the picture: the grid may be another.
@@ -87,16 +83,4 @@ impl Track {
         let (now, before) = (share(&found), share(&self.held));
         (now > 0.0 && now >= 0.25 * before && now <= 4.0 * before).then_some(found)
     }
-}
-
-/// The mean feature `(C)` of a set of patches; `None` for an empty one.
-pub fn prototype(features: &Features, patches: &[bool]) -> Option<Vec<f32>> {
-    let mut sum = vec![0.0; features.dim];
-    let mut n = 0;
-    for (x, _) in features.tokens.chunks_exact(features.dim).zip(patches).filter(|(_, held)| **held) {
-        sum.iter_mut().zip(x).for_each(|(s, x)| *s += x);
-        n += 1;
-    }
-    sum.iter_mut().for_each(|s| *s /= n as f32);
-    (n > 0).then_some(sum)
 }

@@ -69,7 +69,7 @@ proptest! {
                             }
                         }
                     }
-                    let mut now: Vec<_> = tracker.tracks.iter().map(|t| t.id).collect();
+                    let mut now: Vec<_> = tracker.state.instances.tracks.iter().map(|t| t.id).collect();
                     now.sort_unstable();
                     live.sort_unstable();
                     prop_assert_eq!(&now, &live, "events do not add up");

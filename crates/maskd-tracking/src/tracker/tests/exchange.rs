@@ -4,14 +4,19 @@ use super::*;
 
 /// What another network would say: the same patches under other numbers.
 fn other(features: &Features) -> Arc<Features> {
-    let mut features = features.clone();
-    let turn = |row: &mut [f32]| {
-        row.reverse();
-        row.iter_mut().step_by(2).for_each(|x| *x = -*x);
+    let turned = |rows: &[f32]| {
+        let mut rows = rows.to_vec();
+        for row in rows.chunks_exact_mut(features.dim) {
+            row.reverse();
+            row.iter_mut().step_by(2).for_each(|x| *x = -*x);
+        }
+        rows
     };
-    features.tokens.chunks_exact_mut(features.dim).for_each(turn);
-    features.discovery.iter_mut().for_each(|rows| rows.chunks_exact_mut(features.dim).for_each(turn));
-    Arc::new(features)
+    let other = Features::new(features.grid, features.dim, turned(features.tokens()));
+    Arc::new(match features.discovery() {
+        Some(rows) => other.with_discovery(turned(rows)),
+        None => other,
+    })
 }
 
 #[test]

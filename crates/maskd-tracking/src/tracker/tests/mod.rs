@@ -1,12 +1,13 @@
 //! The tracker over synthetic scenes with exact truth.
 
-mod aside;
 mod books;
 mod exchange;
-mod hidden;
 mod outage;
 mod prompts;
 mod regrid;
+mod reidentification;
+mod scene_snapshot;
+mod stages;
 
 use std::sync::Arc;
 
@@ -16,11 +17,11 @@ use crate::{
         region,
         synthetic::{Thing, field},
     },
-    propagate::{Memory, PropagateConfig, propagate},
+    propagate::{ContextFrame, PropagateConfig, propagate},
 };
 use maskd_types::{
     features::Grid,
-    instance::{BBox, EndCause},
+    instance::{BBox, EndCause, Origin},
     mask::Rle,
 };
 
@@ -72,14 +73,14 @@ fn ids(tracked: &Tracked) -> Vec<InstanceId> {
 }
 
 fn check(tracker: &Tracker, tracked: &Tracked) {
-    let channels = tracker.tracks.len() + 1;
-    assert!(tracker.memories.channels().iter().all(|&c| c == channels), "channels");
-    let mut palettes: Vec<u8> = tracker.tracks.iter().map(|t| t.palette).collect();
+    let channels = tracker.state.instances.tracks.len() + 1;
+    assert!(tracker.state.instances.memory.channels().iter().all(|&c| c == channels), "channels");
+    let mut palettes: Vec<u8> = tracker.state.instances.tracks.iter().map(|t| t.palette).collect();
     palettes.sort_unstable();
     palettes.dedup();
-    assert_eq!(palettes.len(), tracker.tracks.len(), "palette collision");
+    assert_eq!(palettes.len(), tracker.state.instances.tracks.len(), "palette collision");
     for instance in &tracked.instances {
-        let track = tracker.tracks.iter().find(|t| t.id == instance.id).expect("a live instance");
+        let track = tracker.state.instances.tracks.iter().find(|t| t.id == instance.id).expect("a live instance");
         let area = tracked.labels.labels.iter().filter(|&&l| l == track.palette).count();
         assert_eq!(area as u64, instance.area);
         assert!(instance.area > 0 && (0.0..=1.0).contains(&instance.score));
@@ -122,18 +123,19 @@ fn the_protocol_is_the_published_rule_to_the_bit() {
     let tracked = tracker.step(panned(0, &things(0)), SIZE, 0);
     assert_eq!(tracked.labels, map, "the first frame is the given mask");
     let small = map.resize_nearest(Size::new(18, 12));
-    let anchor = Memory { features: panned(0, &things(0)), labels: maskd_types::mask::SoftLabels::one_hot(&small, 3) };
-    let mut queue: Vec<Memory> = Vec::new();
+    let anchor =
+        ContextFrame { features: panned(0, &things(0)), labels: maskd_types::mask::SoftLabels::one_hot(&small, 3) };
+    let mut queue: Vec<ContextFrame> = Vec::new();
     for t in 1..9 {
         let features = panned(t, &things(t));
-        let contexts: Vec<&Memory> = std::iter::once(&anchor).chain(&queue).collect();
+        let contexts: Vec<&ContextFrame> = std::iter::once(&anchor).chain(&queue).collect();
         let soft = propagate(&features, &contexts, &config.propagate);
         let config = maskd_types::mask::ReadoutConfig { min_max: true };
         let expected = maskd_types::mask::readout(&soft, (12, 18), PATCH, SIZE, config, &[true; 3]);
         assert!(!tracker.needs_discovery());
         let tracked = tracker.step(features.clone(), SIZE, 0);
         assert_eq!(tracked.labels, expected, "frame {t}");
-        queue.push(Memory { features, labels: soft });
+        queue.push(ContextFrame { features, labels: soft });
         if queue.len() > 3 {
             queue.remove(0);
         }
@@ -195,7 +197,7 @@ fn a_lost_end_frees_its_channel_and_ids_are_not_used_again() {
         assert_eq!(ids(&tracked), if t < 3 { vec![1, 2] } else { vec![2] });
         assert!(iou(&tracked.labels, 2, things[1]) > 0.75);
     }
-    assert_eq!(tracker.tracks.len(), 1);
+    assert_eq!(tracker.state.instances.tracks.len(), 1);
     tracker.prompt(Prompt::Points { positive: vec![[10, 10]], negative: vec![] }).unwrap();
     assert_eq!(ids(&tracker.step(fixed(16, &things), SIZE, 0)), [2, 3]);
 }
@@ -292,7 +294,7 @@ fn features_that_do_not_fit_their_grid_change_nothing() {
     let mut tracker = Tracker::new(quick(), PATCH);
     let thing = Thing::new(1, (3, 3), (4, 4));
     tracker.step(panned(0, &[thing]), SIZE, 0);
-    let broken = Features { tokens: vec![0.0; 5], ..(*panned(1, &[])).clone() };
+    let broken = Features::new(GRID, 48, vec![0.0; 5]);
     assert!(tracker.step(Arc::new(broken), SIZE, 0).instances.is_empty());
     assert_eq!(ids(&tracker.step(panned(1, &[thing]), SIZE, 0)), [1]);
 }

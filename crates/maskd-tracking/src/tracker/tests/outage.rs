@@ -7,7 +7,7 @@ fn interrupted(mut tracker: Tracker, before: &[Thing], after: &[Thing], after_fr
     for t in 0..6 {
         tracker.step(fixed(t, before), SIZE, 0);
     }
-    let known: Vec<InstanceId> = tracker.tracks.iter().map(|track| track.id).collect();
+    let known: Vec<InstanceId> = tracker.state.instances.tracks.iter().map(|track| track.id).collect();
     assert_eq!(known.len(), before.len());
     for t in 6..12 {
         let tracked = tracker.step(after_frame(t), SIZE, 1);
@@ -65,7 +65,8 @@ fn who_was_discovered_survives_another_view_and_a_spoiled_picture() {
             let tracked = tracker.step(Arc::new(field(GRID, 77, 0, &after, t)), SIZE, 1);
             check(&tracker, &tracked);
             for (thing, (id, _)) in after.iter().zip(&named) {
-                let palette = tracker.tracks.iter().find(|track| track.id == *id).map(|track| track.palette);
+                let palette =
+                    tracker.state.instances.tracks.iter().find(|track| track.id == *id).map(|track| track.palette);
                 let palette = palette.unwrap_or_else(|| panic!("frame {t}: {id} ended: {:?}", tracked.events));
                 assert!(iou(&tracked.labels, palette, *thing) > 0.75, "spoiled {spoiled}, frame {t}: {id}");
             }
@@ -82,7 +83,7 @@ fn a_walker_before_a_fixed_camera_is_known_again_on_the_other_side() {
     for t in 12..24 {
         last = ids(&tracker.step(fixed(t, &[walker((t as i32 - 12) / 3)]), SIZE, 0));
     }
-    assert_eq!((last.len(), tracker.tracks[0].by_motion), (1, true));
+    assert_eq!((last.len(), tracker.state.instances.tracks[0].by_motion), (1, true));
     for t in 24..30 {
         let now = walker(14 - (t as i32 - 24) / 3);
         let tracked = tracker.step(fixed(t, &[now]), SIZE, 1);

@@ -61,7 +61,7 @@ fn refused_prompts_name_what_is_wrong() {
     tracker.prompt(Prompt::Reset).unwrap();
     tracker.prompt(at(50, 30, 9, 9)).unwrap();
     let tracked = tracker.step(fixed(2, &[]), SIZE, 0);
-    assert_eq!((tracked.events.len(), tracker.tracks.len()), (3, 1));
+    assert_eq!((tracked.events.len(), tracker.state.instances.tracks.len()), (3, 1));
     let mut full = Tracker::new(TrackerConfig { max_instances: 99, ..quick() }, PATCH);
     (0..16).for_each(|_| full.prompt(at(0, 0, 9, 9)).unwrap());
     assert!(matches!(full.prompt(at(0, 0, 9, 9)), Err(PromptError::QueueFull)));
@@ -76,7 +76,7 @@ fn discovered_instances_make_room_for_prompts_and_stay_under_the_limit() {
     assert_eq!(tracked.instances.len(), 1);
     tracker.prompt(Prompt::Points { positive: vec![[10, 10]], negative: vec![] }).unwrap();
     let tracked = tracker.step(panned(1, &things), SIZE, 0);
-    assert_eq!(tracker.tracks.len(), 1);
+    assert_eq!(tracker.state.instances.tracks.len(), 1);
     assert_eq!(tracked.events[0], TrackEvent::Ended { id: 1, cause: EndCause::Replaced });
     assert_eq!(tracked.events[1], TrackEvent::Appeared { id: 2, origin: Origin::Prompt });
 }
@@ -93,7 +93,7 @@ fn what_was_in_view_without_a_name_is_not_outvoted_by_the_past() {
         check(&tracker, &tracked);
         assert_eq!(ids(&tracked), [1, 2], "frame {t}");
         assert!(iou(&tracked.labels, 1, things[0]) > 0.75 && iou(&tracked.labels, 2, things[1]) > 0.75);
-        // The remembered frames say so too: all five that answer are of one mind.
+        // The remembered frames say so too: all five of them agree.
         assert!(tracked.instances.iter().all(|i| i.score > 0.95), "frame {t}");
     }
 }

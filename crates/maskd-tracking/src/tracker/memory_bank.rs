@@ -1,10 +1,10 @@
-//! The frames that a stream remembers: an anchor, the last frame whose labels were edited, and the newest few.
+//! The memory bank: the frames that a stream remembers, with their labels. An anchor, the last frame whose labels were edited, and the newest few.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::channels;
 use crate::{
-    propagate::{Answers, Memory, PropagateConfig, propagate, propagate_answers},
+    propagate::{ContextFrame, PropagateConfig, TopMatches, propagate, propagate_with_matches},
     refine::{Cells, Colours, Earlier},
 };
 use maskd_types::{
@@ -15,7 +15,7 @@ use maskd_types::{
 /// A remembered frame: its labels by patches and, where its pixels were seen, by cells.
 #[derive(Clone)]
 pub struct Remembered {
-    pub memory: Memory,
+    pub memory: ContextFrame,
     pub detail: Option<(Arc<Colours>, Cells)>,
     /// The frame as it was seen, where it is here on another grid: for when that grid returns.
     pub native: Option<Box<Remembered>>,
@@ -23,14 +23,14 @@ pub struct Remembered {
 
 impl Remembered {
     /// A frame on the grid that it was seen on.
-    pub fn seen(memory: Memory, detail: Option<(Arc<Colours>, Cells)>) -> Self {
+    pub fn seen(memory: ContextFrame, detail: Option<(Arc<Colours>, Cells)>) -> Self {
         Self { memory, detail, native: None }
     }
 }
 
 /// What labels are propagated from. All labels have the same channels: background and one for each track, in order.
 #[derive(Clone, Default)]
-pub struct Memories {
+pub struct MemoryBank {
     /// The frame in which the first of the instances appeared; it stays while any of them lives.
     anchor: Option<Remembered>,
     /// The last frame in which an instance was added or corrected.
@@ -39,30 +39,35 @@ pub struct Memories {
     recent: VecDeque<Remembered>,
 }
 
-impl Memories {
+impl MemoryBank {
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// All of them, in the order in which answers number them.
+    /// All of them, in the order in which matches number them.
     fn all(&self) -> impl Iterator<Item = &Remembered> {
         self.anchor.iter().chain(&self.edited).chain(&self.recent)
     }
 
-    /// Labels of a new frame with `instances` channels beside background, and who answered for its patches.
-    pub fn propagate(&self, features: &Features, instances: usize, config: &PropagateConfig) -> (SoftLabels, Answers) {
-        let contexts: Vec<&Memory> = self.all().map(|remembered| &remembered.memory).collect();
-        let nothing = || (channels::background(features.grid.len(), instances), Answers::default());
+    /// Labels of a new frame with `instances` channels beside background, and the matches of its patches.
+    pub fn propagate(
+        &self,
+        features: &Features,
+        instances: usize,
+        config: &PropagateConfig,
+    ) -> (SoftLabels, TopMatches) {
+        let contexts: Vec<&ContextFrame> = self.all().map(|remembered| &remembered.memory).collect();
+        let nothing = || (channels::background(features.grid.len(), instances), TopMatches::default());
         if instances == 0 || contexts.is_empty() {
             return nothing();
         }
-        let (mut soft, answers) = propagate_answers(features, &contexts, config);
+        let (mut soft, matches) = propagate_with_matches(features, &contexts, config);
         channels::widen(&mut soft, instances + 1);
-        if channels::fits(&soft, features.grid, instances + 1) { (soft, answers) } else { nothing() }
+        if channels::fits(&soft, features.grid, instances + 1) { (soft, matches) } else { nothing() }
     }
 
-    /// What each of them can lend, in the order in which answers number them.
+    /// What each of them can lend, in the order in which matches number them.
     pub fn earlier(&self) -> Vec<Option<Earlier<'_>>> {
         let mut all = Vec::new();
         for Remembered { memory, detail, .. } in self.all() {
@@ -98,7 +103,7 @@ impl Memories {
     /// Removes a track's channel. An anchor in which nothing is left gives its place up.
     pub fn remove_channel(&mut self, channel: usize) {
         self.each(|labels| channels::remove(labels, channel));
-        let hollow = |Remembered { memory: Memory { labels, .. }, .. }: &Remembered| {
+        let hollow = |Remembered { memory: ContextFrame { labels, .. }, .. }: &Remembered| {
             labels.values.chunks_exact(labels.channels).all(|row| row[1..].iter().all(|&v| v == 0.0))
         };
         if self.anchor.as_ref().is_some_and(hollow) {
@@ -108,7 +113,7 @@ impl Memories {
 
     /// Finds new instances in the remembered frames too. They were in view there without a name, and frames that
     /// remember them as background would outvote the one that knows better.
-    pub fn label_back(&mut self, from: &Memory, new_channels: &[usize], config: &PropagateConfig) {
+    pub fn label_back(&mut self, from: &ContextFrame, new_channels: &[usize], config: &PropagateConfig) {
         let features = from.features.clone();
         let all = self.anchor.iter_mut().chain(&mut self.edited).chain(&mut self.recent);
         for Remembered { memory, detail, native } in all {

@@ -23,7 +23,8 @@ fn same((a, seen_by_a): (&Tracker, &Tracked), (b, seen_by_b): (&Tracker, &Tracke
     assert_eq!(seen_by_a.labels, seen_by_b.labels, "{at}");
     let scores = |seen: &Tracked| seen.instances.iter().map(|i| (i.id, i.score)).collect::<Vec<_>>();
     assert_eq!(scores(seen_by_a), scores(seen_by_b), "{at}");
-    let learnt = |tracker: &Tracker| tracker.tracks.iter().map(|t| t.prototype.clone()).collect::<Vec<_>>();
+    let learnt =
+        |tracker: &Tracker| tracker.state.instances.tracks.iter().map(|t| t.prototype.clone()).collect::<Vec<_>>();
     assert!(learnt(a) == learnt(b), "{at}: what they look like");
 }
 
@@ -106,9 +107,9 @@ fn a_scene_is_not_waited_for_for_ever() {
         let picture = |t| if epoch == 0 { spoiled(t) } else { fixed(t, &THINGS) };
         for t in 0..=frames {
             tracker.step(picture(t), SIZE, epoch);
-            assert!(tracker.aside.is_some(), "frame {t}");
+            assert!(tracker.state.snapshot.is_some(), "frame {t}");
         }
         tracker.step(picture(0), SIZE, epoch);
-        assert!(tracker.aside.is_none(), "it is in memory for nothing");
+        assert!(tracker.state.snapshot.is_none(), "it is in memory for nothing");
     }
 }
