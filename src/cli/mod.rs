@@ -9,6 +9,7 @@ mod inspect;
 mod interrupt;
 mod log;
 mod options;
+mod progress;
 pub mod prompt;
 pub mod reload;
 mod run;

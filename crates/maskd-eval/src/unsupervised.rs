@@ -22,13 +22,18 @@ pub enum Proposals {
     First,
 }
 
-/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are.
+/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are. `judged` is called after each frame.
 ///
 /// # Errors
 /// A file that is missing, is not an indexed PNG, has another size than its annotation or a label above
 /// [`MAX_PROPOSALS`]; a sequence without annotations; a dataset without objects.
-pub fn unsupervised(dataset: &Dataset, results: &Path, proposals: Proposals) -> Result<Report> {
-    let judge = |sequence| judge(sequence, results, proposals);
+pub fn unsupervised(
+    dataset: &Dataset,
+    results: &Path,
+    proposals: Proposals,
+    judged: &(dyn Fn() + Sync),
+) -> Result<Report> {
+    let judge = |sequence| judge(sequence, results, proposals, judged);
     let objects: Vec<Vec<ObjectScore>> = dataset.sequences.par_iter().map(judge).collect::<Result<_>>()?;
     Report::of(objects.concat())
 }
@@ -39,7 +44,12 @@ struct Scores {
     table: Vec<Vec<(f64, f64)>>,
 }
 
-fn judge(sequence: &Sequence, results: &Path, proposals: Proposals) -> Result<Vec<ObjectScore>> {
+fn judge(
+    sequence: &Sequence,
+    results: &Path,
+    proposals: Proposals,
+    judged: &(dyn Fn() + Sync),
+) -> Result<Vec<ObjectScore>> {
     let frames = sequence.annotations.len();
     ensure!(frames > 0, "sequence {}: it has no annotations", sequence.name);
     let objects = sequence.annotation(0)?.labels.into_iter().fold(0, u8::max);
@@ -56,7 +66,9 @@ fn judge(sequence: &Sequence, results: &Path, proposals: Proposals) -> Result<Ve
                 "{}: it has label {most}, but {MAX_PROPOSALS} proposals are the most",
                 path.display()
             );
-            Ok(Scores { most: most.min(allowed), table: compare(&result, &truth, allowed, objects) })
+            let table = compare(&result, &truth, allowed, objects);
+            judged();
+            Ok(Scores { most: most.min(allowed), table })
         })
         .collect::<Result<_>>()?;
 

@@ -131,7 +131,7 @@ fn take(
 
 /// Shows itself on a terminal only, and once the first video has to be decoded.
 fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} frames, {eta} left");
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

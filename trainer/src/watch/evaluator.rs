@@ -143,7 +143,7 @@ fn propagate(set: &Dataset, backbone: Backbone, preset: Preset, place: &Path) ->
     for sequence in &set.sequences {
         plan.run(&mut engine, set.task, sequence, &mut || ())?;
     }
-    Ok(davis::semi_supervised(set, &plan.out)?.j.mean)
+    Ok(davis::semi_supervised(set, &plan.out, &|| ())?.j.mean)
 }
 
 /// The first frame of a picture or a video.
