@@ -23,7 +23,7 @@ use serde_json::json;
 
 pub use http::serve;
 
-use maskd_observability::pulse::{Pulses, Stuck};
+use maskd_observability::heartbeat::{Heartbeats, Stuck};
 use maskd_types::frame::StreamId;
 
 /// `[admin]`: the HTTP address for health checks and metrics.
@@ -91,7 +91,7 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    pulses: Pulses,
+    heartbeats: Heartbeats,
     publisher_open: AtomicBool,
     stopping: AtomicBool,
     model: Mutex<Option<String>>,
@@ -110,12 +110,12 @@ pub struct StreamHealth {
 }
 
 impl Health {
-    /// A daemon that starts now, with `streams` all down, whose stages show signs of life at `pulses`.
-    pub fn new(streams: impl IntoIterator<Item = StreamId>, pulses: Pulses) -> Self {
+    /// A daemon that starts now, with `streams` all down, whose stages show signs of life at `heartbeats`.
+    pub fn new(streams: impl IntoIterator<Item = StreamId>, heartbeats: Heartbeats) -> Self {
         let waiting = StreamHealth { up: false, detail: "starting".to_owned(), epoch: 0 };
         Self {
             started: Instant::now(),
-            pulses,
+            heartbeats,
             publisher_open: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             model: Mutex::new(None),
@@ -124,13 +124,13 @@ impl Health {
     }
 
     /// Where the daemon's stages show signs of life.
-    pub fn pulses(&self) -> &Pulses {
-        &self.pulses
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// The stages that have work and make no progress.
     pub fn stuck(&self) -> Vec<Stuck> {
-        self.pulses.stuck()
+        self.heartbeats.stuck()
     }
 
     /// The weights are loaded and warm; `id` names them in every message.
@@ -193,7 +193,7 @@ mod tests {
 
     fn health() -> (Health, StreamId, StreamId) {
         let (a, b): (StreamId, StreamId) = ("a".parse().unwrap(), "b".parse().unwrap());
-        (Health::new([a.clone(), b.clone()], Pulses::new(Duration::ZERO)), a, b)
+        (Health::new([a.clone(), b.clone()], Heartbeats::new(Duration::ZERO)), a, b)
     }
 
     #[test]
@@ -217,14 +217,14 @@ mod tests {
         h.model_loaded("tiny");
         h.publisher_open(true);
         h.stream(&a, StreamHealth { up: true, detail: String::new(), epoch: 0 });
-        let pulse = h.pulses().stage("engine");
-        pulse.beat();
+        let heartbeat = h.heartbeats().stage("engine");
+        heartbeat.beat();
         while h.stuck().is_empty() {
             std::hint::spin_loop();
         }
         let (ready, body) = h.readiness();
         assert!(!ready && body["stuck"] == json!(["engine"]), "{body}");
-        pulse.rest();
+        heartbeat.rest();
         assert!(h.readiness().0);
     }
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::Health;
-use maskd_observability::{metrics::Metrics, pulse::Stuck};
+use maskd_observability::{heartbeat::Stuck, metrics::Metrics};
 
 /// What one listener grants.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +170,7 @@ mod tests {
     async fn start(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let health = Arc::new(Health::new([], maskd_observability::pulse::Pulses::default()));
+        let health = Arc::new(Health::new([], maskd_observability::heartbeat::Heartbeats::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         (address, stop, tokio::spawn(serve_within(limits, listener, health, Metrics::new(), stopped)))

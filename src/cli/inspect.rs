@@ -13,7 +13,7 @@ use super::{
     progress::bar,
 };
 use maskd_ingest::{Clip, ClipFrame};
-use maskd_inspect::{Facts, Folder, Moment, Report, Summary, When};
+use maskd_inspect::{Facts, Folder, Moment, PageSummary, Report, When};
 use maskd_model::backbone::Backbone;
 use maskd_tracking::{
     engine::Engine,
@@ -146,7 +146,7 @@ fn facts(args: &Args, clip: &Clip, backbone: &Backbone, size: Size) -> Facts {
     Facts { clip: name, more }
 }
 
-fn tell(summary: &Summary) {
+fn tell(summary: &PageSummary) {
     let (taken, left) = summary.pictures;
     println!(
         "{} frames, the camera taken for fixed in {}, {} instances, {taken} pictures, page in {}",

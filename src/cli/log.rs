@@ -16,8 +16,8 @@ const VARIABLE: &str = "MASKD_LOG";
 
 const KEY: &str = "log.level";
 
-/// What filters of earlier versions call the modules that are crates, or parts of crates, now.
-const MOVED: [(&str, &str); 18] = [
+/// What filters of earlier versions call the modules that are crates, or parts of crates, or have other names, now.
+const MOVED: [(&str, &str); 23] = [
     ("maskd::attention", "maskd_model::attention"),
     ("maskd::backbone", "maskd_model::backbone"),
     ("maskd::davis", "maskd_eval"),
@@ -33,9 +33,14 @@ const MOVED: [(&str, &str); 18] = [
     ("maskd::preprocess", "maskd_model::preprocess"),
     ("maskd::propagate", "maskd_tracking::propagate"),
     ("maskd::publish", "maskd_transport"),
-    ("maskd::pulse", "maskd_observability::pulse"),
+    ("maskd::pulse", "maskd_observability::heartbeat"),
     ("maskd::refine", "maskd_tracking::refine"),
+    ("maskd::runtime::exchange", "maskd::runtime::model_swap"),
+    ("maskd::runtime::ledger", "maskd::runtime::accounting"),
     ("maskd::tracker", "maskd_tracking::tracker"),
+    ("maskd_observability::pulse", "maskd_observability::heartbeat"),
+    ("maskd_scheduling::pace", "maskd_scheduling::rate_controller"),
+    ("maskd_scheduling::turns", "maskd_scheduling::round_robin"),
 ];
 
 /// `directives` with today's targets in place of those of earlier versions.
@@ -121,6 +126,9 @@ mod tests {
             ("maskd::ingest::camera=trace,zenoh=warn", "maskd_ingest::camera=trace,zenoh=warn"),
             ("maskd::ingested=debug", "maskd::ingested=debug"),
             ("maskd::runtime=debug", "maskd::runtime=debug"),
+            ("maskd::runtime::exchange=debug,warn", "maskd::runtime::model_swap=debug,warn"),
+            ("maskd_scheduling::pace", "maskd_scheduling::rate_controller"),
+            ("maskd_scheduling=info", "maskd_scheduling=info"),
         ] {
             assert_eq!(renamed(given), meant);
         }

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use maskd_model::{
     SHIPPED, WeightsSource,
     catalogue::{self, DownloadSource, KNOWN, cache_dir, parse_sha256, record_path, recorded},
-    fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
+    fetch::{Download, Expected, FetchError, Part, sha256_of, verify},
 };
 use maskd_types::files;
 
@@ -200,7 +200,7 @@ fn check_present(path: &Path, size: Option<u64>, sha256: Option<&str>) -> anyhow
     Ok(format!("{}\nsha256 {found}: already there, unchanged\n", path.display()))
 }
 
-fn report(path: &Path, received: &Received, verified: bool) -> anyhow::Result<String> {
+fn report(path: &Path, received: &Download, verified: bool) -> anyhow::Result<String> {
     record(path, &received.sha256)?;
     let how = if verified {
         "as expected".to_owned()
@@ -222,7 +222,7 @@ fn record(path: &Path, sha256: &str) -> anyhow::Result<()> {
 }
 
 /// Downloads with a progress bar. Ctrl-C and SIGTERM leave nothing behind.
-fn receive(url: &str, target: &Path, expected: &Expected) -> anyhow::Result<Received> {
+fn receive(url: &str, target: &Path, expected: &Expected) -> anyhow::Result<Download> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime")?;
     let bar = progress_bar(target);
     let outcome = runtime.block_on(async {

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use super::{Config, Ready, preflight};
-use maskd_cli::{ConfigError, DUPLICATE, Document, Fault, Faults};
+use maskd_cli::{ConfigError, ConfigFault, DUPLICATE, Document, Faults};
 use maskd_types::files;
 
 /// A configuration that was read but not judged.
@@ -18,7 +18,7 @@ pub struct Draft {
     pub config: Config,
     name: Option<String>,
     text: String,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     /// So much is wrong with the text that its values tell nothing.
     hopeless: bool,
     /// Keys whose values came from the command line, and the options that gave them.
@@ -93,7 +93,7 @@ impl Draft {
             (None, Some(((weights, stamp), streams))) => Ok(Ready { config: self.config, weights, stamp, streams }),
             (None, None) => {
                 let cause = anyhow!("This is a bug: not ready, though nothing is wrong");
-                let fault = Fault { line: None, key: String::new(), cause, data: false };
+                let fault = ConfigFault { line: None, key: String::new(), cause, data: false };
                 Err(Faults::of(None, vec![fault]).unwrap_or_default().into())
             }
         }
@@ -119,7 +119,7 @@ impl Draft {
 pub(super) struct Findings<'t> {
     document: Option<Document<'t>>,
     options: Vec<(String, &'static str)>,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     /// So many were found by earlier steps.
     settled: usize,
 }
@@ -132,9 +132,9 @@ impl Findings<'_> {
         }
         let option = self.options.iter().find(|(given, _)| given == key);
         self.faults.push(match (option, &self.document) {
-            (Some((_, option)), _) => Fault { line: None, key: (*option).to_owned(), cause, data },
+            (Some((_, option)), _) => ConfigFault { line: None, key: (*option).to_owned(), cause, data },
             (None, Some(document)) => document.told(key, cause, data),
-            (None, None) => Fault { line: None, key: key.to_owned(), cause, data },
+            (None, None) => ConfigFault { line: None, key: key.to_owned(), cause, data },
         });
     }
 
@@ -146,8 +146,9 @@ impl Findings<'_> {
     /// Whether an earlier step has found fault with `key` or something in it.
     pub(super) fn known(&self, key: &str) -> bool {
         let option = self.options.iter().find(|(given, _)| given == key).map_or(key, |(_, option)| option);
-        let inside =
-            |fault: &Fault| fault.key.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let inside = |fault: &ConfigFault| {
+            fault.key.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
         self.faults[..self.settled].iter().any(inside)
     }
 
@@ -155,7 +156,7 @@ impl Findings<'_> {
     fn follows(&self, key: &str) -> bool {
         if key == "streams" {
             // What could not be read may have held them.
-            let lost = |fault: &Fault| {
+            let lost = |fault: &ConfigFault| {
                 let table = fault.key.split('.').next().unwrap_or_default();
                 strsim::jaro_winkler(table, key) > 0.8 || fault.cause.to_string().contains(DUPLICATE)
             };

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 pub use draft::Draft;
-pub use maskd_cli::{ConfigError, Document, Fault, Faults};
+pub use maskd_cli::{ConfigError, ConfigFault, Document, Faults};
 pub use preflight::{Ready, Start};
 pub use stream::{StreamConfig, StreamSettings};
 

@@ -19,9 +19,9 @@ use super::{
     aside::{Aside, Busy},
     cameras::Cameras,
     changes::{Changes, network_of},
-    engine_thread::Orders,
+    engine_command::CommandSender,
     entry::Entry,
-    exchange::{self, Outcome},
+    model_swap::{self, Outcome},
     stream_output::StreamOutput,
 };
 use crate::config::{Config, Ready, Start};
@@ -61,7 +61,7 @@ type Stamps = (Option<Stamp>, Option<Stamp>);
 
 /// What happens beside.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
-pub(super) enum News {
+pub(super) enum ReloadEvent {
     /// A file is another than was read, and is not being written: two looks in a row found the same.
     Changed,
     /// The configuration was read, or reading it hangs.
@@ -90,19 +90,19 @@ pub(super) struct Reload {
     asked_since: Option<Vec<Asker>>,
     /// The network that is being loaded or on probation, and the one to go back to.
     network: Option<(BackboneConfig, BackboneConfig)>,
-    orders: Orders,
+    commands: CommandSender,
     tell: mpsc::Sender<Outcome>,
 }
 
 impl Reload {
-    /// What becomes of another network is told to `tell`; `orders` are the engine's. `stamps` are those of the files that
+    /// What becomes of another network is told to `tell`; `commands` are the engine's. `stamps` are those of the files that
     /// `running` was read from.
     pub(super) fn new(
         running: Config,
         starts: &BTreeMap<StreamId, Start>,
         stamps: Stamps,
         origin: Origin,
-        orders: Orders,
+        commands: CommandSender,
         tell: mpsc::Sender<Outcome>,
     ) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl Reload {
             asked: Vec::new(),
             asked_since: None,
             network: None,
-            orders,
+            commands,
             tell,
         }
     }
@@ -154,12 +154,12 @@ impl Reload {
     }
 
     /// What happens beside, when it does.
-    pub(super) async fn next(&mut self) -> News {
+    pub(super) async fn next(&mut self) -> ReloadEvent {
         loop {
             tokio::select! {
-                read = self.reading.done() => return News::Read(read),
+                read = self.reading.done() => return ReloadEvent::Read(read),
                 looked = self.looking.done() => match looked {
-                    Ok(stamps) if self.changed(stamps) => return News::Changed,
+                    Ok(stamps) if self.changed(stamps) => return ReloadEvent::Changed,
                     Ok(_) => {}
                     Err(why) => warn!("changes of files are not seen: {why}"),
                 },
@@ -243,7 +243,7 @@ impl Reload {
         }
         self.loaded = self.read.1;
         let tracker = self.running.tracker.clone();
-        match exchange::start(model.clone(), weights, tracker, self.orders.clone(), self.tell.clone()) {
+        match model_swap::start(model.clone(), weights, tracker, self.commands.clone(), self.tell.clone()) {
             Ok(()) => {
                 info!("other weights are being loaded; the old ones go on meanwhile");
                 self.network = Some((model, self.running.model.clone()));
@@ -288,7 +288,7 @@ impl Reload {
         }
     }
 
-    fn carry_out(&mut self, plan: Plan, new: Config, changes: &Changes, cameras: &mut Cameras) {
+    fn carry_out(&mut self, plan: StreamsToStart, new: Config, changes: &Changes, cameras: &mut Cameras) {
         self.running.streams = new.streams;
         cameras.once(plays_once(&self.running));
         changes.removed.iter().for_each(|name| cameras.remove(name));
@@ -313,7 +313,7 @@ impl Reload {
 }
 
 /// Streams to take up (with an output) or to run anew.
-type Plan = Vec<(StreamId, Entry, Option<StreamOutput>)>;
+type StreamsToStart = Vec<(StreamId, Entry, Option<StreamOutput>)>;
 
 /// What is still to be had before anything is done.
 async fn prepare(
@@ -323,8 +323,8 @@ async fn prepare(
     changes: &Changes,
     cameras: &Cameras,
     publisher: &Publishers,
-) -> Result<Plan> {
-    let mut plan = Plan::new();
+) -> Result<StreamsToStart> {
+    let mut plan = StreamsToStart::new();
     for name in changes.added.iter().chain(&changes.changed) {
         let (Some(config), Some(start)) = (new.streams.get(name), starts.remove(name)) else {
             bail!("This is a bug: no stream {name}")

@@ -18,7 +18,7 @@ use crate::{
     method::Method,
     network::{Shape, init},
     run_folder::{self, RunFolder},
-    schedule::Plan,
+    schedule::RunLength,
 };
 
 /// Where a training starts.
@@ -41,7 +41,7 @@ pub struct Training {
     /// Images and videos, or folders of them.
     pub sources: Vec<PathBuf>,
     /// Its length.
-    pub plan: Plan,
+    pub plan: RunLength,
     /// Its state.
     pub learner: Box<dyn Method>,
     /// Its data, at the next step.
@@ -235,7 +235,7 @@ fn interrupted(
 }
 
 /// The data at step `step`, and the run's length, which depends on how many there are.
-fn open(config: &Config, sources: &[PathBuf], step: u64) -> Result<(Loader, Plan), Failure> {
+fn open(config: &Config, sources: &[PathBuf], step: u64) -> Result<(Loader, RunLength), Failure> {
     let batches = step.saturating_mul(config.run.accumulate as u64);
     let loader = Loader::open(sources, &config.data, &config.crops, config.run.batch, config.run.seed, batches)
         .or_exit(Exit::Data)?;

@@ -22,7 +22,7 @@ mod written;
 pub use contour::contour;
 pub use dataset::{Dataset, Sequence, Task};
 pub use identity::{IdentityReport, identity, identity_of};
-pub use plan::{Job, Marker, Plan};
+pub use plan::{Job, Marker, RunPlan};
 pub use region::region;
 pub use report::{Milliseconds, Summary, now};
 pub use run::{EngineFailed, Timing, check};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Marker, Plan, Sequence, Task, proposals::Collection};
+use super::{Job, Marker, RunPlan, Sequence, Task, proposals::Collection};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::{
@@ -72,7 +72,7 @@ impl Job for Sequence {
     }
 }
 
-impl Plan {
+impl RunPlan {
     /// Runs one sequence as a stream of its own; `on_frame` is called after each frame. The marker says `finished` once
     /// all masks are written, so that what is interrupted is run again.
     ///

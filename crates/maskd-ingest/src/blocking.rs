@@ -15,7 +15,7 @@ use crossbeam_channel::{bounded, never, select};
 use gstreamer::glib;
 
 use maskd_observability::metrics::Metrics;
-use maskd_types::{frame::StreamId, stop::Stop};
+use maskd_types::{cancellation::CancellationToken, frame::StreamId};
 
 /// The calls of one camera. A handle is cheap to clone.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ impl BlockingCalls {
     pub(super) fn run<T: Send + 'static>(
         &self,
         within: Duration,
-        stop: Option<&Stop>,
+        stop: Option<&CancellationToken>,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, GaveUp> {
         self.run_nudged((within, 1), stop, call, || {})
@@ -65,7 +65,7 @@ impl BlockingCalls {
     pub(super) fn run_nudged<T: Send + 'static>(
         &self,
         (within, times): (Duration, u32),
-        stop: Option<&Stop>,
+        stop: Option<&CancellationToken>,
         call: impl FnOnce() -> T + Send + 'static,
         nudge: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<T, GaveUp> {
@@ -92,7 +92,7 @@ impl BlockingCalls {
                     Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
                     Err(_) => return Err(GaveUp::NoThread),
                 },
-                recv(stop.map_or(&never, Stop::closed)) -> _ => break GaveUp::Stopped,
+                recv(stop.map_or(&never, CancellationToken::cancelled)) -> _ => break GaveUp::Stopped,
                 default(within) => {
                     left = left.saturating_sub(1);
                     if left == 0 {
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_call_that_hangs_is_counted_until_it_returns() {
-        let (calls, stop) = (calls(), Stop::new());
+        let (calls, stop) = (calls(), CancellationToken::new());
         let (open, gate) = bounded::<()>(0);
         let hang = |gate: crossbeam_channel::Receiver<()>| {
             move || {
@@ -159,7 +159,7 @@ mod tests {
             }
         };
         assert!(matches!(calls.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
-        stop.set();
+        stop.cancel();
         assert!(matches!(calls.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));
         assert_eq!(calls.hanging(), 2);
         assert!(calls.0.metrics.render().contains("maskd_hanging_calls{stream=\"a\"} 2"));

@@ -10,16 +10,16 @@ use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 
 use super::{source::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
-use maskd_scheduling::mailbox::Outlet;
+use maskd_scheduling::mailbox::FrameSender;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Frame, Quality, Size, StreamId},
-    stop::Stop,
 };
 
 /// What outlives a stream's pipelines: its numbers and its end of the mailbox.
 pub(super) struct SampleConverter {
     pub(super) stream: StreamId,
-    pub(super) outlet: Outlet,
+    pub(super) sender: FrameSender,
     pub(super) pace: Pace,
     /// A camera, which cannot wait; a file can.
     pub(super) live: bool,
@@ -44,7 +44,7 @@ impl SampleConverter {
     }
 
     /// Numbers a sample and puts it in the mailbox; waits for room there only where no frame may be lost.
-    pub(super) fn admit(&self, sample: &gst::Sample, source: Option<Size>, over: &Stop) -> Admitted {
+    pub(super) fn admit(&self, sample: &gst::Sample, source: Option<Size>, over: &CancellationToken) -> Admitted {
         let captured = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let pts_ns = sample.buffer().and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
@@ -67,8 +67,8 @@ impl SampleConverter {
             quality: Quality::FULL,
         };
         match self.pace {
-            Pace::Timestamps => self.outlet.offer(frame),
-            Pace::Fast if !self.outlet.send(frame, over) => return Admitted::Stopped,
+            Pace::Timestamps => self.sender.offer(frame),
+            Pace::Fast if !self.sender.send(frame, over) => return Admitted::Stopped,
             Pace::Fast => {}
         }
         Admitted::Delivered { size: source.unwrap_or(size), epoch: stamp.epoch, jumped: stamp.jumped }

@@ -14,7 +14,7 @@ use gstreamer::{glib, prelude::*};
 
 use super::{
     address::{Login, Place, split_login},
-    fault::{Cause, Fault},
+    fault::{CameraFault, Cause},
     properties::{set_if_there, text, text_of},
 };
 
@@ -134,15 +134,18 @@ impl Guard {
     }
 
     /// What `fault` of the element `source` means where redirects have led to it.
-    pub(super) fn explain(&self, source: Option<&gst::Object>, fault: Fault) -> Fault {
+    pub(super) fn explain(&self, source: Option<&gst::Object>, fault: CameraFault) -> CameraFault {
         let Some((_, route)) = self.route(source) else { return fault };
         let route = lock(&route);
         match (&route.refused, &route.away) {
-            (Some(why), _) => Fault::new(Cause::Unreachable, why),
-            (None, Some(away)) if fault.cause == Cause::Refused => {
-                Fault::new(fault.cause, format!("the camera sends us to {away}, which asks for a login: {REMEDY}"))
+            (Some(why), _) => CameraFault::new(Cause::Unreachable, why),
+            (None, Some(away)) if fault.cause == Cause::Refused => CameraFault::new(
+                fault.cause,
+                format!("the camera sends us to {away}, which asks for a login: {REMEDY}"),
+            ),
+            (None, Some(away)) => {
+                CameraFault::new(fault.cause, format!("the camera sends us to {away}: {}", fault.detail))
             }
-            (None, Some(away)) => Fault::new(fault.cause, format!("the camera sends us to {away}: {}", fault.detail)),
             (None, None) => fault,
         }
     }

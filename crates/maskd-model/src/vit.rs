@@ -13,7 +13,7 @@ use super::{
     resize_pos_embed,
     rotary::Rotary,
 };
-use maskd_kernels::{self as kernels, Isa, PatchEmbed, Path};
+use maskd_kernels::{self as kernels, ComputePath, Isa, PatchEmbed};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub struct Vit {
     dtype: DType,
     pub(super) blocks: Vec<Block>,
     pub(super) norm: LayerNorm,
-    pub(super) path: Path,
+    pub(super) path: ComputePath,
 }
 
 impl Vit {
@@ -73,7 +73,7 @@ impl Vit {
         tensors: &HashMap<String, Tensor>,
         device: &Device,
         dtype: DType,
-        path: Path,
+        path: ComputePath,
     ) -> Result<Self> {
         let moved: HashMap<String, Tensor> = tensors
             .iter()

@@ -7,7 +7,7 @@ use zenoh::{Session, bytes::ZBytes};
 use zenoh_ext::AdvancedPublisher;
 
 use super::{cause, queries::Ask};
-use maskd_observability::{metrics::Metrics, pulse::Pulse};
+use maskd_observability::{heartbeat::Heartbeat, metrics::Metrics};
 use maskd_protocol::{keys::Site, wire::Format};
 
 /// Events and status messages of all streams that may wait for a slow subscriber.
@@ -34,11 +34,11 @@ pub(super) struct Shared {
 }
 
 /// One task sends what may block (events and status), in order, so that it never delays masks.
-pub(super) fn open(pulse: Pulse) -> mpsc::Sender<Outgoing> {
+pub(super) fn open(heartbeat: Heartbeat) -> mpsc::Sender<Outgoing> {
     let (outgoing, mut waiting) = mpsc::channel(MOST_WAITING);
     tokio::spawn(async move {
         while let Some(message) = waiting.recv().await {
-            pulse.beat();
+            heartbeat.beat();
             match message {
                 Outgoing::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
@@ -49,7 +49,7 @@ pub(super) fn open(pulse: Pulse) -> mpsc::Sender<Outgoing> {
                 Outgoing::Flush(done) => drop(done.send(())),
             }
             if waiting.is_empty() {
-                pulse.rest();
+                heartbeat.rest();
             }
         }
     });

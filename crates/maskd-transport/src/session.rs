@@ -22,7 +22,7 @@ use super::{
     requests::Requests,
     stream::ZenohStream,
 };
-use maskd_observability::{metrics::Metrics, pulse::Pulses};
+use maskd_observability::{heartbeat::Heartbeats, metrics::Metrics};
 use maskd_protocol::keys::{self, Site};
 use maskd_types::frame::StreamId;
 
@@ -43,14 +43,14 @@ impl ZenohPublisher {
     /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
     ///
     /// `model` is the id of the weights that masks messages name. Prompts and reloads that are asked for go to `requests`.
-    /// What publishes events and answers queries shows signs of life at `pulses`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
+    /// What publishes events and answers queries shows signs of life at `heartbeats`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
     pub async fn open(
         config: &PublishConfig,
         resolved: &str,
         model: &str,
         requests: Requests,
         metrics: Metrics,
-        pulses: &Pulses,
+        heartbeats: &Heartbeats,
     ) -> Result<Self, PublishError> {
         let zenoh_config = config.to_zenoh()?;
         let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
@@ -63,7 +63,7 @@ impl ZenohPublisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let asks = queries::open(requests, metrics.clone(), pulses.stage("queries"));
+        let asks = queries::open(requests, metrics.clone(), heartbeats.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -95,7 +95,7 @@ impl ZenohPublisher {
             model: model.to_owned(),
             metrics,
             asks,
-            outgoing: outgoing::open(pulses.stage("events")),
+            outgoing: outgoing::open(heartbeats.stage("events")),
         };
         Ok(Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable, _control: control })
     }

@@ -13,7 +13,7 @@ use super::{
     Exit, Failure, OrExit as _, as_json, bar, failed,
     results::{Folders, Results},
 };
-use maskd_eval::{self as davis, Dataset, Marker, Plan, Proposals, Report, Summary, Task};
+use maskd_eval::{self as davis, Dataset, Marker, Proposals, Report, RunPlan, Summary, Task};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
@@ -123,7 +123,7 @@ fn segment(args: &Args, dataset: &Dataset, folders: &Folders) -> Result<Summary,
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
-    let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
+    let plan = RunPlan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
     let remaining = plan.remaining(&dataset.sequences).or_exit(Exit::Config)?;
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     eprintln!(

@@ -15,7 +15,7 @@ use super::{
     results::{Folders, Results},
 };
 use maskd_eval::{
-    Job as _, Marker, Plan,
+    Job as _, Marker, RunPlan,
     fixed::{self, Cut, Part, Report, Sequence, Set},
 };
 use maskd_ingest::{Mp4Writer, is_own_mp4};
@@ -163,7 +163,7 @@ fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Fail
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
-    let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
+    let plan = RunPlan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
     let remaining = plan.remaining(sequences).or_exit(Exit::Config)?;
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     let (all, left) = (sequences.len(), remaining.len());
