@@ -11,13 +11,11 @@ use std::{
     fmt,
     net::SocketAddr,
     str::FromStr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -135,7 +133,7 @@ impl Health {
 
     /// The weights are loaded and warm; `id` names them in every message.
     pub fn model_loaded(&self, id: &str) {
-        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        *self.model.lock() = Some(id.to_owned());
     }
 
     /// The zenoh session is open (true) or closed.
@@ -150,17 +148,17 @@ impl Health {
 
     /// How `stream` is now.
     pub fn stream(&self, stream: &StreamId, health: StreamHealth) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), health);
+        self.streams.lock().insert(stream.clone(), health);
     }
 
     /// `stream` is no more.
     pub fn forget(&self, stream: &StreamId) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+        self.streams.lock().remove(stream);
     }
 
     /// All streams as they are now.
     pub fn streams(&self) -> BTreeMap<StreamId, StreamHealth> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.streams.lock().clone()
     }
 
     /// Seconds since the daemon started.
@@ -170,7 +168,7 @@ impl Health {
 
     /// Whether it is of use now, and the reasons as JSON.
     fn readiness(&self) -> (bool, serde_json::Value) {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let model = self.model.lock().clone();
         let (publisher, stopping) =
             (self.publisher_open.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed));
         let streams = self.streams();

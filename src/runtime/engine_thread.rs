@@ -3,11 +3,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
@@ -39,6 +39,7 @@ use maskd_types::{
     cancellation::CancellationToken,
     frame::{Frame, Resolution, StreamId},
     mask::FirstMask,
+    panic,
 };
 
 /// How long the thread waits for a frame before it shows that it is alive and looks for prompts.
@@ -100,9 +101,7 @@ pub(super) fn spawn(
         let lived =
             catch_unwind(AssertUnwindSafe(|| live(model, weights, tracker, tell_loaded, started, heartbeat, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(anyhow!("This is a bug: the engine thread panicked: {said}"))
+            Err(anyhow!("This is a bug: the engine thread panicked: {}", panic::message(&*panic)))
         });
         // Nobody listens any more only where the daemon ends anyway.
         let _ = tell_end.send(result);
@@ -166,7 +165,7 @@ struct StageTimes<'a> {
 impl Observer for StageTimes<'_> {
     fn ended(&self, stage: Stage) {
         let now = Instant::now();
-        let since = std::mem::replace(&mut *self.since.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let since = std::mem::replace(&mut *self.since.lock(), now);
         self.metrics.stage_took(stage, now - since);
     }
 

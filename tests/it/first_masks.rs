@@ -9,10 +9,13 @@ use maskd::{
     frame::Size,
     instance::InstanceId,
     mask::LabelMap,
-    publish::{Reader, Received, wire::Event},
+    publish::{Received, wire::Event},
 };
 
-use crate::{reload::Edge, support::until};
+use crate::{
+    reload::Edge,
+    support::{listener, until},
+};
 
 /// Size of the test picture.
 const PICTURE: Size = Size::new(640, 480);
@@ -26,28 +29,23 @@ struct Heard {
 }
 
 fn listen(endpoint: &str) -> Arc<Mutex<Heard>> {
-    let (heard, endpoint) = (Arc::new(Mutex::new(Heard::default())), endpoint.to_owned());
+    let heard = Arc::new(Mutex::new(Heard::default()));
     let into = heard.clone();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let reader = Reader::open(&[endpoint], None, None, None).await.unwrap();
-            while let Ok(received) = reader.next().await {
-                let mut into = into.lock().unwrap();
-                match received {
-                    Received::Masks { message, .. } => {
-                        into.instances = Some(message.instances.iter().map(|instance| instance.id).collect());
-                    }
-                    Received::Status(message) => into.reason = message.status.reason,
-                    Received::Event(message) => {
-                        if let Event::FirstMaskRefused { cause } = message.event {
-                            into.refused.push(cause);
-                        }
-                    }
-                    _ => {}
+    listener::listen(endpoint, move |received| {
+        let mut into = into.lock().unwrap();
+        match received {
+            Received::Masks { message, .. } => {
+                into.instances = Some(message.instances.iter().map(|instance| instance.id).collect());
+            }
+            Received::Status(message) => into.reason = message.status.reason,
+            Received::Event(message) => {
+                if let Event::FirstMaskRefused { cause } = message.event {
+                    into.refused.push(cause);
                 }
             }
-        });
+            _ => {}
+        }
+        true
     });
     heard
 }

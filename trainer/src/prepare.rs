@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     checkpoint::{self, Progress, Score},
-    config::{Config, ModelConfig, Precision},
+    config::{Config, ModelConfig, TrainingPrecision},
     data::Loader,
     distill::{Distiller, start},
     learner::Learner,
@@ -259,9 +259,11 @@ fn place(config: &Config) -> Result<(Device, DType)> {
         )?,
     };
     let dtype = match (config.run.precision, device.is_cpu()) {
-        (Precision::F32, _) | (Precision::Auto, true) => DType::F32,
-        (Precision::Bf16 | Precision::Auto, false) => DType::BF16,
-        (Precision::Bf16, true) => bail!("run.precision: the CPU computes in f32; bf16 needs a GPU (run.device)"),
+        (TrainingPrecision::F32, _) | (TrainingPrecision::Auto, true) => DType::F32,
+        (TrainingPrecision::Bf16 | TrainingPrecision::Auto, false) => DType::BF16,
+        (TrainingPrecision::Bf16, true) => {
+            bail!("run.precision: the CPU computes in f32; bf16 needs a GPU (run.device)")
+        }
     };
     Ok((device, dtype))
 }

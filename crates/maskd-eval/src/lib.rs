@@ -6,6 +6,7 @@ mod contour;
 mod dataset;
 pub mod fixed;
 mod identity;
+mod matching;
 mod plan;
 mod proposals;
 mod region;

@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 use rayon::prelude::*;
 
-use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics};
+use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics, matching::matching};
 use maskd_types::mask::LabelMap;
 
 /// The most proposals that a method may make for a sequence.
@@ -123,13 +122,10 @@ fn compare(result: &LabelMap, truth: &LabelMap, proposals: u8, objects: u8) -> V
 /// For each row of `gains`, its column, so that no two share one and the sum of their gains is greatest. At least as
 /// many columns as rows; gains are 0..=1.
 fn assign(gains: &[Vec<f64>]) -> Vec<usize> {
-    // The algorithm compares sums exactly: whole numbers, 2^-40 apart, are exact.
-    let whole = |gain: &f64| (gain * (1_u64 << 40) as f64).round() as i64;
-    match Matrix::from_rows(gains.iter().map(|row| row.iter().map(whole).collect::<Vec<_>>())) {
-        Ok(weights) if weights.rows > 0 => kuhn_munkres(&weights).1,
-        // Rows are of one length: there are none.
-        _ => Vec::new(),
-    }
+    // 2^-40 apart, gains are whole numbers.
+    let whole = |row: usize, column: usize| (gains[row][column] * (1_u64 << 40) as f64).round() as i64;
+    let columns = gains.first().map_or(0, Vec::len);
+    matching(gains.len(), columns, whole).into_iter().map(|(_, column)| column).collect()
 }
 
 #[cfg(test)]

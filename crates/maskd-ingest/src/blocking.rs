@@ -2,7 +2,6 @@
 //! They are made on threads of GStreamer's, so that the camera's own lives on, and those that are given up are counted.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -15,7 +14,7 @@ use crossbeam_channel::{bounded, never, select};
 use gstreamer::glib;
 
 use maskd_observability::metrics::Metrics;
-use maskd_types::{cancellation::CancellationToken, frame::StreamId};
+use maskd_types::{cancellation::CancellationToken, frame::StreamId, panic};
 
 /// The calls of one camera. A handle is cheap to clone.
 #[derive(Clone)]
@@ -89,7 +88,7 @@ impl BlockingCalls {
         let gave_up = loop {
             select! {
                 recv(told) -> answer => match answer {
-                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
+                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(panic::message(&*panic).to_owned())),
                     Err(_) => return Err(GaveUp::NoThread),
                 },
                 recv(stop.map_or(&never, CancellationToken::cancelled)) -> _ => break GaveUp::Stopped,
@@ -113,12 +112,6 @@ impl BlockingCalls {
 fn threads() -> Option<&'static glib::ThreadPool> {
     static THREADS: OnceLock<Option<glib::ThreadPool>> = OnceLock::new();
     THREADS.get_or_init(|| glib::ThreadPool::shared(None).ok()).as_ref()
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> String {
-    let said = panic.downcast_ref::<&str>().copied();
-    said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
 #[cfg(test)]

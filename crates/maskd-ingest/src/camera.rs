@@ -2,15 +2,16 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use crossbeam_channel::select;
+use parking_lot::Mutex;
 
 use super::{
     backoff::Backoff,
-    blocking::{BlockingCalls, GaveUp, said},
+    blocking::{BlockingCalls, GaveUp},
     converter::SampleConverter,
     description::Description,
     fault::{CameraFault, Cause},
@@ -23,6 +24,7 @@ use maskd_scheduling::mailbox::FrameSender;
 use maskd_types::{
     cancellation::CancellationToken,
     frame::{Resolution, Size, StreamId},
+    panic,
 };
 
 /// Frames must have flowed for this long before the next failure is treated as the first.
@@ -145,10 +147,7 @@ impl Camera {
     /// yet.
     pub fn after(mut self, Numbers(timeline): Numbers) -> Self {
         let gap = self.config.max_gap();
-        timeline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
+        timeline.lock().resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
         if let Some(converter) = Arc::get_mut(&mut self.converter) {
             converter.timeline = timeline;
         }
@@ -169,7 +168,7 @@ impl Camera {
             self.description.reveal(&mut secrets);
             // A panic is a bug, but one stream's: it ends this pipeline as any fault does, and is told and tried again.
             let lived = catch_unwind(AssertUnwindSafe(|| self.live_once(stop, events)));
-            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&said(&*panic))), None));
+            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(panic::message(&*panic))), None));
             self.beat();
             let flowed = running.as_ref().and_then(Running::flowed_for);
             // Only when nothing of the old pipeline can arrive any more does a new epoch begin.

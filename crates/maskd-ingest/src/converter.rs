@@ -1,12 +1,13 @@
 //! From a decoded sample to a numbered frame in the mailbox.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use gstreamer as gst;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
+use parking_lot::Mutex;
 
 use super::{source::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
@@ -40,7 +41,7 @@ pub(super) enum Admitted {
 impl SampleConverter {
     /// The next pipeline opens a new epoch.
     pub(super) fn new_epoch(&self) {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).new_epoch();
+        self.timeline.lock().new_epoch();
     }
 
     /// Numbers a sample and puts it in the mailbox; waits for room there only where no frame may be lost.
@@ -49,7 +50,7 @@ impl SampleConverter {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let pts_ns = sample.buffer().and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         self.metrics.frame_captured(&self.stream);
-        let stamp = self.timeline.lock().unwrap_or_else(PoisonError::into_inner).admit(pts_ns);
+        let stamp = self.timeline.lock().admit(pts_ns);
         let Some((size, rgb)) = pixels(sample) else {
             self.metrics.frame_dropped(&self.stream, Stage::Ingest, DropCause::Unreadable);
             return Admitted::Unreadable;

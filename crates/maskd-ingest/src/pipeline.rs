@@ -1,7 +1,7 @@
 //! One life of one camera's pipeline: from the description to the teardown. It decides nothing; it reports.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::VideoInfo;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     blocking::BlockingCalls,
@@ -67,7 +68,7 @@ struct Flow {
 }
 
 fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
-    flow.lock().unwrap_or_else(PoisonError::into_inner)
+    flow.lock()
 }
 
 impl Running {

@@ -4,13 +4,11 @@
 //! it posts a message before each connection and emits `before-send` before each request, both in the thread that goes on
 //! to do it. A redirect has changed its `location` by then, so nothing has been said to the new place yet.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, sync::Arc};
 
 use gstreamer as gst;
 use gstreamer::{glib, prelude::*};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     address::{Login, Place, split_login},
@@ -50,7 +48,7 @@ struct Route {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Whether this is the element that the rules here are for.

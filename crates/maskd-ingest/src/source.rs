@@ -6,13 +6,10 @@ mod rtsp;
 mod test;
 mod v4l2;
 
-use std::{
-    fmt, io,
-    path::Path,
-    sync::{PoisonError, RwLock},
-};
+use std::{fmt, io, path::Path};
 
 use gstreamer as gst;
+use parking_lot::RwLock;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, Visitor},
@@ -126,7 +123,7 @@ impl Kind {
     /// There is a kind of that name.
     pub fn register(source: &'static dyn Source) -> Result<Self, SourceError> {
         let kind = Self(source);
-        let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+        let mut added = ADDED.write();
         if BUILT_IN.iter().chain(added.iter()).any(|other| *other == kind) {
             return Err(key(
                 "kind",
@@ -155,7 +152,7 @@ impl Kind {
 }
 
 fn known() -> Vec<Kind> {
-    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    let added = ADDED.read();
     BUILT_IN.iter().chain(added.iter()).copied().collect()
 }
 

@@ -232,7 +232,7 @@ impl Part {
         if expected.size.is_some_and(|size| size != received) {
             return Err(wrong_size(received));
         }
-        let sha256 = hex(&hash.finalize());
+        let sha256 = hex::encode(hash.finalize());
         verify(&shown(), &sha256, expected.sha256.as_deref())?;
         self.temp.as_file().sync_all().map_err(io)?;
         Ok(Download { size: received, sha256 })
@@ -304,12 +304,8 @@ pub fn sha256_of(path: &Path) -> Result<String, FetchError> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).map_err(io)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hex::encode(hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

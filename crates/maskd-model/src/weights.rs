@@ -62,7 +62,7 @@ impl Checkpoint {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, WeightsFault> {
-        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+        let sha256 = hex::encode(Sha256::digest(bytes));
         let raw = if bytes.starts_with(b"PK\x03\x04") {
             pth::read(bytes)?
         } else if bytes.starts_with(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") {

@@ -4,11 +4,13 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// No work: nothing is owed.
 const AT_REST: u64 = u64::MAX;
@@ -67,14 +69,14 @@ impl Heartbeats {
     /// A new stage, at rest. It is watched for as long as the heartbeat lives.
     pub fn stage(&self, name: impl Into<String>) -> Heartbeat {
         let stage = Arc::new(Stage { name: name.into(), last: AtomicU64::new(AT_REST) });
-        self.0.stages.lock().unwrap_or_else(PoisonError::into_inner).push(stage.clone());
+        self.0.stages.lock().push(stage.clone());
         Heartbeat { all: self.clone(), stage }
     }
 
     /// The stages that are stuck now.
     pub fn stuck(&self) -> Vec<Stuck> {
         let now = self.now();
-        let stages = self.0.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = self.0.stages.lock();
         let stuck = |stage: &Arc<Stage>| {
             let silent = match stage.last.load(Relaxed) {
                 AT_REST => return None,
@@ -129,7 +131,7 @@ impl Drop for Heartbeat {
             self.stage.last.store(DEAD, Relaxed);
             return;
         }
-        let mut stages = self.all.0.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stages = self.all.0.stages.lock();
         stages.retain(|stage| !Arc::ptr_eq(stage, &self.stage));
     }
 }

@@ -8,11 +8,12 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::overload::Gate;
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
@@ -76,7 +77,7 @@ impl Arrived {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn take(&self) -> Option<Frame> {
@@ -96,7 +97,7 @@ impl Mailbox {
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.streams.lock()
     }
 
     /// Adds a slot for `stream` and returns its camera's end. A stream added again gets a new slot; the old one closes.

@@ -1,11 +1,9 @@
 //! The daemon's zenoh session: opens it, says that the daemon is alive, and answers for its configuration.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -76,7 +74,7 @@ impl ZenohPublisher {
             .declare_queryable(key.clone())
             // A full queue of queries answers nothing: the asker sees an empty reply.
             .callback(move |query| {
-                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let text = text.lock().clone();
                 drop(queries.try_send(Ask::Config(key.clone(), query, text)));
             })
             .await
@@ -118,7 +116,7 @@ impl Publisher for ZenohPublisher {
 
     /// Answers queries for the configuration with `resolved` from now on.
     fn tell_config(&self, resolved: &str) {
-        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
+        *self.resolved.lock() = resolved.into();
     }
 
     /// Declares the keys of one stream; dropping what is returned takes them back.

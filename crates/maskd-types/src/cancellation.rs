@@ -1,12 +1,9 @@
 //! A cancellation token: set once, seen by all who hold it, and part of every wait, on a channel or for a time.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use parking_lot::Mutex;
 
 /// Cancelled once, seen by all clones, never reset. It is a channel on which nothing is ever sent and which closes when the
 /// token is cancelled, so that threads can wait for it beside other channels (tokio-util's token is for tasks alone).
@@ -33,7 +30,7 @@ impl CancellationToken {
 
     /// Cancels, and wakes everyone who waits.
     pub fn cancel(&self) {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.open.lock().take();
     }
 
     /// Whether it is cancelled.

@@ -11,5 +11,6 @@ pub mod files;
 pub mod frame;
 pub mod instance;
 pub mod mask;
+pub mod panic;
 pub mod picture;
 pub mod stage;

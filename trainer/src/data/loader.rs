@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use parking_lot::Mutex;
 use rand::{Rng, RngExt as _};
 
 use super::{
@@ -147,7 +148,7 @@ impl Loader {
 
     /// What was left out so far, one entry a file: its name and the reason. Batches that are made ahead count.
     pub fn skipped(&self) -> Vec<String> {
-        let bad = self.pool.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let bad = self.pool.bad.lock();
         self.pool.samples.skipped.iter().chain(bad.values()).cloned().collect()
     }
 }
@@ -158,7 +159,7 @@ impl Pool {
         let count = self.samples.paths.len();
         let mut failures = 0;
         for place in (0..count).map(|offset| (draw.sample + offset) % count) {
-            if self.bad.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&place) {
+            if self.bad.lock().contains_key(&place) {
                 continue;
             }
             let path = &self.samples.paths[place];
@@ -191,7 +192,7 @@ impl Pool {
 
     fn note(&self, place: usize, reason: String) {
         // Two threads may come upon the same file.
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bad = self.bad.lock();
         if let std::collections::btree_map::Entry::Vacant(free) = bad.entry(place) {
             tracing::warn!("left out: {reason}");
             free.insert(reason);
@@ -199,6 +200,6 @@ impl Pool {
     }
 
     fn reason(&self, place: usize) -> String {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned().unwrap_or_default()
+        self.bad.lock().get(&place).cloned().unwrap_or_default()
     }
 }

@@ -5,12 +5,9 @@
 //! two places or in none. What is in flight is counted on its own and not worked out from the rest, so that a frame that
 //! is forgotten stays there for all to see, and one that is counted twice breaks the sum.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -94,7 +91,7 @@ pub(super) struct FrameAccounts(Arc<Mutex<BTreeMap<StreamId, FrameAccount>>>);
 
 impl FrameAccounts {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, FrameAccount>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn with<T>(&self, stream: &StreamId, act: impl FnOnce(&mut FrameAccount) -> T) -> T {

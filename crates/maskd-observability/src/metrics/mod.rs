@@ -3,13 +3,9 @@
 mod frame_accounts;
 mod process;
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
@@ -107,7 +103,7 @@ impl Families {
     /// Labels of one stream and one word; remembered.
     fn cause(&self, stream: &StreamId, word: &str) -> CauseLabels {
         let labels = CauseLabels { stream: stream.to_string(), cause: word.to_owned() };
-        self.causes.lock().unwrap_or_else(PoisonError::into_inner).insert(labels.clone());
+        self.causes.lock().insert(labels.clone());
         labels
     }
 }
@@ -222,7 +218,7 @@ impl Metrics {
         families.coarsened.remove(&of(stream));
         families.level.remove(&of(stream));
         families.rate_limit.remove(&of(stream));
-        let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = families.causes.lock();
         seen.retain(|labels| {
             let gone = labels.stream == stream.as_str();
             if gone {
