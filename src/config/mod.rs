@@ -4,6 +4,7 @@
 //! an error with its file and line, never ignored: a typing mistake in a setting must not look like a setting.
 
 mod draft;
+mod findings;
 mod preflight;
 mod redact;
 mod stream;

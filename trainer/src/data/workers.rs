@@ -21,7 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
-    loader::Batch,
+    batch::Batch,
     order::{Draw, Order},
 };
 use crate::augment::Picture;
