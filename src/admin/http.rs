@@ -1,4 +1,4 @@
-//! The probes over HTTP/1.1, for whoever may connect: few at a time, none for long, and nothing large is read.
+//! The probes over HTTP/1.1. Anybody may connect, so connections are few, short, and read little.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -84,7 +84,7 @@ async fn serve_within(
     tokio::pin!(stop);
     let ended = loop {
         let accept = async {
-            // Never closed: without a place, nobody is accepted.
+            // Never closed: without a free place, no connection is accepted.
             let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
             io::Result::Ok((place, listener.accept().await?.0))
         };

@@ -47,7 +47,7 @@ pub(super) struct Args {
     network: Network,
     #[command(flatten)]
     length: Length,
-    /// Look at every Nth frame only: the others are frames that nobody had time for
+    /// Process every Nth frame only, as an engine does that is too slow for all of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
     /// Frames a second of a folder, which does not tell: tracking knows by it how much time passes. A video keeps its own times

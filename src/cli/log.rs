@@ -61,7 +61,7 @@ fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::builder().parse(renamed(directives)).map_err(wrong).or_exit(Exit::Config)
 }
 
-/// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
+/// The log of the daemon. When it is dropped, the last lines are written, unless nobody reads standard error.
 pub(super) struct Log(LogWriter);
 
 impl Drop for Log {
@@ -80,7 +80,7 @@ pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
         _ => (KEY, config.level.clone()),
     };
     let filter = filter(from, &directives)?;
-    let told = |lines| tracing::warn!(lines, "the log took nothing for a while: lines are missing");
+    let told = |lines| tracing::warn!(lines, "log lines were lost: standard error could not be written to for a while");
     let writer = LogWriter::start(io::stderr(), told).or_exit(Exit::Internal)?;
     let out = writer.clone();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Discreet(out.clone()));
@@ -92,7 +92,7 @@ pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
     Ok(Log(writer))
 }
 
-/// Writes lines without what looks like a secret: the last look at what libraries log, who know nothing of ours.
+/// Writes lines without what looks like a secret. Libraries log too, and do not know which of our settings are secret.
 struct Discreet<W>(W);
 
 impl<W: Write> Write for Discreet<W> {

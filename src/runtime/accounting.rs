@@ -28,7 +28,7 @@ pub(super) fn close(metrics: &Metrics, stream: &StreamId, lost: bool) -> FrameAc
     account
 }
 
-/// The last word on a stream, in the log.
+/// Logs the final counts of a stream.
 pub(super) fn tell(stream: &StreamId, account: &FrameAccount) {
     info!(%stream, captured = account.captured, published = account.published, dropped = account.dropped(), "stream done");
 }

@@ -1,4 +1,4 @@
-//! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
+//! The cameras: a thread for each, their state, and who is told of it. Cameras are added and removed while others run.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -28,7 +28,7 @@ use maskd_types::{
     frame::{Resolution, StreamId},
 };
 
-/// Events that may wait for the runtime; a camera thread waits above that, which harms nobody.
+/// Events that may wait for the runtime. Where there are more, the camera's thread waits; its frames are dropped meanwhile.
 const WAITING_EVENTS: usize = 64;
 
 /// What cameras are wired to.

@@ -58,7 +58,7 @@ pub(super) enum Why {
 }
 
 impl Daemon {
-    /// Hears the cameras, reports every `status_every`; until there is a reason to stop.
+    /// Handles what happens, and reports every `status_every`, until there is a reason to stop.
     pub(super) async fn watch(&mut self, status_every: Duration) -> Why {
         let mut report = steady(status_every);
         let mut second = steady(watchdog::beat_every(self.health.heartbeats().limit()));
@@ -199,7 +199,7 @@ async fn joined(task: &mut Option<JoinHandle<()>>) -> Result<(), tokio::task::Jo
 pub(super) fn why_ended(end: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> anyhow::Error {
     match end {
         Ok(Err(error)) => error,
-        Ok(Ok(())) | Err(_) => anyhow!("This is a bug: the engine thread ended without a word"),
+        Ok(Ok(())) | Err(_) => anyhow!("This is a bug: the engine thread ended without an error"),
     }
 }
 

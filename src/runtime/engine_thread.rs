@@ -97,13 +97,14 @@ pub(super) fn spawn(
     let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
-        // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
+        // A panic is a bug. It must end the daemon in order and with an exit code: without its engine it would go on and do
+        // nothing.
         let lived =
             catch_unwind(AssertUnwindSafe(|| live(model, weights, tracker, tell_loaded, started, heartbeat, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
             Err(anyhow!("This is a bug: the engine thread panicked: {}", panic::message(&*panic)))
         });
-        // Nobody listens any more only where the daemon ends anyway.
+        // The receiver is gone only where the daemon ends anyway.
         let _ = tell_end.send(result);
     };
     std::thread::Builder::new().name("engine".to_owned()).spawn(body).context("starting the engine thread")?;
@@ -290,9 +291,9 @@ impl Work {
         };
         // Given once more, with another source, it may fit.
         starts.forget(&stream);
-        // Never waits: there is one such word for each mask at most.
-        if let Err(unheard) = self.tell.try_send(StreamEvent::BadFirstMask(stream, why)) {
-            error!("a first mask does not fit, and nobody listens: {unheard}");
+        // There is room: at most one such event for each mask.
+        if let Err(undelivered) = self.tell.try_send(StreamEvent::BadFirstMask(stream, why)) {
+            error!("a first mask does not fit, and the runtime could not be told: {undelivered}");
         }
     }
 

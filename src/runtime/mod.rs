@@ -1,4 +1,4 @@
-//! The daemon, put together. This is the only place that wires, and the only one that starts long-lived threads.
+//! The daemon, put together: the only place that connects its parts, and the only one that starts long-lived threads.
 //!
 //! ```text
 //! cam-NAME (one each) -> Mailbox (latest frame of each) -> engine (device, trackers) -> bounded -> publish task (tokio) -> zenoh
@@ -11,7 +11,7 @@
 //! publish task ends, then zenoh is closed; all within the grace time.
 
 pub mod accounting;
-mod aside;
+mod background_task;
 mod cameras;
 mod changes;
 mod daemon;
@@ -108,7 +108,7 @@ pub fn run_with(
 ) -> Result<RunSummary, RunError> {
     memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
-        // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
+        // A slow subscriber may block the publisher, and its worker thread with it; probes and timers must still be served.
         .worker_threads(4)
         .thread_name("io")
         .enable_all()
@@ -116,7 +116,7 @@ pub fn run_with(
         .context("starting tokio")
         .map_err(RunError::Internal)?;
     let result = tokio.block_on(live(ready, origin, more));
-    // Whatever still hangs (a driver, a name server) must not hold up the exit.
+    // Tasks that still hang (in a driver, a name server) must not delay the exit.
     tokio.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -152,7 +152,7 @@ async fn live(
     let about = match about {
         Ok(Ok(about)) => about,
         Ok(Err(error)) => return Err(refused_model(error)),
-        // The thread ended without a word: its end tells why.
+        // The thread ended before it could tell: `end` says why.
         Err(_) => return Err(fatal(end.await)),
     };
     health.model_loaded(&about.model);

@@ -1,5 +1,6 @@
-//! A model swap, another network while the daemon runs: a thread beside the engine loads it, warms it up and has it see frames that the
-//! cameras send now; then the engine takes it over between two batches, and keeps the one before until it has proved itself.
+//! A model swap: other weights while the daemon runs. A thread beside the engine loads them, warms the network up and runs it
+//! on current frames of the cameras. Then the engine takes it over between two batches. It keeps the network before until the
+//! new one has processed some hundred frames without a failure.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -37,14 +38,14 @@ pub(super) const WAITING_OUTCOMES: usize = 8;
 /// What became of another network.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The engine works with it from now on.
+    /// The engine uses it from now on.
     Taken {
         /// Names its weights.
         model: String,
         /// How large it wants frames.
         resolution: Resolution,
     },
-    /// It has proved itself.
+    /// It processed as many frames as a probation has without a failure.
     Kept,
     /// It failed before it was taken.
     Refused(anyhow::Error),
@@ -130,7 +131,7 @@ impl ModelSwap {
     /// A batch is about to be seen.
     pub(super) fn sample(&mut self, frames: &[Frame]) {
         if let Some(to) = self.wanted.take() {
-            // Who asked may have waited long enough.
+            // The loading thread may have stopped waiting.
             let _ = to.try_send(frames.to_vec());
         }
     }
@@ -169,8 +170,8 @@ impl ModelSwap {
     }
 
     fn say(&self, outcome: Outcome) {
-        if let Err(unheard) = self.tell.try_send(outcome) {
-            tracing::error!("nobody listens to what became of a network: {unheard}");
+        if let Err(undelivered) = self.tell.try_send(outcome) {
+            tracing::error!("This is a bug: the outcome of a model swap could not be delivered: {undelivered}");
         }
     }
 }

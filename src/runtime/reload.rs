@@ -2,7 +2,7 @@
 //! leaves everything as it was.
 //!
 //! Reading looks at files that may be anywhere, on a share that is gone too. So it is done beside this task
-//! ([`Aside`]), which has signals and probes to answer.
+//! ([`BackgroundTask`]), which has signals and probes to answer.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::{
-    aside::{Aside, Busy},
+    background_task::{BackgroundTask, Busy},
     cameras::Cameras,
     changes::{Changes, network_of},
     engine_command::CommandSender,
@@ -59,7 +59,7 @@ pub(super) type Asker = oneshot::Sender<Result<Reloaded, String>>;
 /// The configuration's file, and that of the weights it names.
 type Stamps = (Option<Stamp>, Option<Stamp>);
 
-/// What happens beside.
+/// What a background task has come to.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub(super) enum ReloadEvent {
     /// A file is another than was read, and is not being written: two looks in a row found the same.
@@ -82,8 +82,8 @@ pub(super) struct Reload {
     read: Stamps,
     /// As of the last look.
     seen: Stamps,
-    reading: Aside<(Stamps, Read)>,
-    looking: Aside<Stamps>,
+    reading: BackgroundTask<(Stamps, Read)>,
+    looking: BackgroundTask<Stamps>,
     /// Who waits for the reading that is under way.
     asked: Vec<Asker>,
     /// Who asked since it began: the file may have changed under it, so it is read once more.
@@ -113,8 +113,8 @@ impl Reload {
             loaded: stamps.1,
             read: stamps,
             seen: stamps,
-            reading: Aside::new(READ_WITHIN),
-            looking: Aside::new(READ_WITHIN),
+            reading: BackgroundTask::new(READ_WITHIN),
+            looking: BackgroundTask::new(READ_WITHIN),
             asked: Vec::new(),
             asked_since: None,
             network: None,
@@ -153,7 +153,7 @@ impl Reload {
         }
     }
 
-    /// What happens beside, when it does.
+    /// What a background task has come to, once it has.
     pub(super) async fn next(&mut self) -> ReloadEvent {
         loop {
             tokio::select! {
@@ -187,7 +187,7 @@ impl Reload {
     ) {
         let done = match read {
             Err(why) => {
-                // Once is enough for one change.
+                // Tried once for each change of a file.
                 self.read = self.seen;
                 refused(vec![why])
             }

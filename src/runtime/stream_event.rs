@@ -15,7 +15,7 @@ pub(super) enum StreamEvent {
     Gone(StreamId),
 }
 
-/// Says that a camera's thread has ended, when dropped: even a panic is heard.
+/// Reports, when dropped, that a camera's thread has ended, also by a panic.
 pub(super) struct ExitGuard(pub(super) StreamId, pub(super) mpsc::Sender<StreamEvent>);
 
 impl Drop for ExitGuard {

@@ -1,6 +1,6 @@
 //! Feeds the service manager's watchdog while every stage gives signs of life, and says which does not.
 //!
-//! It has a thread of its own: it must speak when everything else is stuck, tokio too.
+//! It has a thread of its own, since it must report when everything else is stuck, tokio too.
 
 use std::{collections::BTreeSet, time::Duration};
 

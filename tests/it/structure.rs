@@ -190,8 +190,8 @@ fn imports(text: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(prefix) {
         let (before, rest) = (&code[..at], &code[at + prefix.len()..]);
-        // One level more, or fewer.
-        if before.ends_with("super::") || rest.starts_with("super::") {
+        // One level more, or fewer; the first in braces, which names another folder.
+        if before.ends_with("super::") || rest.starts_with("super::") || before.trim_end().ends_with("::{") {
             continue;
         }
         let Some(group) = rest.strip_prefix('{') else {

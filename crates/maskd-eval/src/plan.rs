@@ -78,7 +78,11 @@ impl RunPlan {
         if !path.exists() {
             let folder = self.out.join(job.name());
             let strange = folder.is_dir() && fs::read_dir(&folder)?.next().is_some();
-            ensure!(!strange, "{}: it holds files of unknown making: give another --out, or --again", folder.display());
+            ensure!(
+                !strange,
+                "{}: it holds files that are not known to be made by maskd: give another --out, or --again",
+                folder.display()
+            );
             return Ok(false);
         }
         let marker = read_marker(&path)?;

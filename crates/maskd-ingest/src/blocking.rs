@@ -1,5 +1,5 @@
 //! Calls into GStreamer that may never return: a driver, a server or a named pipe can hold a change of state for ever.
-//! They are made on threads of GStreamer's, so that the camera's own lives on, and those that are given up are counted.
+//! They are made on threads of GStreamer's, so that the camera's own goes on, and those that are given up are counted.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -30,7 +30,7 @@ struct Hanging {
 pub(super) enum GaveUp {
     /// None came in time: the call was left behind.
     Late,
-    /// Nobody wants it any more: the call was left behind.
+    /// The answer is no longer wanted: the call was given up.
     Stopped,
     /// The call panicked, and what it said.
     Panicked(String),

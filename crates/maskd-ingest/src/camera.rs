@@ -37,7 +37,7 @@ const MOST_HANGING: usize = 3;
 /// How often a camera whose calls all hang looks whether one has returned.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// News of a camera, for logs and status.
+/// What happens to a camera, for logs and status.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CameraEvent {
     /// The first frame of a new pipeline arrived.

@@ -1,4 +1,4 @@
-//! One life of one camera's pipeline: from the description to the teardown. It decides nothing; it reports.
+//! One camera's pipeline from its description to its teardown. It decides nothing; it reports.
 
 use std::{
     sync::Arc,
@@ -31,11 +31,11 @@ use maskd_types::{
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.
 const MAX_ASPECT: u32 = 8;
 
-/// News that may wait for the supervisor. Jumps in time may take half of it, so that an end or a fault always fits;
+/// Reports that may wait for the supervisor. Jumps in time may take half of it, so that an end or a fault always fits;
 /// what no longer fits after those says nothing new.
 const NEWS: usize = 32;
 
-/// News from a running pipeline.
+/// What a running pipeline reports.
 pub(super) enum Signal {
     /// The first frame arrived.
     Flowing { source: Size, epoch: u32 },
@@ -161,7 +161,10 @@ impl Running {
             let shown = display_size(source, video.par());
             let (long, short) = (shown.width.max(shown.height), shown.width.min(shown.height));
             let wanted = if short == 0 || long / short > MAX_ASPECT || source.area() > MAX_AREA {
-                let fault = CameraFault::new(Cause::WrongCaps, format!("pictures of {source} are no camera's"));
+                let fault = CameraFault::new(
+                    Cause::WrongCaps,
+                    format!("pictures of {source} cannot be used: too large, or one side far longer than the other"),
+                );
                 let _ = tell.try_send(Signal::Fault(fault));
                 gst::Caps::new_empty() // nothing fits: no frame passes until the teardown
             } else {

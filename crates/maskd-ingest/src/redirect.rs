@@ -41,7 +41,7 @@ struct Route {
     /// Something was sent since it last connected.
     asked: bool,
     redirects: u32,
-    /// Where it was sent that is not home. It has no login any more, and gets none back.
+    /// The other place that it was redirected to. It has no login any more, and gets none back.
     away: Option<Place>,
     /// Why nothing more is sent.
     refused: Option<String>,

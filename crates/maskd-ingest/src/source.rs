@@ -43,7 +43,7 @@ pub trait Source: Send + Sync {
     /// Whether it has the key `key`. One that is given to a kind without it is a fault.
     fn has(&self, key: Key) -> bool;
 
-    /// Whether it goes on for ever, and waits for nobody: frames that the engine has no time for are dropped, and the end of
+    /// Whether it is live, without an end: frames that the engine has no time for are dropped, and the end of
     /// the stream is a failure. Otherwise it is a recording, which ends.
     fn is_live(&self) -> bool {
         true

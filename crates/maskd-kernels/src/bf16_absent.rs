@@ -9,7 +9,7 @@ pub fn is_available() -> bool {
     false
 }
 
-/// W^T of a linear layer, which nobody can multiply here.
+/// W^T of a linear layer, which is not multiplied on this architecture.
 #[derive(Clone)]
 pub struct PackedB;
 

@@ -1,5 +1,5 @@
-//! Fused CPU operators. Each has a plain twin, built from candle's own differentiable operators, that it is
-//! tested against.
+//! Fused CPU operators. Each has a plain reference, built from candle's own differentiable operators, that it
+//! is tested against.
 //!
 //! Those for inference have no backward; those in [`grad`] have. [`ComputePath`] decides which of them a model runs.
 

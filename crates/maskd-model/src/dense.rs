@@ -13,7 +13,7 @@ impl Vit {
     /// As [`Self::forward`]; attention that is asked for.
     pub fn dense(&self, images: &Tensor, want: &OutputRequest, keep: Checkpointing) -> Result<Output> {
         if want.attention.is_some() || want.cls_attention.is_some() {
-            bail!("dense: attention is for people to look at, not to train on")
+            bail!("dense: attention weights are not given in training")
         }
         if !self.trains(images) {
             return self.forward(images, want);
@@ -22,7 +22,7 @@ impl Vit {
         let (mut x, groups) = self.assemble(std::slice::from_ref(images))?; // (B (1 + N), C)
         let shape = (groups[0].0, groups[0].1, self.arch.dim);
         let mut done = 0;
-        // As many blocks at once as nobody looks between.
+        // As many blocks at once as have no wanted output between them.
         let mut run_to = |x: Tensor, end: usize| {
             let which = std::mem::replace(&mut done, end)..end;
             if which.is_empty() { Ok(x) } else { self.fused_blocks(&x, which, &groups, None, (false, keep)) }

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::{family, fault::WeightsFault, qkv::join_qkv};
 
-/// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
+/// Parts of a checkpoint that are no part of the backbone and are left out silently: the
 /// pre-training head, and tokens and poolers that feature extraction never uses.
 const NOT_BACKBONE: [&str; 5] = ["head.", "mask_token", "pooler.", "embeddings.mask_token", "fc."];
 

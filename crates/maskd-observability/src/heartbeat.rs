@@ -1,5 +1,5 @@
 //! Heartbeats of the daemon's stages. A stage that has work must show progress within a limit; one that has none is
-//! alive. Stages show, whoever watches asks: nothing here waits, and nothing is decided.
+//! alive. Stages report and the watchdog asks; nothing here waits or decides.
 
 use std::{
     fmt,
@@ -54,7 +54,7 @@ impl fmt::Display for Stuck {
 }
 
 impl Default for Heartbeats {
-    /// A minute's patience.
+    /// A limit of a minute.
     fn default() -> Self {
         Self::new(Duration::from_secs(60))
     }

@@ -1,8 +1,9 @@
-//! The queue of latest frames: where frames wait for the engine, one slot for each stream, and one bell for all of them.
+//! The queue of latest frames: where frames wait for the engine, one slot for each stream, and one signal for all of them that
+//! a frame has come.
 //!
 //! This is the only place in the daemon where a frame is dropped for being late, or let go because cameras outrun the
-//! engine. A live camera [`offer`](FrameSender::offer)s: a frame above the stream's rate is let go at once, any other replaces the
-//! one in the slot; each is counted by its cause. A file that must lose nothing [`send`](FrameSender::send)s: it waits until the
+//! engine. A live camera [`offer`](FrameSender::offer)s: a frame above the stream's rate is let go at once, any other
+//! replaces the one in the slot; each is counted by its cause. A file that must lose nothing [`send`](FrameSender::send)s: it waits until the
 //! slot is free.
 //! For each stream: captured = taken + paced + superseded + stopping + in the slot.
 
@@ -29,9 +30,9 @@ pub struct Mailbox(Arc<Shared>);
 struct Shared {
     metrics: Metrics,
     streams: Mutex<Streams>,
-    // Capacity 1: a ring while the bell still sounds adds nothing.
-    ring: Sender<()>,
-    bell: Receiver<()>,
+    // Capacity 1: one signal that waits is enough.
+    wake: Sender<()>,
+    woken: Receiver<()>,
 }
 
 #[derive(Default)]
@@ -44,7 +45,7 @@ struct Streams {
 struct Slot {
     stream: StreamId,
     state: Mutex<SlotState>,
-    // Sounds when the slot was emptied; capacity 1, one listener (the stream's only sender).
+    // A signal that the slot was emptied; capacity 1, one receiver (the stream's only sender).
     emptied: Sender<()>,
     room: Receiver<()>,
 }
@@ -92,8 +93,8 @@ impl Slot {
 impl Mailbox {
     /// No streams yet. Dropped frames are counted in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        let (ring, bell) = bounded(1);
-        Self(Arc::new(Shared { metrics, streams: Mutex::default(), ring, bell }))
+        let (wake, woken) = bounded(1);
+        Self(Arc::new(Shared { metrics, streams: Mutex::default(), wake, woken }))
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -106,7 +107,7 @@ impl Mailbox {
         let (emptied, room) = bounded(1);
         let slot = Arc::new(Slot { stream: stream.clone(), state: Mutex::default(), emptied, room });
         self.streams().slots.push(slot.clone());
-        FrameSender { slot, ring: self.0.ring.clone(), metrics: self.0.metrics.clone() }
+        FrameSender { slot, wake: self.0.wake.clone(), metrics: self.0.metrics.clone() }
     }
 
     /// Takes the stream's slot away. The frame in it, and any that is still sent, count as dropped for `Stopping`.
@@ -136,9 +137,9 @@ impl Mailbox {
             if self.ready() {
                 return true;
             }
-            // A ring between the look above and the wait below is kept by the channel.
+            // A signal between the check above and the wait below is kept by the channel.
             select! {
-                recv(self.0.bell) -> _ => {}
+                recv(self.0.woken) -> _ => {}
                 recv(stop.cancelled()) -> _ => return self.ready(),
                 default(deadline.saturating_duration_since(Instant::now())) => return self.ready(),
             }
@@ -193,7 +194,7 @@ impl Mailbox {
 /// Sends a camera's frames to the mailbox.
 pub struct FrameSender {
     slot: Arc<Slot>,
-    ring: Sender<()>,
+    wake: Sender<()>,
     metrics: Metrics,
 }
 
@@ -214,7 +215,7 @@ impl FrameSender {
             }
             state.frame.replace(frame)
         };
-        let _ = self.ring.try_send(());
+        let _ = self.wake.try_send(());
         if displaced.is_some() {
             self.dropped(DropCause::Superseded);
         }
@@ -236,7 +237,7 @@ impl FrameSender {
                     state.arrived.one(&frame, true);
                     state.frame = Some(frame);
                     drop(state);
-                    let _ = self.ring.try_send(());
+                    let _ = self.wake.try_send(());
                     return true;
                 }
             }

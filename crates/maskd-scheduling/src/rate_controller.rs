@@ -113,7 +113,7 @@ impl RateController {
         let (level_before, held_before) = (std::mem::replace(&mut self.level, decision.level), held(self));
         let level = self.level();
         for (name, rate) in names.iter().zip(&decision.rates) {
-            // Hundredths are enough to read, and the gate keeps to what is said.
+            // Rounded to hundredths, as it is logged and published; the gate uses the rounded rate, too.
             let rate = rate.map(|rate| (100.0 * rate).round().max(1.0) / 100.0);
             let Some(stream) = self.streams.get_mut(name) else { continue };
             stream.rate = rate;

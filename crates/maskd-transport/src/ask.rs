@@ -125,7 +125,7 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
     Ok(sites)
 }
 
-/// What became of the wish that a daemon reads its configuration again.
+/// What became of a request to read the configuration again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloading {
     /// It did; what has changed.

@@ -13,7 +13,7 @@ use maskd_protocol::{keys::Site, wire::Format};
 /// Events and status messages of all streams that may wait for a slow subscriber.
 const MOST_WAITING: usize = 256;
 
-/// An event or status message to be sent; or the wish to know that all before it have left.
+/// An event or status message to be sent; or a request to be told when all before it have been sent.
 pub(super) enum Outgoing {
     /// Put this.
     Put(Arc<AdvancedPublisher<'static>>, ZBytes),
@@ -45,7 +45,7 @@ pub(super) fn open(heartbeat: Heartbeat) -> mpsc::Sender<Outgoing> {
                         tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
                     }
                 }
-                // Whoever asked may have given up.
+                // The asker may have stopped waiting.
                 Outgoing::Flush(done) => drop(done.send(())),
             }
             if waiting.is_empty() {

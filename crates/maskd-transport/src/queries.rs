@@ -1,5 +1,5 @@
 //! The query handler: one task that answers all queries and takes prompts, so that zenoh's receiving threads never wait and a
-//! slow asker delays nobody but other askers.
+//! slow client delays other clients only.
 
 use std::{sync::Arc, time::Duration};
 

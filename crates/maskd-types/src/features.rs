@@ -1,4 +1,4 @@
-//! What the network says of one frame: a vector for each patch.
+//! What the network computes of one frame: a feature vector for each patch.
 
 /// The patch grid of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,7 @@ pub(in super::super) struct Args {
     /// Frames a second of the sequences: tracking knows by it how much time passes
     #[arg(long, value_name = "FPS", default_value_t = PICTURES_A_SECOND, value_parser = clap::value_parser!(u32).range(1..=1000))]
     fps: u32,
-    /// Run and judge only every Nth frame: the others are frames that nobody had time for
+    /// Run and judge only every Nth frame, as an engine does that is too slow for all of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use maskd_types::{files, frame::Size};
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a file is tried that fails without a word.
+/// How often a file is tried that fails without an error message.
 const SILENT_TRIES: usize = 4;
 
 /// A video file that is decoded as fast as its frames are taken.

@@ -84,7 +84,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Frames given up, in all. `None` where the counts are not of this world: they may come from anybody.
+    /// Frames given up, in all. `None` where the counts cannot be: a message may come from anybody.
     pub fn dropped(&self) -> Option<u64> {
         self.dropped.values().flat_map(BTreeMap::values).try_fold(0u64, |sum, count| sum.checked_add(*count))
     }

@@ -1,4 +1,4 @@
-//! Which file a thread is at, for whoever waits for it: a call that hangs cannot say so itself.
+//! Which file a thread is reading, for others who wait for it: a call that hangs cannot say so itself.
 
 use std::{
     cell::RefCell,
