@@ -122,7 +122,7 @@ fn main() -> Result<()> {
     dataset.truncate(args.max_frames);
     let checkpoint = Checkpoint::read(&args.weights, None)?;
     let arch = checkpoint.architecture;
-    let vit = Vit::new(arch, &checkpoint.tensors, &Device::Cpu, DType::F32, kernels::Path::Fused)?;
+    let vit = Vit::new(arch, &checkpoint.tensors, &Device::Cpu, DType::F32, kernels::ComputePath::Fused)?;
     let mut variants = variants(arch.depth);
     let chosen = |v: &Variant| args.only.is_empty() || args.only.iter().any(|only| v.name.contains(only.as_str()));
     variants.retain(chosen);

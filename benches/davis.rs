@@ -34,8 +34,8 @@ fn judge(root: &Path, task: Task) -> anyhow::Result<f64> {
     let dataset = Dataset::open(root, "val", task)?;
     let results = root.join("results");
     let report = match task {
-        Task::SemiSupervised => semi_supervised(&dataset, &results),
-        Task::Unsupervised => unsupervised(&dataset, &results, Proposals::All),
+        Task::SemiSupervised => semi_supervised(&dataset, &results, &|| ()),
+        Task::Unsupervised => unsupervised(&dataset, &results, Proposals::All, &|| ()),
     };
     Ok(report?.j_and_f())
 }

@@ -6,7 +6,7 @@ use std::{hint::black_box, time::Duration};
 
 use candle_core::{DType, Device, Result, Tensor};
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use maskd::kernels::{Path, attention, bias_gelu, exp, layer_norm};
+use maskd::kernels::{ComputePath, attention, bias_gelu, exp, layer_norm};
 
 const TOKENS: usize = 1561;
 const DIM: usize = 384;
@@ -23,8 +23,8 @@ fn group_of<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, 
 }
 
 /// Both ways of one operator.
-fn twins(group: &mut BenchmarkGroup<'_, WallTime>, run: impl Fn(Path) -> Result<Tensor>) {
-    for (name, path) in [("fused", Path::Fused), ("plain", Path::Plain)] {
+fn twins(group: &mut BenchmarkGroup<'_, WallTime>, run: impl Fn(ComputePath) -> Result<Tensor>) {
+    for (name, path) in [("fused", ComputePath::Fused), ("plain", ComputePath::Plain)] {
         if let Err(error) = run(path) {
             eprintln!("{name}: {error}");
             continue;

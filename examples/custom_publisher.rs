@@ -72,8 +72,8 @@ fn main() -> Result<()> {
     let fixed = || Read { weights: None, outcome: Err(vec!["this example does not reload".to_owned()]) };
     let origin = Origin { file: None, read: Box::new(fixed) };
     let summary = run_with(ready, origin, |_requests| vec![Box::new(Lines)])?;
-    for (stream, book) in summary.streams {
-        eprintln!("{stream}: {} frames captured, {} published", book.captured, book.published);
+    for (stream, account) in summary.streams {
+        eprintln!("{stream}: {} frames captured, {} published", account.captured, account.published);
     }
     Ok(())
 }

@@ -52,8 +52,8 @@ fn main() -> Result<()> {
     // Without a file to watch, the configuration stays as it is.
     let fixed = || Read { weights: None, outcome: Err(vec!["this example does not reload".to_owned()]) };
     let summary = run(ready, Origin { file: None, read: Box::new(fixed) })?;
-    for (stream, book) in summary.streams {
-        eprintln!("{stream}: {} frames captured, {} published", book.captured, book.published);
+    for (stream, account) in summary.streams {
+        eprintln!("{stream}: {} frames captured, {} published", account.captured, account.published);
     }
     Ok(())
 }

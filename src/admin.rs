@@ -11,19 +11,17 @@ use std::{
     fmt,
     net::SocketAddr,
     str::FromStr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use http::serve;
 
-use maskd_observability::pulse::{Pulses, Stuck};
+use maskd_observability::heartbeat::{Heartbeats, Stuck};
 use maskd_types::frame::StreamId;
 
 /// `[admin]`: the HTTP address for health checks and metrics.
@@ -91,7 +89,7 @@ impl fmt::Display for Listen {
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    pulses: Pulses,
+    heartbeats: Heartbeats,
     publisher_open: AtomicBool,
     stopping: AtomicBool,
     model: Mutex<Option<String>>,
@@ -110,12 +108,12 @@ pub struct StreamHealth {
 }
 
 impl Health {
-    /// A daemon that starts now, with `streams` all down, whose stages show signs of life at `pulses`.
-    pub fn new(streams: impl IntoIterator<Item = StreamId>, pulses: Pulses) -> Self {
+    /// A daemon that starts now, with `streams` all down, whose stages show signs of life at `heartbeats`.
+    pub fn new(streams: impl IntoIterator<Item = StreamId>, heartbeats: Heartbeats) -> Self {
         let waiting = StreamHealth { up: false, detail: "starting".to_owned(), epoch: 0 };
         Self {
             started: Instant::now(),
-            pulses,
+            heartbeats,
             publisher_open: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             model: Mutex::new(None),
@@ -124,18 +122,18 @@ impl Health {
     }
 
     /// Where the daemon's stages show signs of life.
-    pub fn pulses(&self) -> &Pulses {
-        &self.pulses
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// The stages that have work and make no progress.
     pub fn stuck(&self) -> Vec<Stuck> {
-        self.pulses.stuck()
+        self.heartbeats.stuck()
     }
 
     /// The weights are loaded and warm; `id` names them in every message.
     pub fn model_loaded(&self, id: &str) {
-        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        *self.model.lock() = Some(id.to_owned());
     }
 
     /// The zenoh session is open (true) or closed.
@@ -150,17 +148,17 @@ impl Health {
 
     /// How `stream` is now.
     pub fn stream(&self, stream: &StreamId, health: StreamHealth) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.clone(), health);
+        self.streams.lock().insert(stream.clone(), health);
     }
 
     /// `stream` is no more.
     pub fn forget(&self, stream: &StreamId) {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(stream);
+        self.streams.lock().remove(stream);
     }
 
     /// All streams as they are now.
     pub fn streams(&self) -> BTreeMap<StreamId, StreamHealth> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.streams.lock().clone()
     }
 
     /// Seconds since the daemon started.
@@ -170,7 +168,7 @@ impl Health {
 
     /// Whether it is of use now, and the reasons as JSON.
     fn readiness(&self) -> (bool, serde_json::Value) {
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let model = self.model.lock().clone();
         let (publisher, stopping) =
             (self.publisher_open.load(Ordering::Relaxed), self.stopping.load(Ordering::Relaxed));
         let streams = self.streams();
@@ -193,7 +191,7 @@ mod tests {
 
     fn health() -> (Health, StreamId, StreamId) {
         let (a, b): (StreamId, StreamId) = ("a".parse().unwrap(), "b".parse().unwrap());
-        (Health::new([a.clone(), b.clone()], Pulses::new(Duration::ZERO)), a, b)
+        (Health::new([a.clone(), b.clone()], Heartbeats::new(Duration::ZERO)), a, b)
     }
 
     #[test]
@@ -217,14 +215,14 @@ mod tests {
         h.model_loaded("tiny");
         h.publisher_open(true);
         h.stream(&a, StreamHealth { up: true, detail: String::new(), epoch: 0 });
-        let pulse = h.pulses().stage("engine");
-        pulse.beat();
+        let heartbeat = h.heartbeats().stage("engine");
+        heartbeat.beat();
         while h.stuck().is_empty() {
             std::hint::spin_loop();
         }
         let (ready, body) = h.readiness();
         assert!(!ready && body["stuck"] == json!(["engine"]), "{body}");
-        pulse.rest();
+        heartbeat.rest();
         assert!(h.readiness().0);
     }
 

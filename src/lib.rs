@@ -13,11 +13,11 @@ pub use maskd_ingest as ingest;
 pub use maskd_kernels as kernels;
 pub use maskd_model as model;
 pub use maskd_model::{attention, backbone, preprocess};
-pub use maskd_observability::{metrics, pulse, redact};
+pub use maskd_observability::{heartbeat, metrics, redact};
 pub use maskd_scheduling as scheduling;
 pub use maskd_scheduling::overload;
 pub use maskd_tracking::{discover, engine, preset, propagate, refine, tracker};
-pub use maskd_types::{features, files, frame, instance, mask, picture, stop};
+pub use maskd_types::{cancellation, features, files, frame, instance, mask, picture};
 
 /// Messages and their transport.
 pub mod publish {

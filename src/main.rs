@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.lines() {
-                // Where nobody can be told, the exit code still tells.
+                // Where standard error cannot be written to, the exit code still tells.
                 let _ = writeln!(io::stderr(), "maskd: error: {line}");
             }
             (&failure).into()

@@ -5,11 +5,12 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 
 use super::child::resident_mb;
 
@@ -56,7 +57,7 @@ impl Daemon {
         let (lines, stderr) = (log.clone(), child.stderr.take().context("no pipe")?);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                lines.lock().push(line);
             }
         });
         let count = streams.matches("[streams.").count();
@@ -91,7 +92,7 @@ impl Daemon {
     }
 
     fn logged(&self) -> Vec<String> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.lock().clone()
     }
 
     fn until<T>(&mut self, awaited: &str, mut look: impl FnMut(&Self) -> Option<T>) -> Result<T> {

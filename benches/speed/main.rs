@@ -139,7 +139,7 @@ fn main() -> Result<()> {
         report.fixed = Some(fixed::measure(30 * args.rounds)?);
         println!("{}", page::fixed(&report));
     }
-    let written = report.save(&args.out).context("writing the result")?;
+    let written = report.save(&args.out, &page::whole(&report)).context("writing the result")?;
     println!("written: {}", written.display());
     peers::plot(&written);
     Ok(())

@@ -66,7 +66,7 @@ impl Work {
 
     /// Our network in float32, ready to run.
     pub fn build(&self) -> Result<Ours> {
-        self.build_by(kernels::Path::Fused)
+        self.build_by(kernels::ComputePath::Fused)
     }
 
     /// Our network in bfloat16, where this CPU multiplies it.
@@ -75,10 +75,10 @@ impl Work {
             eprintln!("SKIPPED maskd in bf16 on {}: this CPU has no AVX512_BF16", self.name);
             return Ok(None);
         }
-        self.build_by(kernels::Path::Bf16).map(Some)
+        self.build_by(kernels::ComputePath::Bf16).map(Some)
     }
 
-    fn build_by(&self, path: kernels::Path) -> Result<Ours> {
+    fn build_by(&self, path: kernels::ComputePath) -> Result<Ours> {
         let vit = Vit::new(self.arch, &random(&self.arch)?, &Device::Cpu, DType::F32, path)?;
         let images = Tensor::randn(0f32, 1.0, (self.batch, 3, self.height, self.width), &Device::Cpu)?;
         Ok(Ours { vit, images })

@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
-use maskd::kernels::{BlockWeights, Isa, Norm, Packed, Path, attention_plain, bias_gelu_plain, layer_norm};
+use maskd::kernels::{BlockWeights, ComputePath, Isa, Norm, PackedB, attention_plain, bias_gelu_plain, layer_norm};
 
 use super::{
     network::{S8, Work},
@@ -36,9 +36,9 @@ impl Linear {
         Ok(x.matmul(&self.weight.t()?)?)
     }
 
-    fn packed(&self) -> Result<Packed> {
+    fn packed(&self) -> Result<PackedB> {
         let (weight, bias) = (self.weight.flatten_all()?.to_vec1()?, self.bias.to_vec1()?);
-        Ok(Packed::new(Isa::best(), &weight, &bias, None, (S8.dim, S8.dim)))
+        Ok(PackedB::new(Isa::best(), &weight, &bias, None, (S8.dim, S8.dim)))
     }
 }
 
@@ -60,7 +60,7 @@ pub fn measure(rounds: usize) -> Result<Operators> {
         BlockWeights::new((norm(), qkv.packed()?), heads, proj.packed()?, norm(), (fc1.packed()?, fc2.packed()?))?;
     let x = Tensor::randn(0f32, 1.0, (tokens, dim), &Device::Cpu)?;
     let image = x.unsqueeze(0)?;
-    let normed = |x: &Tensor| -> Result<Tensor> { Ok(layer_norm(x, &ones, &zeros, EPS, Path::Plain)?) };
+    let normed = |x: &Tensor| -> Result<Tensor> { Ok(layer_norm(x, &ones, &zeros, EPS, ComputePath::Plain)?) };
     let plain_qkv = || qkv.forward(&normed(&x)?);
     let mixed = plain_qkv()?.unsqueeze(0)?;
     let plain_rest = || {
@@ -75,7 +75,7 @@ pub fn measure(rounds: usize) -> Result<Operators> {
         let of = [
             ms(plain_qkv)?,
             ms(|| Ok(ours.qkv(&image)?))?,
-            ms(|| Ok(attention_plain(&mixed, heads, Path::Plain)?.0))?,
+            ms(|| Ok(attention_plain(&mixed, heads, ComputePath::Plain)?.0))?,
             ms(plain_rest)?,
             ms(|| {
                 ours.forward(&block)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{page, spread::Spread};
+use super::spread::Spread;
 
 /// Everything; what was not run is absent.
 #[derive(Serialize, Deserialize)]
@@ -292,12 +292,12 @@ impl Report {
         }
     }
 
-    /// Writes DATE.json and DATE.md; the path of the first.
-    pub fn save(&self, folder: &Path) -> Result<PathBuf> {
+    /// Writes DATE.json, and `page` as DATE.md; the path of the first.
+    pub fn save(&self, folder: &Path, page: &str) -> Result<PathBuf> {
         fs::create_dir_all(folder)?;
         let path = folder.join(&self.machine.date).with_extension("json");
         fs::write(&path, serde_json::to_string_pretty(self)? + "\n")?;
-        fs::write(path.with_extension("md"), page::whole(self))?;
+        fs::write(path.with_extension("md"), page)?;
         Ok(path)
     }
 }

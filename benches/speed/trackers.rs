@@ -1,10 +1,7 @@
 //! The trackers of several cameras side by side, on one thread and on all: the same frames through the same network, and only
 //! what comes after it is timed.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Instant,
-};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use maskd::{
@@ -15,6 +12,7 @@ use maskd::{
     metrics::Stage,
     tracker::TrackerConfig,
 };
+use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::{Shared, report::Trackers, spread::Spread};
@@ -77,7 +75,7 @@ impl Lane {
         if let Some(failure) = results.into_iter().find_map(Result::err) {
             return Err(anyhow!("{:#}", failure.cause));
         }
-        let spent = watch.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let spent = watch.0.into_inner();
         Ok(spent.ms)
     }
 }
@@ -94,7 +92,7 @@ struct Spent {
 
 impl Observer for AfterNetwork {
     fn ended(&self, stage: Stage) {
-        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spent = self.0.lock();
         match (stage, spent.since) {
             (Stage::Backbone, _) => spent.since = Some(Instant::now()),
             (Stage::Track, Some(since)) => spent.ms += 1e3 * since.elapsed().as_secs_f64(),

@@ -1,4 +1,4 @@
-//! The probes over HTTP/1.1, for whoever may connect: few at a time, none for long, and nothing large is read.
+//! The probes over HTTP/1.1. Anybody may connect, so connections are few, short, and read little.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::Health;
-use maskd_observability::{metrics::Metrics, pulse::Stuck};
+use maskd_observability::{heartbeat::Stuck, metrics::Metrics};
 
 /// What one listener grants.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ async fn serve_within(
     tokio::pin!(stop);
     let ended = loop {
         let accept = async {
-            // Never closed: without a place, nobody is accepted.
+            // Never closed: without a free place, no connection is accepted.
             let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
             io::Result::Ok((place, listener.accept().await?.0))
         };
@@ -170,7 +170,7 @@ mod tests {
     async fn start(limits: Limits) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<io::Result<()>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let health = Arc::new(Health::new([], maskd_observability::pulse::Pulses::default()));
+        let health = Arc::new(Health::new([], maskd_observability::heartbeat::Heartbeats::default()));
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async move { drop(stopped.await) };
         (address, stop, tokio::spawn(serve_within(limits, listener, health, Metrics::new(), stopped)))

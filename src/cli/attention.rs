@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args as ClapArgs;
 use image::RgbImage;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Exit, Failure, OrExit as _,
     inputs::{self, FrameNames, PICTURES_A_SECOND},
-    options::Network,
+    options::{Length, Network},
+    progress::bar,
     segment::pictures,
 };
 use maskd_ingest::{Clip, ClipFrame, Mp4Writer, is_own_mp4};
@@ -44,9 +44,8 @@ pub(super) struct Args {
     /// The block to look into: a number from 1, or 'last'
     #[arg(long, value_name = "BLOCK", default_value = "last")]
     block: BlockChoice,
-    /// Stop after this many frames
-    #[arg(short = 'n', long, value_name = "N")]
-    max_frames: Option<usize>,
+    #[command(flatten)]
+    length: Length,
     /// The share of the attention that a mask keeps, above 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.6, value_parser = parse_mass)]
     mass: f32,
@@ -83,14 +82,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut video = video.transpose().or_exit(Exit::Io)?;
 
     eprintln!("{} on {}, seen at {}", backbone.model_id(), backbone.device(), backbone.input_size(first.size));
-    let most = args.max_frames.unwrap_or(usize::MAX);
-    let bar = ProgressBar::new(clip.len_hint().unwrap_or(1).min(most) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}") {
-        bar.set_style(style);
-    }
+    let bar = bar(args.length.of(clip.len_hint()));
     let stream: StreamId = "attention".parse().or_exit(Exit::Internal)?;
     let mut frames = 0;
-    for clip_frame in std::iter::once(Ok(first)).chain(clip).take(most) {
+    for clip_frame in std::iter::once(Ok(first)).chain(clip).take(args.length.most()) {
         let clip_frame = clip_frame.or_exit(Exit::Data)?;
         let frame = clip_frame.to_frame(&stream, frames);
         let input = backbone.prepare(&[&frame], backbone.input_size(frame.source)).or_exit(Exit::Internal)?;
@@ -140,7 +135,7 @@ fn check_outputs(args: &Args, clip: &Clip, overlay: Option<&Path>) -> anyhow::Re
         inputs.refuse("--overlay", path)?;
         check(path, &is_own_mp4)?;
     }
-    let names = FrameNames::of(clip, args.max_frames);
+    let names = FrameNames::of(clip, args.length.most());
     for entry in std::fs::read_dir(&args.out).into_iter().flatten().flatten() {
         if !names.hold(&entry.file_name().to_string_lossy()) {
             continue;

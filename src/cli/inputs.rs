@@ -51,8 +51,7 @@ pub(super) struct FrameNames {
 
 impl FrameNames {
     /// Those of the first `most` frames that are yet to come.
-    pub(super) fn of(clip: &Clip, most: Option<usize>) -> Self {
-        let most = most.unwrap_or(usize::MAX);
+    pub(super) fn of(clip: &Clip, most: usize) -> Self {
         let name = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let pictures = (!clip.is_video()).then(|| clip.files().iter().take(most).filter_map(name).collect());
         Self { pictures, most: most.min(clip.len_hint().unwrap_or(usize::MAX)) }

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args as ClapArgs;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
     Exit, Failure, OrExit as _,
     inputs::{self, PICTURES_A_SECOND},
     interrupt::Interrupt,
-    options::{Network, seconds},
+    options::{Length, Network, seconds},
+    progress::bar,
 };
 use maskd_ingest::{Clip, ClipFrame};
-use maskd_inspect::{Facts, Folder, Moment, Report, Summary, When};
+use maskd_inspect::{Facts, Folder, Moment, PageSummary, Report, When};
 use maskd_model::backbone::Backbone;
 use maskd_tracking::{
     engine::Engine,
@@ -45,10 +45,9 @@ pub(super) struct Args {
     out: PathBuf,
     #[command(flatten)]
     network: Network,
-    /// Stop after this many frames
-    #[arg(short = 'n', long, value_name = "N")]
-    max_frames: Option<usize>,
-    /// Look at every Nth frame only: the others are frames that nobody had time for
+    #[command(flatten)]
+    length: Length,
+    /// Process every Nth frame only, as an engine does that is too slow for all of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
     /// Frames a second of a folder, which does not tell: tracking knows by it how much time passes. A video keeps its own times
@@ -80,12 +79,12 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let mut report = Report::begin(facts, when, folder).or_exit(Exit::Io)?;
     let mut engine = Engine::new(backbone, preset.tracker(Start::Discovery));
     let interrupt = Interrupt::install().or_exit(Exit::Internal)?;
-    let bar = bar(&args, &clip);
     let every = args.every as usize;
+    let bar = bar(args.length.of(clip.len_hint().map(|all| all.div_ceil(every))));
     let frames = std::iter::once(Ok(first)).chain(clip).enumerate().step_by(every);
     let mut cut_short = None;
     let mut start = None;
-    for (number, frame) in frames.take(args.max_frames.unwrap_or(usize::MAX)) {
+    for (number, frame) in frames.take(args.length.most()) {
         let seen = frame.or_exit(Exit::Data).and_then(|frame| {
             let seconds = frame.pts_ns.map_or(number as f64 / f64::from(args.fps), |ns| ns as f64 * 1e-9);
             look(&mut engine, &mut report, frame, number as u64, seconds - *start.get_or_insert(seconds))
@@ -147,23 +146,7 @@ fn facts(args: &Args, clip: &Clip, backbone: &Backbone, size: Size) -> Facts {
     Facts { clip: name, more }
 }
 
-fn bar(args: &Args, clip: &Clip) -> ProgressBar {
-    let all = clip.len_hint().map(|all| all.div_ceil(args.every as usize));
-    let total = match (all, args.max_frames) {
-        (Some(all), Some(most)) => Some(all.min(most)),
-        (all, most) => all.or(most),
-    };
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total as u64), "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {pos} frames  {per_sec}"),
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
-}
-
-fn tell(summary: &Summary) {
+fn tell(summary: &PageSummary) {
     let (taken, left) = summary.pictures;
     println!(
         "{} frames, the camera taken for fixed in {}, {} instances, {taken} pictures, page in {}",

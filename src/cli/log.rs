@@ -16,8 +16,8 @@ const VARIABLE: &str = "MASKD_LOG";
 
 const KEY: &str = "log.level";
 
-/// What filters of earlier versions call the modules that are crates, or parts of crates, now.
-const MOVED: [(&str, &str); 18] = [
+/// What filters of earlier versions call the modules that are crates, or parts of crates, or have other names, now.
+const MOVED: [(&str, &str); 23] = [
     ("maskd::attention", "maskd_model::attention"),
     ("maskd::backbone", "maskd_model::backbone"),
     ("maskd::davis", "maskd_eval"),
@@ -33,9 +33,14 @@ const MOVED: [(&str, &str); 18] = [
     ("maskd::preprocess", "maskd_model::preprocess"),
     ("maskd::propagate", "maskd_tracking::propagate"),
     ("maskd::publish", "maskd_transport"),
-    ("maskd::pulse", "maskd_observability::pulse"),
+    ("maskd::pulse", "maskd_observability::heartbeat"),
     ("maskd::refine", "maskd_tracking::refine"),
+    ("maskd::runtime::exchange", "maskd::runtime::model_swap"),
+    ("maskd::runtime::ledger", "maskd::runtime::accounting"),
     ("maskd::tracker", "maskd_tracking::tracker"),
+    ("maskd_observability::pulse", "maskd_observability::heartbeat"),
+    ("maskd_scheduling::pace", "maskd_scheduling::rate_controller"),
+    ("maskd_scheduling::turns", "maskd_scheduling::round_robin"),
 ];
 
 /// `directives` with today's targets in place of those of earlier versions.
@@ -56,7 +61,7 @@ fn filter(from: &str, directives: &str) -> Result<EnvFilter, Failure> {
     EnvFilter::builder().parse(renamed(directives)).map_err(wrong).or_exit(Exit::Config)
 }
 
-/// The log of the daemon. Dropped, the last lines are written, if somebody reads them.
+/// The log of the daemon. When it is dropped, the last lines are written, unless nobody reads standard error.
 pub(super) struct Log(LogWriter);
 
 impl Drop for Log {
@@ -75,7 +80,7 @@ pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
         _ => (KEY, config.level.clone()),
     };
     let filter = filter(from, &directives)?;
-    let told = |lines| tracing::warn!(lines, "the log took nothing for a while: lines are missing");
+    let told = |lines| tracing::warn!(lines, "log lines were lost: standard error could not be written to for a while");
     let writer = LogWriter::start(io::stderr(), told).or_exit(Exit::Internal)?;
     let out = writer.clone();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || Discreet(out.clone()));
@@ -87,7 +92,7 @@ pub(super) fn init(config: &LogConfig) -> Result<Log, Failure> {
     Ok(Log(writer))
 }
 
-/// Writes lines without what looks like a secret: the last look at what libraries log, who know nothing of ours.
+/// Writes lines without what looks like a secret. Libraries log too, and do not know which of our settings are secret.
 struct Discreet<W>(W);
 
 impl<W: Write> Write for Discreet<W> {
@@ -121,6 +126,9 @@ mod tests {
             ("maskd::ingest::camera=trace,zenoh=warn", "maskd_ingest::camera=trace,zenoh=warn"),
             ("maskd::ingested=debug", "maskd::ingested=debug"),
             ("maskd::runtime=debug", "maskd::runtime=debug"),
+            ("maskd::runtime::exchange=debug,warn", "maskd::runtime::model_swap=debug,warn"),
+            ("maskd_scheduling::pace", "maskd_scheduling::rate_controller"),
+            ("maskd_scheduling=info", "maskd_scheduling=info"),
         ] {
             assert_eq!(renamed(given), meant);
         }

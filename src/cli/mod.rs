@@ -9,6 +9,7 @@ mod inspect;
 mod interrupt;
 mod log;
 mod options;
+mod progress;
 pub mod prompt;
 pub mod reload;
 mod run;
@@ -46,7 +47,7 @@ const LONG_HELP: &str = "Try it without a camera:
   maskd run test
   maskd watch                        (in a second terminal)
 
-From a camera, then for good:
+From a camera, then as a service:
   maskd run rtsp://camera.lan/stream1
   maskd check --config /etc/maskd/maskd.toml && systemctl enable --now maskd
 

@@ -1,6 +1,6 @@
-//! Options that several subcommands have: the network of an offline command, and the way to a daemon.
+//! Options that several subcommands have: network and length of an offline command, its preset, and the way to a daemon.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use clap::{
     Args,
@@ -8,11 +8,12 @@ use clap::{
 };
 use serde::{
     Deserialize,
-    de::{IntoDeserializer as _, value::Error},
+    de::{Error as _, IntoDeserializer as _, value::Error},
 };
 
 use super::{Exit, Failure, OrExit as _};
 use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
+use maskd_tracking::preset::Preset;
 use maskd_transport::DEFAULT_ENDPOINT;
 
 /// The network of an offline command, and where it runs.
@@ -28,10 +29,10 @@ pub(super) struct Network {
     #[arg(long, value_name = "N")]
     pub(super) heads: Option<usize>,
     /// Where it runs
-    #[arg(long, default_value = "auto", value_parser = one_of::<DeviceChoice>(&["auto", "cpu", "cuda"]))]
+    #[arg(long, default_value = "auto", value_parser = one_of(&["auto", "cpu", "cuda"], configured::<DeviceChoice>))]
     pub(super) device: DeviceChoice,
     /// The numbers it computes with; bf16 on a CPU wants AVX512_BF16
-    #[arg(long, default_value = "auto", value_parser = one_of::<Precision>(&["auto", "f32", "bf16", "f16"]))]
+    #[arg(long, default_value = "auto", value_parser = one_of(&["auto", "f32", "bf16", "f16"], configured::<Precision>))]
     pub(super) precision: Precision,
 }
 
@@ -52,6 +53,34 @@ impl Network {
             ..BackboneConfig::default()
         }
     }
+}
+
+/// How much of its input an offline command takes.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Length {
+    /// Stop after this many frames
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(super) max_frames: Option<usize>,
+}
+
+impl Length {
+    /// Frames at most.
+    pub(super) fn most(self) -> usize {
+        self.max_frames.unwrap_or(usize::MAX)
+    }
+
+    /// Frames that are to come, of `all`; as far as that is known.
+    pub(super) fn of(self, all: Option<usize>) -> Option<usize> {
+        match (all, self.max_frames) {
+            (Some(all), Some(most)) => Some(all.min(most)),
+            (all, most) => all.or(most),
+        }
+    }
+}
+
+/// Reads the name of a preset.
+pub(super) fn preset() -> impl TypedValueParser<Value = Preset> {
+    one_of(&["paper", "best"], str::parse::<Preset>)
 }
 
 /// The way to a daemon.
@@ -81,13 +110,18 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "use a number of seconds above 0, such as 10".to_owned())
 }
 
-/// One of `words`, which mean what they mean in the configuration.
-fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+/// One of `words`, understood by `read`: for values whose crates know no command line.
+fn one_of<T, E>(words: &'static [&'static str], read: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
 where
-    T: for<'de> Deserialize<'de> + Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
+    E: Display + 'static,
 {
-    PossibleValuesParser::new(words)
-        .try_map(|word| -> Result<T, Error> { T::deserialize(word.as_str().into_deserializer()) })
+    PossibleValuesParser::new(words).try_map(move |word| read(&word).map_err(|error| Error::custom(error)))
+}
+
+/// What `word` means in the configuration.
+fn configured<T: for<'de> Deserialize<'de>>(word: &str) -> Result<T, Error> {
+    T::deserialize(word.into_deserializer())
 }
 
 #[cfg(test)]
@@ -124,6 +158,33 @@ mod tests {
         }
         let error = parse("x --device cdua").err().unwrap();
         assert!(error.contains("'cdua'") && error.contains("auto, cpu, cuda"), "{error}");
+    }
+
+    #[test]
+    fn presets_are_said_as_they_are_printed() {
+        #[derive(Parser)]
+        struct Cli {
+            #[arg(long, default_value_t, value_parser = preset())]
+            preset: Preset,
+        }
+        let read = |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.preset);
+        assert_eq!(read("x").unwrap(), Preset::default());
+        for one in [Preset::Paper, Preset::Best] {
+            assert_eq!(read(&format!("x --preset {one}")).unwrap(), one);
+        }
+        let error = read("x --preset worst").unwrap_err().to_string();
+        assert!(error.contains("'worst'") && error.contains("paper, best"), "{error}");
+    }
+
+    #[test]
+    fn as_many_frames_come_as_there_are_and_are_wanted() {
+        let length = |max_frames| Length { max_frames };
+        assert_eq!((length(None).of(None), length(Some(3)).of(None)), (None, Some(3)));
+        assert_eq!((length(None).of(Some(5)), length(Some(3)).of(Some(5))), (Some(5), Some(3)));
+        assert_eq!(
+            (length(Some(9)).of(Some(5)), length(Some(9)).most(), length(None).most()),
+            (Some(5), 9, usize::MAX)
+        );
     }
 
     #[test]

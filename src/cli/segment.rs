@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::{
     Exit, Failure, OrExit as _,
     inputs::{self, FrameNames, PICTURES_A_SECOND},
     interrupt::Interrupt,
-    options::Network,
+    options::{Length, Network, preset},
+    progress::bar,
 };
 use maskd_ingest::{Clip, Mp4Writer, is_own_mp4};
 use maskd_model::backbone::BlockChoice;
@@ -52,14 +53,13 @@ pub(super) struct Args {
     #[command(flatten)]
     network: Network,
     /// How: 'best' as the daemon does, 'paper' by the published protocol
-    #[arg(short, long, default_value_t)]
+    #[arg(short, long, default_value_t, value_parser = preset())]
     preset: Preset,
     /// Propagate by the tokens of this block: a number, 'last' (as published) or 'auto'; the preset knows
     #[arg(long, value_name = "BLOCK")]
     propagation_block: Option<BlockChoice>,
-    /// Stop after this many frames
-    #[arg(short = 'n', long, value_name = "N")]
-    max_frames: Option<usize>,
+    #[command(flatten)]
+    length: Length,
     /// Also write a video of the frames with the masks drawn over them
     #[arg(long, value_name = "MP4")]
     overlay: Option<PathBuf>,
@@ -94,11 +94,8 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     }
     let size = first.size;
     let fps = clip.fps().unwrap_or((args.fps, 1));
-    let total = match (clip.len_hint(), args.max_frames) {
-        (Some(all), Some(most)) => Some(all.min(most)),
-        (all, most) => all.or(most),
-    };
-    let frames = std::iter::once(Ok(first)).chain(clip).take(args.max_frames.unwrap_or(usize::MAX));
+    let total = args.length.of(clip.len_hint());
+    let frames = std::iter::once(Ok(first)).chain(clip).take(args.length.most());
     let interrupt = Interrupt::install().or_exit(Exit::Internal)?;
     let mut sink = Sink::new(&args, inputs, total, size, fps)?;
     for (sequence, clip_frame) in frames.enumerate() {
@@ -135,7 +132,7 @@ fn check_outputs(args: &Args, clip: &Clip) -> Result<Inputs> {
             false => files::check_new(path, &is_own_mp4, "give another --overlay, or --overwrite")?,
         }
     }
-    let names = FrameNames::of(clip, args.max_frames);
+    let names = FrameNames::of(clip, args.length.most());
     for path in pictures(&args.out)? {
         if !args.overwrite {
             bail!("{} already holds masks: give another --out, or --overwrite", args.out.display());
@@ -176,16 +173,7 @@ impl<'a> Sink<'a> {
     fn new(args: &'a Args, inputs: Inputs, total: Option<usize>, size: Size, fps: (u32, u32)) -> Result<Self, Failure> {
         let overlay = args.overlay.as_ref().map(|path| Mp4Writer::create(path, size, fps)).transpose();
         let overlay = overlay.or_exit(Exit::Io)?;
-        let template = "{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}";
-        let open = "{spinner} {pos} frames  {per_sec}  {msg}";
-        let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total as u64), template),
-            None => (ProgressBar::new_spinner(), open),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        Ok(Self { args, inputs, bar, overlay, frames: 0, ids: BTreeSet::new(), started: Instant::now() })
+        Ok(Self { args, inputs, bar: bar(total), overlay, frames: 0, ids: BTreeSet::new(), started: Instant::now() })
     }
 
     fn write(&mut self, name: &str, result: &FrameResult) -> Result<(), Failure> {

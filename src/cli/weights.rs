@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use maskd_model::{
     SHIPPED, WeightsSource,
     catalogue::{self, DownloadSource, KNOWN, cache_dir, parse_sha256, record_path, recorded},
-    fetch::{Expected, FetchError, Part, Received, sha256_of, verify},
+    fetch::{Download, Expected, FetchError, Part, sha256_of, verify},
 };
 use maskd_types::files;
 
@@ -85,7 +85,7 @@ fn sha256(text: &str) -> Result<String, String> {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let text = answer(args)?;
     match io::stdout().write_all(text.as_bytes()) {
-        // Who closes it early (`| head`) has seen enough.
+        // The reader may close it early (`| head`): that is no error.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("standard output"),
         _ => Ok(()),
     }
@@ -200,7 +200,7 @@ fn check_present(path: &Path, size: Option<u64>, sha256: Option<&str>) -> anyhow
     Ok(format!("{}\nsha256 {found}: already there, unchanged\n", path.display()))
 }
 
-fn report(path: &Path, received: &Received, verified: bool) -> anyhow::Result<String> {
+fn report(path: &Path, received: &Download, verified: bool) -> anyhow::Result<String> {
     record(path, &received.sha256)?;
     let how = if verified {
         "as expected".to_owned()
@@ -222,11 +222,11 @@ fn record(path: &Path, sha256: &str) -> anyhow::Result<()> {
 }
 
 /// Downloads with a progress bar. Ctrl-C and SIGTERM leave nothing behind.
-fn receive(url: &str, target: &Path, expected: &Expected) -> anyhow::Result<Received> {
+fn receive(url: &str, target: &Path, expected: &Expected) -> anyhow::Result<Download> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the async runtime")?;
     let bar = progress_bar(target);
     let outcome = runtime.block_on(async {
-        // Heard from before there is anything to clean up.
+        // Signals are taken over before there is anything to clean up.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut part = Part::of(target)?;
@@ -300,7 +300,7 @@ fn info(file: &Path, heads: Option<usize>) -> anyhow::Result<String> {
     let mut metadata: Vec<_> = checkpoint.metadata.iter().collect();
     metadata.sort();
     for (key, value) in metadata {
-        // From outside: no line breaks, no control codes, no novels.
+        // Written by others: without line breaks and control codes, and cut to a length that fits a line or two.
         row(
             "metadata",
             format!("{} = {}", key.escape_debug(), value.chars().take(200).collect::<String>().escape_debug()),

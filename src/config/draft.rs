@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
-use super::{Config, Ready, preflight};
-use maskd_cli::{ConfigError, DUPLICATE, Document, Fault, Faults};
+use super::{Config, Ready, findings::Findings, preflight};
+use maskd_cli::{ConfigError, ConfigFault, Document, Faults};
 use maskd_types::files;
 
 /// A configuration that was read but not judged.
@@ -18,15 +18,12 @@ pub struct Draft {
     pub config: Config,
     name: Option<String>,
     text: String,
-    faults: Vec<Fault>,
+    faults: Vec<ConfigFault>,
     /// So much is wrong with the text that its values tell nothing.
     hopeless: bool,
     /// Keys whose values came from the command line, and the options that gave them.
     options: Vec<(String, &'static str)>,
 }
-
-/// Keys of a stream that are judged by its `kind` or `pipeline`.
-const BY_KIND: [&str; 8] = ["kind", "pipeline", "location", "device", "user", "password_file", "pace", "loop"];
 
 impl Draft {
     /// Reads a file; what is wrong with it is told by [`Draft::ready`].
@@ -73,8 +70,8 @@ impl Draft {
     /// Each key that could not be read, and each value that cannot be.
     pub(super) fn judged(mut self) -> Result<Config, ConfigError> {
         let text = std::mem::take(&mut self.text);
-        let mut findings = self.judge(&text);
-        self.faults = std::mem::take(&mut findings.faults);
+        let findings = self.judge(&text);
+        self.faults = findings.into_faults();
         self.unjudged()
     }
 
@@ -87,13 +84,13 @@ impl Draft {
         let text = std::mem::take(&mut self.text);
         let mut findings = self.judge(&text);
         let parts = (!self.hopeless).then(|| preflight::look(&self.config, &mut findings));
-        let (name, faults) = (self.name, findings.faults);
+        let (name, faults) = (self.name, findings.into_faults());
         match (Faults::of(name, faults), parts.flatten()) {
             (Some(faults), _) => Err(faults.into()),
             (None, Some(((weights, stamp), streams))) => Ok(Ready { config: self.config, weights, stamp, streams }),
             (None, None) => {
                 let cause = anyhow!("This is a bug: not ready, though nothing is wrong");
-                let fault = Fault { line: None, key: String::new(), cause, data: false };
+                let fault = ConfigFault { line: None, key: String::new(), cause, data: false };
                 Err(Faults::of(None, vec![fault]).unwrap_or_default().into())
             }
         }
@@ -104,7 +101,7 @@ impl Draft {
         let document = self.name.is_some().then(|| Document::parse(text).0);
         let faults = std::mem::take(&mut self.faults);
         let options = std::mem::take(&mut self.options);
-        let mut findings = Findings { document, options, settled: faults.len(), faults };
+        let mut findings = Findings::new(document, options, faults);
         if !self.hopeless {
             for (key, message) in self.config.faults() {
                 findings.add(&key, anyhow!(message), false);
@@ -112,60 +109,5 @@ impl Draft {
         }
         findings.settle();
         findings
-    }
-}
-
-/// What is found, and where it stands.
-pub(super) struct Findings<'t> {
-    document: Option<Document<'t>>,
-    options: Vec<(String, &'static str)>,
-    faults: Vec<Fault>,
-    /// So many were found by earlier steps.
-    settled: usize,
-}
-
-impl Findings<'_> {
-    /// A fault of `key`, dotted, unless it follows from what an earlier step has found.
-    pub(super) fn add(&mut self, key: &str, cause: anyhow::Error, data: bool) {
-        if self.follows(key) {
-            return;
-        }
-        let option = self.options.iter().find(|(given, _)| given == key);
-        self.faults.push(match (option, &self.document) {
-            (Some((_, option)), _) => Fault { line: None, key: (*option).to_owned(), cause, data },
-            (None, Some(document)) => document.told(key, cause, data),
-            (None, None) => Fault { line: None, key: key.to_owned(), cause, data },
-        });
-    }
-
-    /// What comes from now on is another step's.
-    pub(super) fn settle(&mut self) {
-        self.settled = self.faults.len();
-    }
-
-    /// Whether an earlier step has found fault with `key` or something in it.
-    pub(super) fn known(&self, key: &str) -> bool {
-        let option = self.options.iter().find(|(given, _)| given == key).map_or(key, |(_, option)| option);
-        let inside =
-            |fault: &Fault| fault.key.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        self.faults[..self.settled].iter().any(inside)
-    }
-
-    /// Whether a fault of `key` is known, or nothing but the consequence of one that is.
-    fn follows(&self, key: &str) -> bool {
-        if key == "streams" {
-            // What could not be read may have held them.
-            let lost = |fault: &Fault| {
-                let table = fault.key.split('.').next().unwrap_or_default();
-                strsim::jaro_winkler(table, key) > 0.8 || fault.cause.to_string().contains(DUPLICATE)
-            };
-            return self.faults[..self.settled].iter().any(lost);
-        }
-        let of_stream = key.strip_prefix("streams.").and_then(|rest| rest.split_once('.'));
-        let by_kind = of_stream.is_some_and(|(stream, last)| {
-            let unsure = |deciding| self.known(&format!("streams.{stream}.{deciding}"));
-            BY_KIND.contains(&last) && (unsure("kind") || unsure("pipeline"))
-        });
-        by_kind || self.known(key)
     }
 }

@@ -4,6 +4,7 @@
 //! an error with its file and line, never ignored: a typing mistake in a setting must not look like a setting.
 
 mod draft;
+mod findings;
 mod preflight;
 mod redact;
 mod stream;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 pub use draft::Draft;
-pub use maskd_cli::{ConfigError, Document, Fault, Faults};
+pub use maskd_cli::{ConfigError, ConfigFault, Document, Faults};
 pub use preflight::{Ready, Start};
 pub use stream::{StreamConfig, StreamSettings};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
-use super::{Config, StreamConfig, draft::Findings};
+use super::{Config, StreamConfig, findings::Findings};
 use maskd_ingest::{Description, SourceError};
 use maskd_model::{Checkpoint, WeightsSource};
 use maskd_transport::{PublishConfig, PublishError};

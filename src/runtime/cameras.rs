@@ -1,4 +1,4 @@
-//! The cameras: a thread for each, what is known of them, and who is told. They come and go while the others run.
+//! The cameras: a thread for each, their state, and who is told of it. Cameras are added and removed while others run.
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::{
-    engine_thread::{Order, Orders},
+    accounting,
+    engine_command::{CommandSender, EngineCommand},
     entry::{Entry, Stream, Then},
-    ledger,
     memory::{self, Leftovers},
-    news::{ExitGuard, News},
+    stream_event::{ExitGuard, StreamEvent},
     stream_output::{StreamOutput, StreamOutputs},
 };
 use crate::{
@@ -19,23 +19,23 @@ use crate::{
     config::{StreamConfig, StreamSettings},
 };
 use maskd_ingest::{Camera, CameraEvent, Numbers};
-use maskd_observability::metrics::{Book, Metrics};
+use maskd_observability::metrics::{FrameAccount, Metrics};
 use maskd_protocol::wire::{Account, Event, State, Status};
-use maskd_scheduling::mailbox::Inbox;
+use maskd_scheduling::mailbox::Mailbox;
 use maskd_transport::PublishError;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Resolution, StreamId},
-    stop::Stop,
 };
 
-/// News that may wait for the runtime; a camera thread waits above that, which harms nobody.
-const WAITING_NEWS: usize = 64;
+/// Events that may wait for the runtime. Where there are more, the camera's thread waits; its frames are dropped meanwhile.
+const WAITING_EVENTS: usize = 64;
 
 /// What cameras are wired to.
 pub(super) struct Wiring {
-    pub(super) inbox: Inbox,
+    pub(super) mailbox: Mailbox,
     pub(super) resolution: Resolution,
-    pub(super) orders: Orders,
+    pub(super) commands: CommandSender,
     pub(super) outputs: StreamOutputs,
     pub(super) health: Arc<Health>,
     pub(super) metrics: Metrics,
@@ -45,7 +45,7 @@ pub(super) struct Wiring {
 pub(super) struct Cameras {
     streams: BTreeMap<StreamId, Stream>,
     wiring: Wiring,
-    tell: mpsc::Sender<News>,
+    tell: mpsc::Sender<StreamEvent>,
     /// All sources are files that end, and so does the daemon then: a file is played once.
     once: bool,
     stopping: bool,
@@ -53,9 +53,9 @@ pub(super) struct Cameras {
 }
 
 impl Cameras {
-    /// No cameras yet; news come out of the receiver.
-    pub(super) fn new(wiring: Wiring) -> (Self, mpsc::Receiver<News>) {
-        let (tell, news) = mpsc::channel(WAITING_NEWS);
+    /// No cameras yet; events come out of the receiver.
+    pub(super) fn new(wiring: Wiring) -> (Self, mpsc::Receiver<StreamEvent>) {
+        let (tell, events) = mpsc::channel(WAITING_EVENTS);
         (
             Self {
                 streams: BTreeMap::new(),
@@ -65,7 +65,7 @@ impl Cameras {
                 stopping: false,
                 leftovers: Leftovers::default(),
             },
-            news,
+            events,
         )
     }
 
@@ -79,8 +79,8 @@ impl Cameras {
         self.once && self.all_gone()
     }
 
-    /// Where others may put news.
-    pub(super) fn teller(&self) -> mpsc::Sender<News> {
+    /// Where others may put events of a stream.
+    pub(super) fn teller(&self) -> mpsc::Sender<StreamEvent> {
         self.tell.clone()
     }
 
@@ -90,7 +90,7 @@ impl Cameras {
     /// The system refuses a thread.
     pub(super) fn add(&mut self, stream: &StreamId, entry: Entry, output: StreamOutput) -> Result<()> {
         self.wiring.outputs.insert(stream.clone(), output);
-        let _known_at_zero = self.wiring.metrics.book(stream);
+        let _known_at_zero = self.wiring.metrics.account(stream);
         self.start(stream, entry, None)
     }
 
@@ -111,7 +111,7 @@ impl Cameras {
 
     /// Serves a stream by other settings.
     pub(super) fn configure(&self, stream: &StreamId, settings: StreamSettings) {
-        self.order(Order::Configure { stream: stream.clone(), settings: Box::new(settings) });
+        self.command(EngineCommand::Configure { stream: stream.clone(), settings: Box::new(settings) });
     }
 
     /// Whether there is such a stream, on its way out too.
@@ -119,17 +119,17 @@ impl Cameras {
         self.streams.contains_key(stream)
     }
 
-    fn order(&self, order: Order) {
+    fn command(&self, command: EngineCommand) {
         // An engine that no longer listens is about to end the daemon.
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.wiring.orders.try_send(order) {
-            error!("This is a bug: the engine has not looked at its orders, and one is lost");
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.wiring.commands.try_send(command) {
+            error!("This is a bug: the engine has not looked at its commands, and one is lost");
         }
     }
 
     fn end(&mut self, name: &StreamId, then: Then) {
         let Some(stream) = self.streams.get_mut(name) else { return };
         stream.then = then;
-        stream.stop.set();
+        stream.stop.cancel();
         if stream.gone {
             self.settle(name);
         }
@@ -146,8 +146,8 @@ impl Cameras {
             Then::Leave => {
                 stream.then = Then::Leave;
                 (stream.state, stream.reason) = (State::Down, Some("removed".to_owned()));
-                self.wiring.inbox.remove_stream(name);
-                self.order(Order::Forget(name.clone()));
+                self.wiring.mailbox.remove_stream(name);
+                self.command(EngineCommand::Forget(name.clone()));
                 self.changed(name, Some(Event::StreamEnded));
                 self.let_go();
             }
@@ -164,9 +164,9 @@ impl Cameras {
     pub(super) fn let_go(&mut self) {
         let Wiring { metrics, outputs, health, .. } = &self.wiring;
         self.streams.retain(|name, stream| {
-            let stays = !stream.gone || !matches!(stream.then, Then::Leave) || metrics.book(name).in_flight > 0;
+            let stays = !stream.gone || !matches!(stream.then, Then::Leave) || metrics.account(name).in_flight > 0;
             if !stays {
-                ledger::tell(name, &ledger::close(metrics, name, false));
+                accounting::tell(name, &accounting::close(metrics, name, false));
                 outputs.remove(name);
                 health.forget(name);
                 metrics.forget(name);
@@ -181,24 +181,24 @@ impl Cameras {
     /// Starts a camera's thread.
     fn start(&mut self, stream: &StreamId, entry: Entry, numbers: Option<Numbers>) -> Result<()> {
         let Entry { config: StreamConfig { source, .. }, settings, description, first_mask } = entry;
-        let Wiring { inbox, resolution, metrics, .. } = &self.wiring;
+        let Wiring { mailbox, resolution, metrics, .. } = &self.wiring;
         let finite = self.once && source.plays_once();
-        let outlet = inbox.add_stream(stream);
-        let camera = Camera::checked(stream.clone(), source, description, *resolution, outlet, metrics.clone());
+        let sender = mailbox.add_stream(stream);
+        let camera = Camera::checked(stream.clone(), source, description, *resolution, sender, metrics.clone());
         let camera = match numbers {
             Some(numbers) => camera.after(numbers),
             None => camera,
         };
-        let camera = camera.watched(self.wiring.health.pulses().stage(format!("camera {stream}")));
+        let camera = camera.watched(self.wiring.health.heartbeats().stage(format!("camera {stream}")));
         // Before its first frame.
-        self.order(Order::Serve { stream: stream.clone(), settings: Box::new(settings), first_mask });
-        let (stop, numbers) = (Stop::new(), camera.numbers());
+        self.command(EngineCommand::Serve { stream: stream.clone(), settings: Box::new(settings), first_mask });
+        let (stop, numbers) = (CancellationToken::new(), camera.numbers());
         let (name, tell, listen) = (stream.clone(), self.tell.clone(), stop.clone());
         let body = move || {
             let _gone = ExitGuard(name.clone(), tell.clone());
             camera.run(&listen, &mut |event| {
                 // A runtime that no longer listens is about to end.
-                let _ = tell.blocking_send(News::Event(name.clone(), event));
+                let _ = tell.blocking_send(StreamEvent::Camera(name.clone(), event));
             });
         };
         std::thread::Builder::new().name(format!("cam-{stream}")).spawn(body).context("starting a camera's thread")?;
@@ -208,9 +208,9 @@ impl Cameras {
     }
 
     /// Takes note, tells subscribers and the log.
-    pub(super) fn hear(&mut self, news: News) {
-        let (name, event) = match news {
-            News::Gone(name) => {
+    pub(super) fn handle(&mut self, event: StreamEvent) {
+        let (name, event) = match event {
+            StreamEvent::Gone(name) => {
                 self.leftovers.add();
                 let Some(stream) = self.streams.get_mut(&name) else { return };
                 stream.gone = true;
@@ -218,7 +218,7 @@ impl Cameras {
                     return self.settle(&name);
                 }
                 if stream.state != State::Down {
-                    if !stream.stop.is_set() {
+                    if !stream.stop.is_cancelled() {
                         error!(stream = %name, "This is a bug: the camera's thread ended unasked");
                     }
                     stream.state = State::Down;
@@ -227,8 +227,8 @@ impl Cameras {
                 }
                 return;
             }
-            News::BadFirstMask(name, why) => return self.bad_first_mask(&name, why),
-            News::Event(name, event) => (name, event),
+            StreamEvent::BadFirstMask(name, why) => return self.bad_first_mask(&name, why),
+            StreamEvent::Camera(name, event) => (name, event),
         };
         let Some(stream) = self.streams.get_mut(&name) else { return };
         let told = match event {
@@ -248,7 +248,7 @@ impl Cameras {
                 let cause = fault.to_string();
                 if stream.finite {
                     // Playing the file again would publish its beginning twice.
-                    stream.stop.set();
+                    stream.stop.cancel();
                     stream.fault = Some(cause.clone());
                     warn!(stream = %name, cause = fault.cause.as_str(), "file given up: {cause}");
                     stream.state = State::Down;
@@ -276,7 +276,7 @@ impl Cameras {
         let Some(stream) = self.streams.get_mut(name) else { return };
         stream.maskless = Some(format!("first_mask is not used: {why}"));
         if stream.finite {
-            stream.stop.set();
+            stream.stop.cancel();
             stream.fault = Some(format!("first_mask: {why}"));
         }
         self.changed(name, Some(Event::FirstMaskRefused { cause: why }));
@@ -310,17 +310,17 @@ impl Cameras {
     /// Asks every camera to end.
     pub(super) fn stop(&mut self) {
         self.stopping = true;
-        self.streams.values().for_each(|stream| stream.stop.set());
+        self.streams.values().for_each(|stream| stream.stop.cancel());
     }
 
-    /// Once nothing moves any more: what still waits in the mailbox is dropped for stopping, and every book is closed.
-    pub(super) fn close(&self, lost: bool) -> BTreeMap<StreamId, Book> {
-        let Wiring { inbox, metrics, .. } = &self.wiring;
+    /// Once nothing moves any more: what still waits in the mailbox is dropped for stopping, and every account is closed.
+    pub(super) fn close(&self, lost: bool) -> BTreeMap<StreamId, FrameAccount> {
+        let Wiring { mailbox, metrics, .. } = &self.wiring;
         let close = |name: &StreamId| {
-            inbox.remove_stream(name);
-            let book = ledger::close(metrics, name, lost);
-            ledger::tell(name, &book);
-            (name.clone(), book)
+            mailbox.remove_stream(name);
+            let account = accounting::close(metrics, name, lost);
+            accounting::tell(name, &account);
+            (name.clone(), account)
         };
         self.streams.keys().map(close).collect()
     }
@@ -347,7 +347,7 @@ impl Cameras {
             reason: stream.why(),
             fps: output.fps(),
             quality: output.quality(),
-            account: Account::from(&self.wiring.metrics.book(name)),
+            account: Account::from(&self.wiring.metrics.account(name)),
             decoder: stream.decoder.clone(),
             epoch: stream.epoch,
             uptime_s: self.wiring.health.uptime().as_secs_f64(),

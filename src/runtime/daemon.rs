@@ -12,17 +12,17 @@ use tracing::{error, info, warn};
 
 use super::{
     cameras::Cameras,
-    exchange::Outcome,
-    news::News,
+    model_swap::Outcome,
     reload::{self, Asker, Reload},
     service,
     signals::{Hangups, Signals},
+    stream_event::StreamEvent,
     watchdog,
 };
 use crate::admin::Health;
-use maskd_observability::pulse::Pulse;
+use maskd_observability::heartbeat::Heartbeat;
 use maskd_transport::{Publishers, ReloadRequest};
-use maskd_types::stop::Stop;
+use maskd_types::cancellation::CancellationToken;
 
 /// What the running daemon holds.
 pub(super) struct Daemon {
@@ -31,19 +31,19 @@ pub(super) struct Daemon {
     pub(super) reload: Reload,
     pub(super) publisher: Publishers,
     pub(super) cameras: Cameras,
-    pub(super) news: mpsc::Receiver<News>,
+    pub(super) events: mpsc::Receiver<StreamEvent>,
     /// What becomes of other networks.
     pub(super) outcomes: mpsc::Receiver<Outcome>,
     /// Who wants the configuration to be read again.
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) health: Arc<Health>,
-    pub(super) pulse: Pulse,
+    pub(super) heartbeat: Heartbeat,
     /// How the engine thread ends; taken once it has.
     pub(super) end: Option<oneshot::Receiver<anyhow::Result<()>>>,
     /// The publishing task; taken once it has ended.
     pub(super) publish_task: Option<JoinHandle<()>>,
-    pub(super) drain: Stop,
-    pub(super) abandon: Stop,
+    pub(super) drain: CancellationToken,
+    pub(super) abandon: CancellationToken,
 }
 
 /// Why the daemon stops.
@@ -58,15 +58,15 @@ pub(super) enum Why {
 }
 
 impl Daemon {
-    /// Hears the cameras, reports every `status_every`; until there is a reason to stop.
+    /// Handles what happens, and reports every `status_every`, until there is a reason to stop.
     pub(super) async fn watch(&mut self, status_every: Duration) -> Why {
         let mut report = steady(status_every);
-        let mut second = steady(watchdog::beat_every(self.health.pulses().limit()));
+        let mut second = steady(watchdog::beat_every(self.health.heartbeats().limit()));
         loop {
             tokio::select! {
                 signal = self.signals.next() => return Why::Signal(signal.name),
-                Some(news) = self.news.recv() => {
-                    self.cameras.hear(news);
+                Some(event) = self.events.recv() => {
+                    self.cameras.handle(event);
                     if self.cameras.done() {
                         return Why::Done;
                     }
@@ -83,9 +83,9 @@ impl Daemon {
                 Some(ReloadRequest(answer)) = self.reloads.recv() => {
                     self.read_again("somebody asked over zenoh", vec![answer]);
                 }
-                news = self.reload.next() => match news {
-                    reload::News::Changed => self.read_again("a file has changed", Vec::new()),
-                    reload::News::Read(read) => {
+                event = self.reload.next() => match event {
+                    reload::ReloadEvent::Changed => self.read_again("a file has changed", Vec::new()),
+                    reload::ReloadEvent::Read(read) => {
                         self.reload.conclude_reading(read, &mut self.cameras, &self.publisher).await;
                         self.tell_service();
                     }
@@ -100,7 +100,7 @@ impl Daemon {
                     self.tell_service();
                 }
                 _ = second.tick() => {
-                    self.pulse.beat();
+                    self.heartbeat.beat();
                     self.cameras.measure();
                     self.cameras.let_go();
                     self.reload.look();
@@ -118,16 +118,16 @@ impl Daemon {
         }
         self.health.stopping();
         // Bounded by the grace time, not by the watchdog.
-        self.pulse.rest();
+        self.heartbeat.rest();
         service::stopping("draining");
-        let Self { signals, cameras, news, end, publish_task, drain, abandon, .. } = self;
+        let Self { signals, cameras, events, end, publish_task, drain, abandon, .. } = self;
         cameras.stop();
         let orderly = async {
             while !cameras.all_gone() {
-                let Some(news) = news.recv().await else { break };
-                cameras.hear(news);
+                let Some(event) = events.recv().await else { break };
+                cameras.handle(event);
             }
-            drain.set();
+            drain.cancel();
             if end.is_some() {
                 let _ = ended(end).await;
             }
@@ -151,8 +151,8 @@ impl Daemon {
         };
         if forced {
             warn!("the grace time is over: what is still in flight is dropped");
-            drain.set();
-            abandon.set();
+            drain.cancel();
+            abandon.cancel();
             if let Some(publish_task) = publish_task.take() {
                 publish_task.abort();
             }
@@ -199,7 +199,7 @@ async fn joined(task: &mut Option<JoinHandle<()>>) -> Result<(), tokio::task::Jo
 pub(super) fn why_ended(end: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> anyhow::Error {
     match end {
         Ok(Err(error)) => error,
-        Ok(Ok(())) | Err(_) => anyhow!("This is a bug: the engine thread ended without a word"),
+        Ok(Ok(())) | Err(_) => anyhow!("This is a bug: the engine thread ended without an error"),
     }
 }
 

@@ -3,19 +3,20 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::{
-    exchange::Trial,
-    news::News,
+    engine_command::EngineCommand,
+    model_swap::ModelSwap,
     rate::OncePerSecond,
     starts::{Given, Starts},
+    stream_event::StreamEvent,
 };
 use crate::config::StreamSettings;
 use maskd_model::{
@@ -23,19 +24,22 @@ use maskd_model::{
     backbone::{Backbone, BackboneConfig},
 };
 use maskd_observability::{
+    heartbeat::{Heartbeat, WorkNotifier},
     metrics::{DropCause, Metrics, Stage},
-    pulse::{Caller, Pulse},
 };
-use maskd_scheduling::{mailbox::Inbox, overload::OverloadConfig, pace::Pace, turns::Turns};
+use maskd_scheduling::{
+    mailbox::Mailbox, overload::OverloadConfig, rate_controller::RateController, round_robin::WeightedRoundRobin,
+};
 use maskd_tracking::{
     engine::{Engine, Failure, FrameResult, Observer},
     tracker::TrackerConfig,
 };
 use maskd_transport::PromptRequest;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Frame, Resolution, StreamId},
     mask::FirstMask,
-    stop::Stop,
+    panic,
 };
 
 /// How long the thread waits for a frame before it shows that it is alive and looks for prompts.
@@ -52,45 +56,24 @@ pub(super) struct Loaded {
     pub(super) device: String,
 }
 
-/// What the thread is told about streams, before their frames come or after the last one came.
-pub(super) enum Order {
-    /// Serve a stream by its settings, with the first mask that it is configured with. One that is served already keeps its
-    /// memory, and starts from another mask only.
-    Serve { stream: StreamId, settings: Box<StreamSettings>, first_mask: Option<FirstMask> },
-    /// Serve a stream by other settings.
-    Configure { stream: StreamId, settings: Box<StreamSettings> },
-    /// Forget a stream and what it held.
-    Forget(StreamId),
-    /// Lend the next batch's frames.
-    Lend(crossbeam_channel::Sender<Vec<Frame>>),
-    /// Go on with another network.
-    Exchange(Box<Backbone>),
-}
-
-/// Orders that may wait: more than a configuration has streams. The engine looks for them several times a second.
-pub(super) const WAITING_ORDERS: usize = 4096;
-
-/// Where orders are put.
-pub(super) type Orders = mpsc::Sender<Order>;
-
 /// What the thread works with once everything is open.
 pub(super) struct Work {
-    pub(super) inbox: Inbox,
+    pub(super) mailbox: Mailbox,
     pub(super) max_batch: usize,
     pub(super) overload: OverloadConfig,
-    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) commands: mpsc::Receiver<EngineCommand>,
     /// Where a first mask that does not fit is reported.
-    pub(super) tell: mpsc::Sender<News>,
+    pub(super) tell: mpsc::Sender<StreamEvent>,
     pub(super) prompts: mpsc::Receiver<PromptRequest>,
     pub(super) results: mpsc::Sender<FrameResult>,
     /// Told that there is a result.
-    pub(super) publisher: Caller,
-    /// Networks that come while it works.
-    pub(super) trial: Trial,
+    pub(super) publisher: WorkNotifier,
+    /// Other networks that come while it works.
+    pub(super) swap: ModelSwap,
     /// No more frames will come: end when the mailbox is empty.
-    pub(super) drain: Stop,
+    pub(super) drain: CancellationToken,
     /// The grace time is over: end now.
-    pub(super) abandon: Stop,
+    pub(super) abandon: CancellationToken,
 }
 
 /// The thread as its starter holds it.
@@ -108,21 +91,20 @@ pub(super) fn spawn(
     model: BackboneConfig,
     weights: Checkpoint,
     tracker: TrackerConfig,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     metrics: Metrics,
 ) -> Result<EngineThread> {
     let ((tell_loaded, loaded), (start, started), (tell_end, end)) =
         (oneshot::channel(), oneshot::channel(), oneshot::channel());
     let body = move || {
-        // A panic is a bug, but it must end the daemon in order, with an exit code, not leave it deaf.
+        // A panic is a bug. It must end the daemon in order and with an exit code: without its engine it would go on and do
+        // nothing.
         let lived =
-            catch_unwind(AssertUnwindSafe(|| live(model, weights, tracker, tell_loaded, started, pulse, &metrics)));
+            catch_unwind(AssertUnwindSafe(|| live(model, weights, tracker, tell_loaded, started, heartbeat, &metrics)));
         let result = lived.unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(anyhow!("This is a bug: the engine thread panicked: {said}"))
+            Err(anyhow!("This is a bug: the engine thread panicked: {}", panic::message(&*panic)))
         });
-        // Nobody listens any more only where the daemon ends anyway.
+        // The receiver is gone only where the daemon ends anyway.
         let _ = tell_end.send(result);
     };
     std::thread::Builder::new().name("engine".to_owned()).spawn(body).context("starting the engine thread")?;
@@ -135,7 +117,7 @@ fn live(
     tracker: TrackerConfig,
     loaded: oneshot::Sender<Result<Loaded>>,
     started: oneshot::Receiver<Work>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     metrics: &Metrics,
 ) -> Result<()> {
     let loading = Instant::now();
@@ -169,7 +151,7 @@ fn live(
         }
     };
     match started.blocking_recv() {
-        Ok(work) => work.run(engine, &pulse, metrics),
+        Ok(work) => work.run(engine, &heartbeat, metrics),
         Err(_) => Ok(()),
     }
 }
@@ -184,7 +166,7 @@ struct StageTimes<'a> {
 impl Observer for StageTimes<'_> {
     fn ended(&self, stage: Stage) {
         let now = Instant::now();
-        let since = std::mem::replace(&mut *self.since.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let since = std::mem::replace(&mut *self.since.lock(), now);
         self.metrics.stage_took(stage, now - since);
     }
 
@@ -198,28 +180,28 @@ impl Observer for StageTimes<'_> {
 }
 
 impl Work {
-    fn run(mut self, mut engine: Engine, pulse: &Pulse, metrics: &Metrics) -> Result<()> {
-        let (mut turns, mut starts) = (Turns::default(), Starts::default());
-        let mut pace = Pace::new(self.overload.clone(), Instant::now());
+    fn run(mut self, mut engine: Engine, heartbeat: &Heartbeat, metrics: &Metrics) -> Result<()> {
+        let (mut round_robin, mut starts) = (WeightedRoundRobin::default(), Starts::default());
+        let mut rates = RateController::new(self.overload.clone(), Instant::now());
         let (mut failures, mut busy) = (OncePerSecond::default(), OncePerSecond::default());
-        pulse.beat();
-        while !self.abandon.is_set() {
-            let waiting = self.inbox.wait(&self.drain, IDLE);
+        heartbeat.beat();
+        while !self.abandon.is_cancelled() {
+            let waiting = self.mailbox.wait(&self.drain, IDLE);
             // After the wait: what is said of a stream is here before its first frame, and prompts are for known streams.
-            self.obey(&mut engine, &mut turns, &mut pace, &mut starts);
+            self.handle_commands(&mut engine, &mut round_robin, &mut rates, &mut starts);
             self.answer_prompts(&mut engine);
-            pace.look(Instant::now(), &self.inbox, |size, level| engine.patches_at(size, level), metrics);
+            rates.look(Instant::now(), &self.mailbox, |size, level| engine.patches_at(size, level), metrics);
             if !waiting {
-                pulse.beat();
-                if self.drain.is_set() {
+                heartbeat.beat();
+                if self.drain.is_cancelled() {
                     break;
                 }
                 continue;
             }
-            let mut frames = turns.take(&self.inbox, self.max_batch);
-            pace.stamp(&mut frames);
+            let mut frames = round_robin.take(&self.mailbox, self.max_batch);
+            rates.stamp(&mut frames);
             let patches = frames.iter().map(|frame| engine.patches_of(frame)).sum();
-            self.trial.lend(&frames);
+            self.swap.sample(&frames);
             for frame in &frames {
                 metrics.stage_took(Stage::Ingest, frame.captured.elapsed());
                 if let Some(mask) = starts.take(&frame.stream) {
@@ -229,12 +211,12 @@ impl Work {
             let begun = Instant::now();
             let results = engine.step(frames, &StageTimes { metrics, since: Mutex::new(begun) });
             let now = Instant::now();
-            pace.worked(now, patches, now - begun);
-            for result in self.trial.judge(&mut engine, results) {
+            rates.worked(now, patches, now - begun);
+            for result in self.swap.judge(&mut engine, results) {
                 match result {
                     Ok(result) => {
                         // Only what worked counts as a sign of life: a device that fails on every frame is not alive.
-                        pulse.beat();
+                        heartbeat.beat();
                         if result.discovered {
                             metrics.discovered(&result.frame.stream);
                         }
@@ -255,7 +237,7 @@ impl Work {
     /// To the publisher, if it has room: the engine never waits for the network.
     fn pass_on(&self, result: FrameResult, metrics: &Metrics, busy: &mut OncePerSecond) {
         let (result, cause) = match self.results.try_send(result) {
-            Ok(()) => return self.publisher.call(),
+            Ok(()) => return self.publisher.notify(),
             Err(mpsc::error::TrySendError::Full(result)) => (result, DropCause::PublisherBusy),
             Err(mpsc::error::TrySendError::Closed(result)) => (result, DropCause::Stopping),
         };
@@ -266,10 +248,16 @@ impl Work {
         }
     }
 
-    fn obey(&mut self, engine: &mut Engine, turns: &mut Turns, pace: &mut Pace, starts: &mut Starts) {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Serve { stream, settings, first_mask } => {
+    fn handle_commands(
+        &mut self,
+        engine: &mut Engine,
+        round_robin: &mut WeightedRoundRobin,
+        rates: &mut RateController,
+        starts: &mut Starts,
+    ) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                EngineCommand::Serve { stream, settings, first_mask } => {
                     match first_mask.map(|mask| starts.give(&stream, mask)) {
                         None => starts.forget(&stream),
                         Some(Given::Waits) => {}
@@ -277,17 +265,19 @@ impl Work {
                             info!(%stream, "first_mask is the one that was used before: the stream goes on from what it has");
                         }
                     }
-                    configure(engine, turns, pace, stream, *settings);
+                    configure(engine, round_robin, rates, stream, *settings);
                 }
-                Order::Configure { stream, settings } => configure(engine, turns, pace, stream, *settings),
-                Order::Forget(stream) => {
+                EngineCommand::Configure { stream, settings } => {
+                    configure(engine, round_robin, rates, stream, *settings)
+                }
+                EngineCommand::Forget(stream) => {
                     engine.remove_stream(&stream);
                     starts.forget(&stream);
-                    turns.forget(&stream);
-                    pace.forget(&stream);
+                    round_robin.forget(&stream);
+                    rates.forget(&stream);
                 }
-                Order::Lend(lend) => self.trial.ask(lend),
-                Order::Exchange(backbone) => self.trial.begin(engine, *backbone),
+                EngineCommand::SampleFrames(to) => self.swap.ask(to),
+                EngineCommand::SwapModel(backbone) => self.swap.begin(engine, *backbone),
             }
         }
     }
@@ -301,9 +291,9 @@ impl Work {
         };
         // Given once more, with another source, it may fit.
         starts.forget(&stream);
-        // Never waits: there is one such word for each mask at most.
-        if let Err(unheard) = self.tell.try_send(News::BadFirstMask(stream, why)) {
-            error!("a first mask does not fit, and nobody listens: {unheard}");
+        // There is room: at most one such event for each mask.
+        if let Err(undelivered) = self.tell.try_send(StreamEvent::BadFirstMask(stream, why)) {
+            error!("a first mask does not fit, and the runtime could not be told: {undelivered}");
         }
     }
 
@@ -321,10 +311,16 @@ impl Work {
 }
 
 /// Serves `stream` by `settings` from now on.
-fn configure(engine: &mut Engine, turns: &mut Turns, pace: &mut Pace, stream: StreamId, settings: StreamSettings) {
+fn configure(
+    engine: &mut Engine,
+    round_robin: &mut WeightedRoundRobin,
+    rates: &mut RateController,
+    stream: StreamId,
+    settings: StreamSettings,
+) {
     let StreamSettings { weight, tracker } = settings;
     engine.configure(&stream, tracker);
     engine.add_stream(&stream);
-    pace.weigh(&stream, weight);
-    turns.weigh(stream, weight);
+    rates.weigh(&stream, weight);
+    round_robin.weigh(stream, weight);
 }

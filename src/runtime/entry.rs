@@ -4,8 +4,8 @@ use crate::config::{Start, StreamConfig, StreamSettings};
 use maskd_ingest::{Description, Numbers};
 use maskd_protocol::wire::State;
 use maskd_tracking::tracker::TrackerConfig;
+use maskd_types::cancellation::CancellationToken;
 use maskd_types::mask::FirstMask;
-use maskd_types::stop::Stop;
 
 /// A stream as configured, its pipeline, and the mask it is to start from: what was read when it was checked.
 pub(super) struct Entry {
@@ -39,7 +39,7 @@ impl Entry {
 
 /// A stream that runs, or has run: what is known of it.
 pub(super) struct Stream {
-    pub(super) stop: Stop,
+    pub(super) stop: CancellationToken,
     pub(super) numbers: Numbers,
     pub(super) then: Then,
     /// A file that is played once: a fault ends it, since trying again would play it from its start.
@@ -56,7 +56,7 @@ pub(super) struct Stream {
 
 impl Stream {
     /// One whose camera starts now.
-    pub(super) fn starting(stop: Stop, numbers: Numbers, finite: bool) -> Self {
+    pub(super) fn starting(stop: CancellationToken, numbers: Numbers, finite: bool) -> Self {
         Self {
             stop,
             numbers,

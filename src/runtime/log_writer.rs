@@ -46,7 +46,8 @@ impl LogWriter {
         Ok(Self { words, lost })
     }
 
-    /// Waits a little until what has been logged so far is out. Whoever has not read it by then does not read.
+    /// Waits a little until what has been logged so far is out. A reader that has not taken it by then is not
+    /// waited for any longer.
     pub fn flush(&self) {
         let deadline = Instant::now() + FLUSH_WITHIN;
         let (done, flushed) = bounded(0);
@@ -78,7 +79,7 @@ fn write_all(words: &Receiver<Word>, lost: &AtomicU64, mut out: impl Write, told
                 continue;
             }
         };
-        // A log that takes nothing now may take something later.
+        // A write that fails now (a full disk) may succeed later.
         match out.write_all(&line).and_then(|()| out.flush()) {
             Err(_) => {
                 lost.fetch_add(1, Relaxed);

@@ -1,4 +1,4 @@
-//! Memory that is free, and kept all the same.
+//! Gives memory back to the system that the allocator keeps though it is free.
 //!
 //! Left to itself, glibc's allocator gives new threads arenas of their own, up to eight times as many as there are cores.
 //! What a pipeline leaves there when it is torn down is free but stays with the process, in pieces that the next one does

@@ -1,25 +1,26 @@
-//! The daemon, put together. This is the only place that wires, and the only one that starts long-lived threads.
+//! The daemon, put together: the only place that connects its parts, and the only one that starts long-lived threads.
 //!
 //! ```text
-//! cam-NAME (one each) -> Inbox (newest frame of each) -> engine (device, trackers) -> bounded -> publish task (tokio) -> zenoh
-//!         \-> news -> this task: events, status, health            ^-- prompts (bounded) <-- zenoh
+//! cam-NAME (one each) -> Mailbox (latest frame of each) -> engine (device, trackers) -> bounded -> publish task (tokio) -> zenoh
+//!         \-> events -> this task: events, status, health            ^-- prompts (bounded) <-- zenoh
 //! ```
 //!
-//! A frame is lost in one of few places, each counted ([`maskd_observability::metrics::DROPS`]): `captured = published + dropped{stage,
-//! cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`ledger`]). The engine never waits for the network. Stopping goes along the flow: cameras first, then the
-//! mailbox is emptied, then the publish task ends, then zenoh is closed; all within the grace time.
+//! A frame is lost in one of few places, each counted ([`maskd_observability::metrics::DROPS`]): `captured = published +
+//! dropped{stage, cause} + in flight` at every moment, with nothing in flight once the daemon has ended ([`accounting`]). The
+//! engine never waits for the network. Stopping goes along the flow: cameras first, then the mailbox is emptied, then the
+//! publish task ends, then zenoh is closed; all within the grace time.
 
-mod aside;
+pub mod accounting;
+mod background_task;
 mod cameras;
 mod changes;
 mod daemon;
+mod engine_command;
 mod engine_thread;
 mod entry;
-mod exchange;
-pub mod ledger;
 mod log_writer;
 mod memory;
-mod news;
+mod model_swap;
 mod preview;
 mod publish_task;
 mod rate;
@@ -27,6 +28,7 @@ mod reload;
 mod service;
 mod signals;
 mod starts;
+mod stream_event;
 mod stream_output;
 mod watchdog;
 
@@ -40,7 +42,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use ledger::Summary;
+pub use accounting::RunSummary;
 pub use log_writer::LogWriter;
 pub use reload::{Origin, Read};
 
@@ -52,12 +54,12 @@ use cameras::{Cameras, Wiring};
 use daemon::{Daemon, Why};
 use engine_thread::{EngineThread, Work};
 use entry::Entry;
-use exchange::Trial;
 use maskd_model::WeightsError;
-use maskd_observability::{metrics::Metrics, pulse::Pulses};
-use maskd_scheduling::mailbox::Inbox;
+use maskd_observability::{heartbeat::Heartbeats, metrics::Metrics};
+use maskd_scheduling::mailbox::Mailbox;
 use maskd_transport::{PublishError, Publisher, Publishers, Requests, ZenohPublisher};
-use maskd_types::stop::Stop;
+use maskd_types::cancellation::CancellationToken;
+use model_swap::ModelSwap;
 use reload::Reload;
 use signals::{Hangups, Signals};
 use stream_output::{StreamOutput, StreamOutputs};
@@ -90,7 +92,7 @@ const WAITING_RESULTS: usize = 16;
 ///
 /// # Errors
 /// What kept it from starting; a fatal fault of the engine; a file, played once, that could not be played to its end.
-pub fn run(ready: Ready, origin: Origin) -> Result<Summary, RunError> {
+pub fn run(ready: Ready, origin: Origin) -> Result<RunSummary, RunError> {
     run_with(ready, origin, |_| Vec::new())
 }
 
@@ -103,10 +105,10 @@ pub fn run_with(
     ready: Ready,
     origin: Origin,
     more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>,
-) -> Result<Summary, RunError> {
+) -> Result<RunSummary, RunError> {
     memory::few_arenas();
     let tokio = tokio::runtime::Builder::new_multi_thread()
-        // Whoever publishes may be held up by a slow subscriber, with its worker; probes and timers must still be served.
+        // A slow subscriber may block the publisher, and its worker thread with it; probes and timers must still be served.
         .worker_threads(4)
         .thread_name("io")
         .enable_all()
@@ -114,7 +116,7 @@ pub fn run_with(
         .context("starting tokio")
         .map_err(RunError::Internal)?;
     let result = tokio.block_on(live(ready, origin, more));
-    // Whatever still hangs (a driver, a name server) must not hold up the exit.
+    // Tasks that still hang (in a driver, a name server) must not delay the exit.
     tokio.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -123,34 +125,34 @@ async fn live(
     ready: Ready,
     origin: Origin,
     more: impl FnOnce(Requests) -> Vec<Box<dyn Publisher>>,
-) -> Result<Summary, RunError> {
+) -> Result<RunSummary, RunError> {
     let Ready { config, weights, stamp, streams: mut starts } = ready;
     let mut signals = Signals::install().context("listening for signals").map_err(RunError::Internal)?;
     let hangups = Hangups::install().context("listening for signals").map_err(RunError::Internal)?;
     let metrics = Metrics::new();
     let stall = Duration::from_secs_f64(config.runtime.stall_seconds);
-    let pulses = Pulses::new(stall);
-    let _watchdog = watchdog::start(pulses.clone()).map_err(RunError::Internal)?;
-    let _workers = watchdog::show_tokio(pulses.stage("network threads"), stall);
-    let health = Arc::new(Health::new(config.streams.keys().cloned(), pulses.clone()));
+    let heartbeats = Heartbeats::new(stall);
+    let _watchdog = watchdog::start(heartbeats.clone()).map_err(RunError::Internal)?;
+    let _workers = watchdog::show_tokio(heartbeats.stage("network threads"), stall);
+    let health = Arc::new(Health::new(config.streams.keys().cloned(), heartbeats.clone()));
     let (end_admin, admin) = open_admin(&config, &health, &metrics)?;
 
     let EngineThread { mut loaded, start, end } = {
-        let pulse = pulses.stage("engine");
-        engine_thread::spawn(config.model.clone(), weights, config.tracker.clone(), pulse, metrics.clone())
+        let heartbeat = heartbeats.stage("engine");
+        engine_thread::spawn(config.model.clone(), weights, config.tracker.clone(), heartbeat, metrics.clone())
             .map_err(RunError::Internal)?
     };
     let about = tokio::select! {
         about = &mut loaded => about,
         signal = signals.next() => {
             info!("{} while loading: nothing to drain", signal.name);
-            return Ok(Summary::default());
+            return Ok(RunSummary::default());
         }
     };
     let about = match about {
         Ok(Ok(about)) => about,
         Ok(Err(error)) => return Err(refused_model(error)),
-        // The thread ended without a word: its end tells why.
+        // The thread ended before it could tell: `end` says why.
         Err(_) => return Err(fatal(end.await)),
     };
     health.model_loaded(&about.model);
@@ -158,17 +160,17 @@ async fn live(
     let (requests, prompts, reloads) = Requests::channel();
     let mut publisher = Publishers::default();
     let (resolved, model) = (config.redacted(), &about.model);
-    let zenoh = ZenohPublisher::open(&config.publish, &resolved, model, requests.clone(), metrics.clone(), &pulses);
+    let zenoh = ZenohPublisher::open(&config.publish, &resolved, model, requests.clone(), metrics.clone(), &heartbeats);
     publisher.add(Box::new(zenoh.await.map_err(refused_publisher)?));
     for one in more(requests) {
         one.tell_config(&resolved);
         info!("publishing over {} too", one.name());
         publisher.add(one);
     }
-    let (orders, ordered) = mpsc::channel(engine_thread::WAITING_ORDERS);
-    let (tell_outcome, outcomes) = mpsc::channel(exchange::WAITING_OUTCOMES);
+    let (commands, command_queue) = mpsc::channel(engine_command::WAITING_COMMANDS);
+    let (tell_outcome, outcomes) = mpsc::channel(model_swap::WAITING_OUTCOMES);
     let stamps = (reload::file_stamp(&origin), stamp);
-    let reload = Reload::new(config.clone(), &starts, stamps, origin, orders.clone(), tell_outcome.clone());
+    let reload = Reload::new(config.clone(), &starts, stamps, origin, commands.clone(), tell_outcome.clone());
     let mut streams = Vec::new();
     for (name, stream) in &config.streams {
         let Some(start) = starts.remove(name) else { continue };
@@ -179,32 +181,32 @@ async fn live(
     }
     health.publisher_open(true);
 
-    let (inbox, outputs) = (Inbox::new(metrics.clone()), StreamOutputs::default());
+    let (mailbox, outputs) = (Mailbox::new(metrics.clone()), StreamOutputs::default());
     let wiring = Wiring {
-        inbox: inbox.clone(),
+        mailbox: mailbox.clone(),
         resolution: about.resolution,
-        orders,
+        commands,
         outputs: outputs.clone(),
         health: health.clone(),
         metrics: metrics.clone(),
     };
-    let (mut cameras, news) = Cameras::new(wiring);
+    let (mut cameras, events) = Cameras::new(wiring);
     cameras.once(reload::plays_once(&config));
     let (results, waiting) = mpsc::channel((2 * config.streams.len()).max(WAITING_RESULTS));
-    let publishing = pulses.stage("publisher");
-    let publisher_called = publishing.caller();
+    let publishing = heartbeats.stage("publisher");
+    let publisher_notifier = publishing.notifier();
     let publish_task = tokio::spawn(publish_task::publish_all(waiting, outputs, metrics.clone(), publishing));
-    let (drain, abandon) = (Stop::new(), Stop::new());
+    let (drain, abandon) = (CancellationToken::new(), CancellationToken::new());
     let work = Work {
-        inbox,
+        mailbox,
         max_batch: config.runtime.max_batch,
         overload: config.overload.clone(),
-        orders: ordered,
+        commands: command_queue,
         tell: cameras.teller(),
         prompts,
         results,
-        publisher: publisher_called,
-        trial: Trial::new(tell_outcome),
+        publisher: publisher_notifier,
+        swap: ModelSwap::new(tell_outcome),
         drain: drain.clone(),
         abandon: abandon.clone(),
     };
@@ -221,18 +223,18 @@ async fn live(
 
     let (status_every, grace) = (Duration::from_secs_f64(config.runtime.status_seconds), config.runtime.grace());
     let (end, publish_task) = (Some(end), Some(publish_task));
-    let pulse = pulses.stage("supervisor");
+    let heartbeat = heartbeats.stage("supervisor");
     let mut daemon = Daemon {
         signals,
         hangups,
         reload,
         publisher,
         cameras,
-        news,
+        events,
         outcomes,
         reloads,
         health,
-        pulse,
+        heartbeat,
         end,
         publish_task,
         drain,
@@ -243,7 +245,7 @@ async fn live(
 
     // Whatever an engine or a task that died had in hand is lost, as is what the grace time was too short for.
     let lost = forced || matches!(why, Why::Fatal(_));
-    let summary = Summary { streams: daemon.cameras.close(lost) };
+    let summary = RunSummary { streams: daemon.cameras.close(lost) };
     daemon.cameras.report();
     let fault = daemon.cameras.fault().map(|(stream, why)| anyhow!("streams.{stream}: {why}"));
     let publisher = daemon.end();

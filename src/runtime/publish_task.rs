@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::{preview, rate::OncePerSecond, stream_output::StreamOutputs};
 use maskd_observability::{
+    heartbeat::Heartbeat,
     metrics::{DropCause, Metrics, Stage},
-    pulse::Pulse,
 };
 use maskd_tracking::engine::FrameResult;
 
@@ -17,15 +17,15 @@ pub(super) async fn publish_all(
     mut results: mpsc::Receiver<FrameResult>,
     outputs: StreamOutputs,
     metrics: Metrics,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
 ) {
     let mut failures = OncePerSecond::default();
     loop {
         if results.is_empty() {
-            pulse.rest();
+            heartbeat.rest();
         }
         let Some(result) = results.recv().await else { break };
-        pulse.beat();
+        heartbeat.beat();
         let FrameResult { frame, labels, instances, events, discovered, model, .. } = result;
         let Some(output) = outputs.get(&frame.stream) else {
             metrics.frame_dropped(&frame.stream, Stage::Publish, DropCause::PublishFailed);

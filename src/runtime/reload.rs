@@ -2,7 +2,7 @@
 //! leaves everything as it was.
 //!
 //! Reading looks at files that may be anywhere, on a share that is gone too. So it is done beside this task
-//! ([`Aside`]), which has signals and probes to answer.
+//! ([`BackgroundTask`]), which has signals and probes to answer.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::{
-    aside::{Aside, Busy},
+    background_task::{BackgroundTask, Busy},
     cameras::Cameras,
     changes::{Changes, network_of},
-    engine_thread::Orders,
+    engine_command::CommandSender,
     entry::Entry,
-    exchange::{self, Outcome},
+    model_swap::{self, Outcome},
     stream_output::StreamOutput,
 };
 use crate::config::{Config, Ready, Start};
@@ -59,9 +59,9 @@ pub(super) type Asker = oneshot::Sender<Result<Reloaded, String>>;
 /// The configuration's file, and that of the weights it names.
 type Stamps = (Option<Stamp>, Option<Stamp>);
 
-/// What happens beside.
+/// What a background task has come to.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
-pub(super) enum News {
+pub(super) enum ReloadEvent {
     /// A file is another than was read, and is not being written: two looks in a row found the same.
     Changed,
     /// The configuration was read, or reading it hangs.
@@ -82,27 +82,27 @@ pub(super) struct Reload {
     read: Stamps,
     /// As of the last look.
     seen: Stamps,
-    reading: Aside<(Stamps, Read)>,
-    looking: Aside<Stamps>,
+    reading: BackgroundTask<(Stamps, Read)>,
+    looking: BackgroundTask<Stamps>,
     /// Who waits for the reading that is under way.
     asked: Vec<Asker>,
     /// Who asked since it began: the file may have changed under it, so it is read once more.
     asked_since: Option<Vec<Asker>>,
     /// The network that is being loaded or on probation, and the one to go back to.
     network: Option<(BackboneConfig, BackboneConfig)>,
-    orders: Orders,
+    commands: CommandSender,
     tell: mpsc::Sender<Outcome>,
 }
 
 impl Reload {
-    /// What becomes of another network is told to `tell`; `orders` are the engine's. `stamps` are those of the files that
+    /// What becomes of another network is told to `tell`; `commands` are the engine's. `stamps` are those of the files that
     /// `running` was read from.
     pub(super) fn new(
         running: Config,
         starts: &BTreeMap<StreamId, Start>,
         stamps: Stamps,
         origin: Origin,
-        orders: Orders,
+        commands: CommandSender,
         tell: mpsc::Sender<Outcome>,
     ) -> Self {
         Self {
@@ -113,12 +113,12 @@ impl Reload {
             loaded: stamps.1,
             read: stamps,
             seen: stamps,
-            reading: Aside::new(READ_WITHIN),
-            looking: Aside::new(READ_WITHIN),
+            reading: BackgroundTask::new(READ_WITHIN),
+            looking: BackgroundTask::new(READ_WITHIN),
             asked: Vec::new(),
             asked_since: None,
             network: None,
-            orders,
+            commands,
             tell,
         }
     }
@@ -153,13 +153,13 @@ impl Reload {
         }
     }
 
-    /// What happens beside, when it does.
-    pub(super) async fn next(&mut self) -> News {
+    /// What a background task has come to, once it has.
+    pub(super) async fn next(&mut self) -> ReloadEvent {
         loop {
             tokio::select! {
-                read = self.reading.done() => return News::Read(read),
+                read = self.reading.done() => return ReloadEvent::Read(read),
                 looked = self.looking.done() => match looked {
-                    Ok(stamps) if self.changed(stamps) => return News::Changed,
+                    Ok(stamps) if self.changed(stamps) => return ReloadEvent::Changed,
                     Ok(_) => {}
                     Err(why) => warn!("changes of files are not seen: {why}"),
                 },
@@ -187,7 +187,7 @@ impl Reload {
     ) {
         let done = match read {
             Err(why) => {
-                // Once is enough for one change.
+                // Tried once for each change of a file.
                 self.read = self.seen;
                 refused(vec![why])
             }
@@ -243,7 +243,7 @@ impl Reload {
         }
         self.loaded = self.read.1;
         let tracker = self.running.tracker.clone();
-        match exchange::start(model.clone(), weights, tracker, self.orders.clone(), self.tell.clone()) {
+        match model_swap::start(model.clone(), weights, tracker, self.commands.clone(), self.tell.clone()) {
             Ok(()) => {
                 info!("other weights are being loaded; the old ones go on meanwhile");
                 self.network = Some((model, self.running.model.clone()));
@@ -288,7 +288,7 @@ impl Reload {
         }
     }
 
-    fn carry_out(&mut self, plan: Plan, new: Config, changes: &Changes, cameras: &mut Cameras) {
+    fn carry_out(&mut self, plan: StreamsToStart, new: Config, changes: &Changes, cameras: &mut Cameras) {
         self.running.streams = new.streams;
         cameras.once(plays_once(&self.running));
         changes.removed.iter().for_each(|name| cameras.remove(name));
@@ -313,7 +313,7 @@ impl Reload {
 }
 
 /// Streams to take up (with an output) or to run anew.
-type Plan = Vec<(StreamId, Entry, Option<StreamOutput>)>;
+type StreamsToStart = Vec<(StreamId, Entry, Option<StreamOutput>)>;
 
 /// What is still to be had before anything is done.
 async fn prepare(
@@ -323,8 +323,8 @@ async fn prepare(
     changes: &Changes,
     cameras: &Cameras,
     publisher: &Publishers,
-) -> Result<Plan> {
-    let mut plan = Plan::new();
+) -> Result<StreamsToStart> {
+    let mut plan = StreamsToStart::new();
     for name in changes.added.iter().chain(&changes.changed) {
         let (Some(config), Some(start)) = (new.streams.get(name), starts.remove(name)) else {
             bail!("This is a bug: no stream {name}")

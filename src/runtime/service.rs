@@ -48,7 +48,7 @@ const WITHIN: Duration = Duration::from_millis(100);
 fn send(states: &[NotifyState<'_>]) {
     let Some(manager) = env::var_os("NOTIFY_SOCKET") else { return };
     let text: String = states.iter().map(|state| format!("{state}\n")).collect();
-    // A manager that does not listen is its own trouble, not ours.
+    // A service manager that does not read is no error of the daemon.
     if let Err(error) = tell(&manager, &text) {
         debug!(%error, "the service manager cannot be told");
     }

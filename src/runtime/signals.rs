@@ -27,9 +27,9 @@ impl Hangups {
     }
 }
 
-/// One of them.
+/// One of them, received.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Received {
+pub(super) struct StopSignal {
     /// As in logs.
     pub(super) name: &'static str,
     /// As in exit codes: 128 + this.
@@ -43,10 +43,10 @@ impl Signals {
     }
 
     /// Waits for the next one. Cancelling loses nothing.
-    pub(super) async fn next(&mut self) -> Received {
+    pub(super) async fn next(&mut self) -> StopSignal {
         tokio::select! {
-            _ = self.terminate.recv() => Received { name: "SIGTERM", number: 15 },
-            _ = self.interrupt.recv() => Received { name: "SIGINT", number: 2 },
+            _ = self.terminate.recv() => StopSignal { name: "SIGTERM", number: 15 },
+            _ = self.interrupt.recv() => StopSignal { name: "SIGINT", number: 2 },
         }
     }
 }

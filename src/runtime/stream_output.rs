@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
+
+use parking_lot::{Mutex, RwLock};
 
 use super::rate::Rate;
 use maskd_transport::StreamPublisher;
@@ -26,18 +28,18 @@ impl StreamOutput {
 
     /// Published frames a second as of now.
     pub(super) fn fps(&self) -> f64 {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner).per_second(Instant::now())
+        self.rate.lock().per_second(Instant::now())
     }
 
     /// That of the newest published frame.
     pub(super) fn quality(&self) -> Quality {
-        *self.quality.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.quality.lock()
     }
 
     /// Counts a frame that was published.
     pub(super) fn published(&self, now: Instant, quality: Quality) {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner).tick(now);
-        *self.quality.lock().unwrap_or_else(PoisonError::into_inner) = quality;
+        self.rate.lock().tick(now);
+        *self.quality.lock() = quality;
     }
 }
 
@@ -47,16 +49,16 @@ pub(super) struct StreamOutputs(Arc<RwLock<HashMap<StreamId, Arc<StreamOutput>>>
 
 impl StreamOutputs {
     pub(super) fn get(&self, stream: &StreamId) -> Option<Arc<StreamOutput>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+        self.0.read().get(stream).cloned()
     }
 
     pub(super) fn insert(&self, stream: StreamId, output: StreamOutput) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(stream, Arc::new(output));
+        self.0.write().insert(stream, Arc::new(output));
     }
 
     /// Takes the stream's keys back, as soon as nobody uses its output.
     pub(super) fn remove(&self, stream: &StreamId) {
-        let output = self.0.write().unwrap_or_else(PoisonError::into_inner).remove(stream);
+        let output = self.0.write().remove(stream);
         // After the lock is let go: undeclaring asks the network.
         drop(output);
     }

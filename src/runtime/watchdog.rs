@@ -1,6 +1,6 @@
 //! Feeds the service manager's watchdog while every stage gives signs of life, and says which does not.
 //!
-//! It has a thread of its own: it must speak when everything else is stuck, tokio too.
+//! It has a thread of its own, since it must report when everything else is stuck, tokio too.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use super::service;
-use maskd_observability::pulse::{Pulse, Pulses, Stuck};
-use maskd_types::stop::Stop;
+use maskd_observability::heartbeat::{Heartbeat, Heartbeats, Stuck};
+use maskd_types::cancellation::CancellationToken;
 
 /// The longest time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,11 +21,11 @@ pub(super) fn beat_every(limit: Duration) -> Duration {
 }
 
 /// The thread as its starter holds it; dropped, it ends.
-pub(super) struct Watchdog(Stop);
+pub(super) struct Watchdog(CancellationToken);
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.0.set();
+        self.0.cancel();
     }
 }
 
@@ -33,14 +33,14 @@ impl Drop for Watchdog {
 ///
 /// # Errors
 /// The system refuses a thread.
-pub(super) fn start(pulses: Pulses) -> Result<Watchdog> {
-    let stop = Stop::new();
+pub(super) fn start(heartbeats: Heartbeats) -> Result<Watchdog> {
+    let stop = CancellationToken::new();
     let watchdog = Watchdog(stop.clone());
     let every = service::watchdog_interval().map_or(LOOK, |interval| interval.min(LOOK));
     let body = move || {
         let mut known = BTreeSet::new();
         while !stop.wait(every) {
-            look(&pulses.stuck(), &mut known);
+            look(&heartbeats.stuck(), &mut known);
         }
     };
     std::thread::Builder::new().name("watchdog".to_owned()).spawn(body).context("starting the watchdog's thread")?;
@@ -73,10 +73,10 @@ pub(super) fn told(stuck: &[Stuck]) -> Option<String> {
 }
 
 /// A task that shows that tokio's workers run tasks.
-pub(super) fn show_tokio(pulse: Pulse, limit: Duration) -> JoinHandle<()> {
+pub(super) fn show_tokio(heartbeat: Heartbeat, limit: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         loop {
-            pulse.beat();
+            heartbeat.beat();
             tokio::time::sleep(beat_every(limit)).await;
         }
     })

@@ -61,9 +61,9 @@ fn a_dead_server_comes_back_in_a_new_epoch_and_the_other_camera_never_notices() 
     watch(&|f| f.stream == a.id && f.epoch == 1 && f.sequence > 10);
     let (a_id, b_id) = (a.id.clone(), b.id.clone());
     assert!(a.stop() < Duration::from_secs(5));
-    assert!(b.events.try_recv().is_err(), "the other camera has news");
+    assert!(b.events.try_recv().is_err(), "the other camera has events");
     assert!(b.stop() < Duration::from_secs(5));
-    let mut rest = site.inbox.take_batch(8);
+    let mut rest = site.mailbox.take_batch(8);
     rest.drain(..).for_each(|frame| seen.entry(frame.stream.clone()).or_default().push(frame));
 
     for (id, epochs) in [(&a_id, 2), (&b_id, 1)] {

@@ -9,6 +9,7 @@ use std::{process::Command, time::Duration};
 
 use maskd::{
     frame::Size,
+    heartbeat::Heartbeats,
     instance::Instance,
     metrics::Metrics,
     publish::{
@@ -16,7 +17,6 @@ use maskd::{
         coarsen::FitError,
         wire::{self, Format},
     },
-    pulse::Pulses,
 };
 
 use crate::{
@@ -83,8 +83,8 @@ async fn a_message_that_cannot_be_made_small_is_an_error() {
     let config = PublishConfig { max_message_bytes: 1024, ..config() };
     let (requests, ..) = Requests::channel();
     let model = "m".repeat(2000);
-    let pulses = Pulses::default();
-    let publisher = ZenohPublisher::open(&config, "", &model, requests, Metrics::new(), &pulses);
+    let heartbeats = Heartbeats::default();
+    let publisher = ZenohPublisher::open(&config, "", &model, requests, Metrics::new(), &heartbeats);
     let publisher = Box::new(publisher.await.unwrap());
     let gate = publisher.stream(stream("gate")).await.unwrap();
     let error = gate.publish_masks(&frame(0, Size::new(20, 10)), true, two_boxes()).await.unwrap_err();

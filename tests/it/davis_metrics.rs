@@ -26,7 +26,7 @@ fn the_semi_supervised_figures_are_the_official_ones() {
     for (tree, count) in [("single", 3), ("multi", 10)] {
         let (root, expected) = (folder.join(tree), &expected[tree]);
         let dataset = Dataset::open(&root, "val", Task::SemiSupervised).unwrap();
-        same(&semi_supervised(&dataset, &root.join("results")).unwrap(), expected, tree, count);
+        same(&semi_supervised(&dataset, &root.join("results"), &|| ()).unwrap(), expected, tree, count);
     }
 }
 
@@ -52,10 +52,10 @@ fn the_unsupervised_figures_are_the_official_ones() {
     let root = folder.join("unsupervised");
     let dataset = Dataset::open(&root, "val", Task::Unsupervised).unwrap();
     assert!(dataset.annotations.ends_with("Annotations_unsupervised/480p"));
-    let report = unsupervised(&dataset, &root.join("results"), Proposals::All).unwrap();
+    let report = unsupervised(&dataset, &root.join("results"), Proposals::All, &|| ()).unwrap();
     same(&report, &expected["unsupervised"], "unsupervised", 4);
     // The tree tells the order of objects from that of proposals, and a label alone from all of them.
-    let first = unsupervised(&dataset, &root.join("results"), Proposals::First).unwrap();
+    let first = unsupervised(&dataset, &root.join("results"), Proposals::First, &|| ()).unwrap();
     assert!(first.j_and_f() < report.j_and_f() && first.objects.len() == 4);
     assert!(first.objects.iter().filter(|object| object.proposal == 1).count() == 2);
 }
@@ -97,6 +97,6 @@ fn a_bad_result_is_named() {
     let Some((_, folder)) = official() else { return };
     let dataset = Dataset::open(&folder.join("multi"), "val", Task::SemiSupervised).unwrap();
     // The results of another tree: the sequences are missing.
-    let missing = semi_supervised(&dataset, &folder.join("single/results")).unwrap_err();
+    let missing = semi_supervised(&dataset, &folder.join("single/results"), &|| ()).unwrap_err();
     assert!(format!("{missing:#}").contains(".png"), "{missing:#}");
 }

@@ -157,7 +157,7 @@ fn a_set_is_run_judged_and_not_run_again() {
     assert!(tree.path("out/second/00002.png").exists() && !tree.path("out/second/00003.png").exists());
     fs::create_dir_all(tree.path("others/first")).unwrap();
     fs::write(tree.path("others/first/00000.png"), "theirs").unwrap();
-    tree.refuses_to_run(&["--out", "@others"], 64, &["others/first", "unknown making"]);
+    tree.refuses_to_run(&["--out", "@others"], 64, &["others/first", "not known to be made"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor, safetensors};
 use maskd::{
-    kernels::Path,
+    kernels::ComputePath,
     model::{Checkpoint, Family, OutputRequest, Vit},
 };
 
@@ -37,7 +37,7 @@ fn equals(family: Family, weights: &Tensors, golden: &Tensors) {
     assert_eq!(checkpoint.architecture.family, family);
     assert_eq!(checkpoint.architecture.registers, 4);
     let input = golden["pixel_values"].to_dtype(DType::F32).unwrap();
-    for path in [Path::Plain, Path::Fused] {
+    for path in [ComputePath::Plain, ComputePath::Fused] {
         let vit = Vit::new(checkpoint.architecture, &checkpoint.tensors, &Device::Cpu, DType::F32, path).unwrap();
         let output = vit.forward(&input, &OutputRequest { tokens: vec![1], ..OutputRequest::default() }).unwrap();
         let off = furthest(&output.tokens[0], &golden["last_hidden_state"]);
@@ -52,7 +52,8 @@ fn dinov2_with_registers_equals_the_reference_in_three_namings() {
     equals(Family::DinoV2Registers, &hugging_face, &golden);
 
     let checkpoint = read(&hugging_face);
-    let vit = Vit::new(checkpoint.architecture, &checkpoint.tensors, &Device::Cpu, DType::F32, Path::Plain).unwrap();
+    let vit =
+        Vit::new(checkpoint.architecture, &checkpoint.tensors, &Device::Cpu, DType::F32, ComputePath::Plain).unwrap();
     let positions = vit.pos_embed(6, 8).unwrap();
     assert!(furthest(&positions, &golden["pos_interpolated"]) < 1e-5, "the position table");
 

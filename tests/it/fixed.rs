@@ -176,7 +176,7 @@ fn nothing_of_the_set_and_nothing_of_others_is_replaced() {
         fs::remove_file(tree.path(file)).unwrap();
     }
     fs::write(tree.path("out/gate/00003.png"), "theirs").unwrap();
-    refused(&tree.network(&["--out", "@out"]), 64, &["out/gate", "unknown making"]);
+    refused(&tree.network(&["--out", "@out"]), 64, &["out/gate", "not known to be made"]);
     refused(&tree.network(&["--out", "@out", "--again"]), 64, &["00003.png", "not known to be made by maskd"]);
     assert_eq!(fs::read_to_string(tree.path("out/gate/00003.png")).unwrap(), "theirs");
 }

@@ -22,12 +22,12 @@ fn furthest(a: &Tensor, b: &Tensor) -> f32 {
     (a - b).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap()
 }
 
-fn vit(checkpoint: &Checkpoint, path: kernels::Path) -> Vit {
+fn vit(checkpoint: &Checkpoint, path: kernels::ComputePath) -> Vit {
     Vit::new(checkpoint.architecture, &checkpoint.tensors, &Device::Cpu, DType::F32, path).unwrap()
 }
 
 /// The seeded network of the golden file: three heads of 16 channels, which no tensor tells.
-fn golden_vit(golden: &HashMap<String, Tensor>, path: kernels::Path) -> Vit {
+fn golden_vit(golden: &HashMap<String, Tensor>, path: kernels::ComputePath) -> Vit {
     let tensors: HashMap<_, _> =
         golden.iter().filter_map(|(k, v)| Some((k.strip_prefix("weights.")?.to_owned(), v.clone()))).collect();
     let arch = Architecture::infer(&tensors, Some(3)).unwrap();
@@ -38,7 +38,7 @@ fn golden_vit(golden: &HashMap<String, Tensor>, path: kernels::Path) -> Vit {
 fn dino_forward_equals_the_reference_on_square_and_oblong_inputs() {
     let Some(path) = shared("golden/vit_forward.safetensors") else { return };
     let golden = load(&path);
-    for ops in [kernels::Path::Plain, kernels::Path::Fused] {
+    for ops in [kernels::ComputePath::Plain, kernels::ComputePath::Fused] {
         let vit = golden_vit(&golden, ops);
         let want = OutputRequest { tokens: vec![1, 2], keys: vec![2], attention: Some(2), cls_attention: Some(2) };
         for case in ["square", "wide", "tall"] {
@@ -67,7 +67,7 @@ fn a_forward_in_dinov2s_form_equals_the_reference_on_a_real_image() {
     let checkpoint = Checkpoint::read(&weights, None).unwrap();
     assert_eq!(checkpoint.architecture.to_string(), "dinov2-vits14");
     let want = OutputRequest { tokens: vec![11], ..OutputRequest::default() };
-    for ops in [kernels::Path::Plain, kernels::Path::Fused] {
+    for ops in [kernels::ComputePath::Plain, kernels::ComputePath::Fused] {
         let tokens = vit(&checkpoint, ops).forward(&golden["input"], &want).unwrap().tokens.remove(0);
         let (a, b) = (tokens.squeeze(0).unwrap(), golden["tokens"].squeeze(0).unwrap());
         let (a, b): (Vec<Vec<f32>>, Vec<Vec<f32>>) = (a.to_vec2().unwrap(), b.to_vec2().unwrap());
@@ -91,7 +91,7 @@ fn bfloat16_stays_close_to_float32() {
     let checkpoint = Checkpoint::read(&weights, None).unwrap();
     let want =
         OutputRequest { tokens: vec![7, 11], keys: vec![11], cls_attention: Some(11), ..OutputRequest::default() };
-    let [full, half] = [kernels::Path::Fused, kernels::Path::Bf16].map(|path| {
+    let [full, half] = [kernels::ComputePath::Fused, kernels::ComputePath::Bf16].map(|path| {
         let out = vit(&checkpoint, path).forward(input, &want).unwrap();
         let looks = out.cls_attention.unwrap();
         out.tokens.into_iter().chain(out.keys).chain([looks]).map(|t| t.squeeze(0).unwrap()).collect::<Vec<_>>()
@@ -115,7 +115,7 @@ fn the_three_forms_of_a_checkpoint_give_the_same_network() {
         let Some(path) = shared(&format!("golden/checkpoints/{form}")) else { return };
         let checkpoint = Checkpoint::read(&path, Some(3)).unwrap();
         let want = OutputRequest { tokens: vec![2], ..OutputRequest::default() };
-        let out = vit(&checkpoint, kernels::Path::Fused).forward(&golden["wide.input"], &want).unwrap();
+        let out = vit(&checkpoint, kernels::ComputePath::Fused).forward(&golden["wide.input"], &want).unwrap();
         let off = furthest(&out.tokens[0], &golden["wide.tokens_block_2"]);
         assert!(off < 1e-4, "{form}: {off:e}");
     }

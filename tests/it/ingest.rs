@@ -7,9 +7,9 @@ use std::{
 };
 
 use maskd::{
+    cancellation::CancellationToken,
     frame::{Size, StreamId},
     ingest::{Camera, CameraEvent, Cause, Kind, Pace, SourceConfig},
-    stop::Stop,
 };
 
 use crate::support::{
@@ -49,9 +49,9 @@ fn a_fast_file_delivers_every_frame_in_order_and_ends() {
         let off = time.abs_diff(scene.pts(i as u64).nseconds());
         assert!(off < 1_000_000, "frame {i} is off by {off} ns");
     }
-    assert_eq!(site.metrics.book(&camera.id).captured, scene.frames);
+    assert_eq!(site.metrics.account(&camera.id).captured, scene.frames);
     site.assert_accounted(&camera.id, scene.frames);
-    assert!(site.inbox.take_batch(1).is_empty());
+    assert!(site.mailbox.take_batch(1).is_empty());
     // The picture is the scene's: compare the middle of the square, which no scaling blurs.
     let (left, top, side) = scene.shapes(30)[1];
     let (x, y) = ((left + side / 2) as usize, (top + side / 2) as usize);
@@ -71,8 +71,8 @@ fn a_paced_file_takes_its_time_and_accounts_for_every_frame() {
     camera.up();
     let (mut taken, mut last) = (0, None);
     loop {
-        if site.inbox.wait(&Stop::new(), Duration::from_millis(20)) {
-            for frame in site.inbox.take_batch(1) {
+        if site.mailbox.wait(&CancellationToken::new(), Duration::from_millis(20)) {
+            for frame in site.mailbox.take_batch(1) {
                 assert!(last < Some(frame.sequence));
                 last = Some(frame.sequence);
                 taken += 1;
@@ -83,8 +83,8 @@ fn a_paced_file_takes_its_time_and_accounts_for_every_frame() {
     }
     let took = start.elapsed();
     assert!(took > Duration::from_millis(900), "30 frames at 30 a second took {took:?}");
-    taken += site.inbox.take_batch(1).len() as u64;
-    assert_eq!(site.metrics.book(&camera.id).captured, scene.frames);
+    taken += site.mailbox.take_batch(1).len() as u64;
+    assert_eq!(site.metrics.account(&camera.id).captured, scene.frames);
     site.assert_accounted(&camera.id, taken);
 }
 
@@ -116,9 +116,9 @@ fn a_fast_file_that_waits_for_the_engine_stops_at_once() {
     camera.up();
     let id = camera.id.clone();
     // Nobody takes the frame in the slot: the file's second frame waits.
-    until("the second frame", || (site.metrics.book(&id).captured == 2).then_some(()));
+    until("the second frame", || (site.metrics.account(&id).captured == 2).then_some(()));
     assert!(camera.stop() < Duration::from_secs(5));
-    let waiting = site.inbox.take_batch(8).len() as u64;
+    let waiting = site.mailbox.take_batch(8).len() as u64;
     assert_eq!(waiting, 1);
     site.assert_accounted(&id, waiting);
 }
@@ -140,16 +140,16 @@ fn a_test_picture_flows_and_takes_properties() {
 fn a_panic_in_a_cameras_thread_is_told_and_the_camera_comes_back() {
     let site = Site::new();
     let id: StreamId = "drawn".parse().unwrap();
-    let outlet = site.inbox.add_stream(&id);
-    let camera = Camera::new(id.clone(), SourceConfig::of(Kind::TEST), NETWORK, outlet, site.metrics.clone()).unwrap();
-    let (stop, mut seen) = (Stop::new(), Vec::new());
+    let sender = site.mailbox.add_stream(&id);
+    let camera = Camera::new(id.clone(), SourceConfig::of(Kind::TEST), NETWORK, sender, site.metrics.clone()).unwrap();
+    let (stop, mut seen) = (CancellationToken::new(), Vec::new());
     camera.run(&stop, &mut |event| {
         let ups = seen.iter().filter(|e| matches!(e, CameraEvent::Up { .. })).count();
         let up = matches!(event, CameraEvent::Up { .. });
         seen.push(event);
         match (up, ups) {
             (true, 0) => panic!("what nobody thought of"),
-            (true, _) => stop.set(),
+            (true, _) => stop.cancel(),
             _ => {}
         }
     });
@@ -160,7 +160,7 @@ fn a_panic_in_a_cameras_thread_is_told_and_the_camera_comes_back() {
     };
     assert!(fault.detail.contains("This is a bug") && fault.detail.contains("what nobody thought of"), "{fault}");
     assert_eq!(site.reconnects("drawn", Cause::Error), 1);
-    site.assert_accounted(&id, site.inbox.take_batch(1).len() as u64);
+    site.assert_accounted(&id, site.mailbox.take_batch(1).len() as u64);
 }
 
 #[test]
@@ -230,8 +230,8 @@ fn after_a_loss_no_picture_comes_that_is_not_whole() {
         let mut shown = Vec::new();
         loop {
             let over = camera.events.try_recv() == Ok(CameraEvent::Ended);
-            while site.inbox.wait(&Stop::new(), Duration::from_millis(20)) {
-                shown.extend(site.inbox.take_batch(8).into_iter().map(|frame| frame.rgb));
+            while site.mailbox.wait(&CancellationToken::new(), Duration::from_millis(20)) {
+                shown.extend(site.mailbox.take_batch(8).into_iter().map(|frame| frame.rgb));
             }
             if over {
                 return shown;
@@ -274,8 +274,8 @@ fn a_table_that_cannot_work_is_refused_before_anything_runs() {
     let site = Site::new();
     let refuse = |config: SourceConfig| {
         let id: StreamId = "a".parse().unwrap();
-        let outlet = site.inbox.add_stream(&id);
-        let error = Camera::new(id, config, NETWORK, outlet, site.metrics.clone()).err().expect("refused").to_string();
+        let sender = site.mailbox.add_stream(&id);
+        let error = Camera::new(id, config, NETWORK, sender, site.metrics.clone()).err().expect("refused").to_string();
         assert_eq!(error.lines().count(), 1, "{error}");
         error
     };

@@ -12,6 +12,7 @@ use std::{
 
 use maskd::{
     frame::{Frame, Quality, Size, StreamId},
+    heartbeat::Heartbeats,
     instance::{EndCause, Instance, Prompt, TrackEvent},
     mask::{LabelMap, Rle},
     metrics::Metrics,
@@ -21,7 +22,6 @@ use maskd::{
         keys::Site,
         wire::{self, Event, Format, MasksMessage, StatusMessage},
     },
-    pulse::Pulses,
 };
 use tokio::{sync::mpsc, time::timeout};
 use zenoh::{
@@ -117,7 +117,7 @@ async fn what_keeps_the_session_from_opening_is_one_line() {
         PublishConfig { listen: Some(taken), ..config() },
     ] {
         let (requests, ..) = Requests::channel();
-        let opened = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &Pulses::default()).await;
+        let opened = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &Heartbeats::default()).await;
         let error = opened.err().unwrap().to_string();
         assert!(error.starts_with("publish: ") && !error.contains('\n') && !error.contains(".rs:"), "{error}");
     }
@@ -132,8 +132,8 @@ pub fn config() -> PublishConfig {
 pub async fn open(config: PublishConfig) -> (Box<ZenohPublisher>, mpsc::Receiver<PromptRequest>, Metrics, Vec<String>) {
     let (metrics, (requests, prompts, _)) = (Metrics::new(), Requests::channel());
     let resolved = "[publish]\nsite = \"yard\"\n";
-    let pulses = Pulses::default();
-    let publisher = ZenohPublisher::open(&config, resolved, "dinov2-vits14", requests, metrics.clone(), &pulses);
+    let heartbeats = Heartbeats::default();
+    let publisher = ZenohPublisher::open(&config, resolved, "dinov2-vits14", requests, metrics.clone(), &heartbeats);
     let publisher = Box::new(publisher.await.unwrap());
     let at = publisher.locators().await;
     assert_eq!(at.len(), 1, "{at:?}");
@@ -250,8 +250,8 @@ async fn a_client_publishes_through_a_router() {
         ..PublishConfig::default()
     };
     let (requests, mut prompts, _) = Requests::channel();
-    let pulses = Pulses::default();
-    let publisher = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &pulses);
+    let heartbeats = Heartbeats::default();
+    let publisher = ZenohPublisher::open(&config, "", "m", requests, Metrics::new(), &heartbeats);
     let publisher = Box::new(publisher.await.unwrap());
     assert!(publisher.locators().await.is_empty(), "a client listens nowhere");
     let gate = publisher.stream(stream("gate")).await.unwrap();

@@ -108,12 +108,12 @@ fn a_second_publisher_gets_everything_and_its_losses_are_counted() {
     let memory = Memory { seen: seen.clone(), fails: 4 };
     let summary = run_with(ready(), origin, |_| vec![Box::new(memory)]).unwrap();
 
-    let book = summary.streams.values().next().unwrap();
+    let account = summary.streams.values().next().unwrap();
     let seen = seen.lock().unwrap();
     assert!(seen.closed);
     assert!(seen.masks.windows(2).all(|pair| pair[0] < pair[1]) && !seen.masks.is_empty(), "{:?}", seen.masks);
-    assert_eq!(book.published, seen.masks.len() as u64, "zenoh took them all, this one not: lost for somebody");
-    assert_eq!(book.captured, FRAMES);
+    assert_eq!(account.published, seen.masks.len() as u64, "zenoh took them all, this one not: lost for somebody");
+    assert_eq!(account.captured, FRAMES);
     assert!(seen.events > 1 && seen.statuses > 0, "{} events, {} statuses", seen.events, seen.statuses);
     assert_eq!(seen.models.len(), 1);
     assert!(seen.configurations[0].contains("yard"), "{:?}", seen.configurations);

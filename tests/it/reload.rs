@@ -39,9 +39,9 @@ impl Edge {
         serde_json::from_str(&get(self.admin, "/readyz").1).unwrap()
     }
 
-    /// Frames of `stream` published so far; every book is audited on the way.
+    /// Frames of `stream` published so far; every account is audited on the way.
     fn published(&self, stream: &str) -> Option<u64> {
-        audit(&get(self.admin, "/metrics").1).get(stream).map(|book| book.published)
+        audit(&get(self.admin, "/metrics").1).get(stream).map(|account| account.published)
     }
 
     /// Waits until `stream` has published `more` frames from now on.
@@ -93,7 +93,7 @@ fn streams_come_and_go_and_the_others_notice_nothing() {
     it.rewrite(&test_streams(&["a", "c"]));
     it.hang_up(READ);
     it.flows("c", 3);
-    // The books of a stream that was removed are closed, then nothing of it is left.
+    // The accounts of a stream that was removed are closed, then nothing of it is left.
     until("the end of b", || it.published("b").is_none().then_some(()));
     let ready = it.ready();
     assert!(ready["streams"].get("b").is_none() && ready["streams"]["c"]["up"] == true, "{ready}");
@@ -101,7 +101,7 @@ fn streams_come_and_go_and_the_others_notice_nothing() {
     let metrics = get(it.admin, "/metrics").1;
     assert!(!metrics.contains("stream=\"b\""), "{metrics}");
 
-    // And back, at once: a name that was used before starts with new books.
+    // And back, at once: a name that was used before starts with new accounts.
     it.rewrite(&test_streams(&["a", "b"]));
     it.hang_up(READ);
     it.flows("b", 3);
@@ -136,7 +136,7 @@ fn a_changed_stream_runs_on_in_a_new_epoch_and_a_bad_file_changes_nothing() {
     it.rewrite(&format!("{film}{}", test_streams(&["b"])));
     it.hang_up(READ);
     it.flows("a", 3);
-    assert!(it.published("a").unwrap() >= before + 3, "the books are continued");
+    assert!(it.published("a").unwrap() >= before + 3, "the accounts are continued");
     let ready = it.ready();
     assert!(ready["streams"]["a"]["epoch"].as_u64().unwrap() >= 1, "{ready}");
     assert_eq!(ready["streams"]["b"]["epoch"], 0, "{ready}");

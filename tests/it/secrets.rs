@@ -3,13 +3,13 @@
 use std::{cell::RefCell, path::Path};
 
 use maskd::{
+    cancellation::CancellationToken,
     config::Config,
     frame::Resolution,
     ingest::{Camera, CameraEvent, Description, SourceConfig},
     metrics::Metrics,
     publish::PublishConfig,
-    scheduling::mailbox::Inbox,
-    stop::Stop,
+    scheduling::mailbox::Mailbox,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
@@ -129,20 +129,20 @@ proptest! {
 /// What a camera says of its failure: a source that cannot be opened, whose element quotes the address.
 fn complaint(config: SourceConfig) -> String {
     let metrics = Metrics::new();
-    let inbox = Inbox::new(metrics.clone());
+    let mailbox = Mailbox::new(metrics.clone());
     let stream = "gate".parse().unwrap();
-    let outlet = inbox.add_stream(&stream);
+    let sender = mailbox.add_stream(&stream);
     let resolution = Resolution { short_side: 64, multiple: 8 };
-    let camera = match Camera::new(stream, config, resolution, outlet, metrics.clone()) {
+    let camera = match Camera::new(stream, config, resolution, sender, metrics.clone()) {
         Ok(camera) => camera,
         Err(error) => return format!("{error} {error:?}"),
     };
     let said = RefCell::new(String::new());
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     camera.run(&stop, &mut |event| {
         if let CameraEvent::Down { .. } = event {
             *said.borrow_mut() = format!("{event:?}");
-            stop.set();
+            stop.cancel();
         }
     });
     format!("{} {}", said.into_inner(), metrics.render())

@@ -1,10 +1,8 @@
 //! Says that a test is skipped, so that it is seen and counted.
 
-use std::{
-    collections::BTreeSet,
-    io::Write as _,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, io::Write as _};
+
+use parking_lot::Mutex;
 
 /// Says on standard error that the test that calls it is skipped, and why; once a test, however often it is called.
 ///
@@ -14,7 +12,7 @@ pub fn skip(why: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     // The harness names each test's thread after the test.
     let test = std::thread::current().name().unwrap_or("unnamed").to_owned();
-    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(test.clone()) {
+    if SAID.lock().insert(test.clone()) {
         let line = format!("SKIPPED {test}: {}\n", why.replace('\n', " "));
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

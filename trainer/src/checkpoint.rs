@@ -104,7 +104,7 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> Result<String> {
         hash.update(format!("{name} {:?}\n", tensor.dims()));
         hash.update(tensor.to_device(&Device::Cpu)?.data());
     }
-    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// What a file of tensors says of itself; nothing where it says nothing, or is no such file. Its tensors are not read.

@@ -56,7 +56,7 @@ pub struct RunConfig {
     /// `auto`, `cpu` or `cuda`.
     pub device: DeviceChoice,
     /// `auto`, `f32` or `bf16`.
-    pub precision: Precision,
+    pub precision: TrainingPrecision,
     /// Steps between two checkpoints.
     pub checkpoint_steps: u64,
     /// So many of the newest checkpoints are kept, besides the best.
@@ -68,7 +68,7 @@ pub struct RunConfig {
 /// The numbers that the networks compute with; parameters and optimiser are float32 always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum TrainingPrecision {
     /// float32 on the CPU, bfloat16 on a GPU.
     #[default]
     Auto,
@@ -85,7 +85,7 @@ impl Default for RunConfig {
             accumulate: 32,
             seed: 0,
             device: DeviceChoice::Auto,
-            precision: Precision::Auto,
+            precision: TrainingPrecision::Auto,
             checkpoint_steps: 500,
             keep: 3,
             log_steps: 10,
@@ -304,7 +304,7 @@ impl Config {
     /// # Errors
     /// As there.
     pub fn sha256(&self) -> Result<String, toml::ser::Error> {
-        Ok(Sha256::digest(self.to_toml()?).iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex::encode(Sha256::digest(self.to_toml()?)))
     }
 
     /// The learning rate after the warm-up: scaled with the images of a step, 256 being the unit.

@@ -11,14 +11,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     checkpoint::{self, Progress, Score},
-    config::{Config, ModelConfig, Precision},
+    config::{Config, ModelConfig, TrainingPrecision},
     data::Loader,
     distill::{Distiller, start},
     learner::Learner,
     method::Method,
     network::{Shape, init},
     run_folder::{self, RunFolder},
-    schedule::Plan,
+    schedule::RunLength,
 };
 
 /// Where a training starts.
@@ -41,7 +41,7 @@ pub struct Training {
     /// Images and videos, or folders of them.
     pub sources: Vec<PathBuf>,
     /// Its length.
-    pub plan: Plan,
+    pub plan: RunLength,
     /// Its state.
     pub learner: Box<dyn Method>,
     /// Its data, at the next step.
@@ -235,7 +235,7 @@ fn interrupted(
 }
 
 /// The data at step `step`, and the run's length, which depends on how many there are.
-fn open(config: &Config, sources: &[PathBuf], step: u64) -> Result<(Loader, Plan), Failure> {
+fn open(config: &Config, sources: &[PathBuf], step: u64) -> Result<(Loader, RunLength), Failure> {
     let batches = step.saturating_mul(config.run.accumulate as u64);
     let loader = Loader::open(sources, &config.data, &config.crops, config.run.batch, config.run.seed, batches)
         .or_exit(Exit::Data)?;
@@ -259,9 +259,11 @@ fn place(config: &Config) -> Result<(Device, DType)> {
         )?,
     };
     let dtype = match (config.run.precision, device.is_cpu()) {
-        (Precision::F32, _) | (Precision::Auto, true) => DType::F32,
-        (Precision::Bf16 | Precision::Auto, false) => DType::BF16,
-        (Precision::Bf16, true) => bail!("run.precision: the CPU computes in f32; bf16 needs a GPU (run.device)"),
+        (TrainingPrecision::F32, _) | (TrainingPrecision::Auto, true) => DType::F32,
+        (TrainingPrecision::Bf16 | TrainingPrecision::Auto, false) => DType::BF16,
+        (TrainingPrecision::Bf16, true) => {
+            bail!("run.precision: the CPU computes in f32; bf16 needs a GPU (run.device)")
+        }
     };
     Ok((device, dtype))
 }

@@ -47,11 +47,11 @@ impl ScheduleConfig {
     ///
     /// # Errors
     /// A warm-up that is longer than the run.
-    pub fn plan(&self, pass: u64) -> Result<Plan> {
+    pub fn plan(&self, pass: u64) -> Result<RunLength> {
         let epoch = if self.epoch_steps > 0 { self.epoch_steps } else { pass.max(1) };
         let total = if self.steps > 0 { self.steps } else { self.epochs.saturating_mul(epoch) };
         let in_steps = |epochs: f64| (epochs * epoch as f64).round() as u64;
-        let plan = Plan {
+        let plan = RunLength {
             total,
             epoch,
             warmup: in_steps(self.warmup_epochs),
@@ -69,9 +69,9 @@ impl ScheduleConfig {
     }
 }
 
-/// A run in steps.
+/// How long a run and its parts are, in steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct RunLength {
     /// Steps of the run.
     pub total: u64,
     /// Steps of an epoch.
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_plan_counts_in_epochs_or_steps_and_refuses_what_does_not_fit() {
         let config = ScheduleConfig { epochs: 3, warmup_epochs: 0.5, ..Default::default() };
-        let plan = Plan { total: 30, epoch: 10, warmup: 5, frozen_last_layer: 10 };
+        let plan = RunLength { total: 30, epoch: 10, warmup: 5, frozen_last_layer: 10 };
         assert_eq!(config.plan(10).unwrap(), plan);
         assert_eq!(ScheduleConfig { steps: 7, ..config.clone() }.plan(10).unwrap().total, 7);
         let error = ScheduleConfig { steps: 5, ..config }.plan(10).unwrap_err().to_string();

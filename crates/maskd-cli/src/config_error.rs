@@ -6,7 +6,7 @@ use super::Document;
 
 /// One thing that is wrong.
 #[derive(Debug)]
-pub struct Fault {
+pub struct ConfigFault {
     /// Where it stands in the file, counted from 1; where no line says it, none.
     pub line: Option<usize>,
     /// The dotted key, as in `runtime.max_batch`, or the option of the command line that gave the value; empty where the
@@ -39,7 +39,7 @@ pub enum ConfigError {
 pub struct Faults {
     /// The file's name; none where there is no file.
     file: Option<String>,
-    list: Vec<Fault>,
+    list: Vec<ConfigFault>,
 }
 
 impl ConfigError {
@@ -47,7 +47,7 @@ impl ConfigError {
     ///
     /// # Errors
     /// The faults.
-    pub fn check(name: &str, faults: Vec<Fault>) -> Result<(), Self> {
+    pub fn check(name: &str, faults: Vec<ConfigFault>) -> Result<(), Self> {
         Faults::of(Some(name.to_owned()), faults).map_or(Ok(()), |faults| Err(Self::Faults(faults)))
     }
 
@@ -60,7 +60,7 @@ impl ConfigError {
 
 impl Faults {
     /// The faults by their lines, those without one first; nothing where there are none.
-    pub fn of(file: Option<String>, mut list: Vec<Fault>) -> Option<Self> {
+    pub fn of(file: Option<String>, mut list: Vec<ConfigFault>) -> Option<Self> {
         list.sort_by_key(|fault| fault.line);
         (!list.is_empty()).then_some(Self { file, list })
     }
@@ -76,7 +76,7 @@ impl Faults {
     }
 }
 
-impl Fault {
+impl ConfigFault {
     /// `FILE:LINE: KEY`, as far as there is each of them.
     fn place(&self, file: Option<&str>) -> String {
         // What an option gave stands in no file.

@@ -9,7 +9,7 @@ use toml::{
     de::{DeTable, DeValue, Deserializer, Error},
 };
 
-use super::Fault;
+use super::ConfigFault;
 use maskd_observability::redact::{Secrets, redact_value};
 
 /// Most faults that are looked for in one text: each costs another reading of it.
@@ -28,7 +28,7 @@ pub struct Document<'t> {
 impl<'t> Document<'t> {
     /// Takes a text apart. Of a text that is no TOML, the faults are all there is to say; a key that is given twice is a
     /// fault, and counts as given first.
-    pub fn parse(text: &'t str) -> (Self, Vec<Fault>) {
+    pub fn parse(text: &'t str) -> (Self, Vec<ConfigFault>) {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut secrets = Secrets::default();
         if let Ok(mut table) = <Table as serde::Deserialize>::deserialize(Deserializer::from(root.clone())) {
@@ -36,7 +36,7 @@ impl<'t> Document<'t> {
             secrets.learn_from_toml("", &Value::Table(table));
         }
         let document = Self { text, root, secrets };
-        let mut faults: Vec<Fault> = Vec::new();
+        let mut faults: Vec<ConfigFault> = Vec::new();
         for error in errors.iter().take(MOST) {
             let fault = document.fault(error, document.duplicate(error));
             // One mistake confuses the rest of its line.
@@ -49,7 +49,7 @@ impl<'t> Document<'t> {
     }
 
     /// Reads all that can be read; the faults are the keys that could not. Nothing, where too many could not.
-    pub fn read<T: DeserializeOwned>(&self) -> (Option<T>, Vec<Fault>) {
+    pub fn read<T: DeserializeOwned>(&self) -> (Option<T>, Vec<ConfigFault>) {
         let (mut root, mut faults) = (self.root.clone(), Vec::new());
         while faults.len() < MOST {
             let error = match T::deserialize(Deserializer::from(root.clone())) {
@@ -67,17 +67,17 @@ impl<'t> Document<'t> {
     }
 
     /// A fault of the value of `key`, dotted, as it stands in this text.
-    pub fn wrong(&self, key: &str, message: &str) -> Fault {
+    pub fn wrong(&self, key: &str, message: &str) -> ConfigFault {
         self.told(key, anyhow::anyhow!(message.to_owned()), false)
     }
 
     /// As [`Document::wrong`], of whatever `cause`; `data` where what the value names is to blame.
-    pub fn told(&self, key: &str, cause: anyhow::Error, data: bool) -> Fault {
+    pub fn told(&self, key: &str, cause: anyhow::Error, data: bool) -> ConfigFault {
         let said = format!("{cause:#}");
         let hidden = self.secrets.hide(&said);
         // What tells errors apart is kept wherever nothing has to be hidden.
         let cause = if hidden == said { cause } else { anyhow::anyhow!(hidden) };
-        Fault { line: self.line_of(key), key: self.shown(key), cause, data }
+        ConfigFault { line: self.line_of(key), key: self.shown(key), cause, data }
     }
 
     /// The line, from 1, in which `key`, dotted, stands; that of the innermost table around it where it is not given.
@@ -86,7 +86,7 @@ impl<'t> Document<'t> {
     }
 
     /// What the TOML reader says, on one line.
-    fn fault(&self, error: &Error, key: Option<String>) -> Fault {
+    fn fault(&self, error: &Error, key: Option<String>) -> ConfigFault {
         // Before anything else: a secret is known as it is written, not as a line of text makes it.
         let mut message = self.secrets.hide(error.message()).trim().replace('\n', ", ");
         if let Some(suggestion) = suggestion(&message) {
@@ -94,7 +94,7 @@ impl<'t> Document<'t> {
         }
         let line = error.span().map(|span| self.line_at(span.start));
         let key = key.map_or_else(String::new, |key| self.shown(&key));
-        Fault { line, key, cause: anyhow::anyhow!(self.secrets.hide(&message)), data: false }
+        ConfigFault { line, key, cause: anyhow::anyhow!(self.secrets.hide(&message)), data: false }
     }
 
     /// A key may be anything, an address too.
@@ -196,7 +196,7 @@ fn suggestion(message: &str) -> Option<&str> {
 
 /// Reads as much of `text` as can be read; what cannot is a fault, and counts as not given. Nothing is read of a text
 /// that leaves open what is meant.
-pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<Fault>) {
+pub fn read<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<ConfigFault>) {
     let (document, mut faults) = Document::parse(text);
     // What is given twice is known once.
     if faults.iter().any(|fault| !fault.cause.to_string().contains(DUPLICATE)) {

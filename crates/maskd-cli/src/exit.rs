@@ -5,7 +5,7 @@
 use std::{fmt, io, process::ExitCode};
 
 use crate::ConfigError;
-use maskd_model::{NotFetched, fetch::FetchError, weights::Fault};
+use maskd_model::{NotFetched, fetch::FetchError, weights::WeightsFault};
 use maskd_observability::redact::redact;
 use maskd_protocol::PublishError;
 use maskd_types::files::OutputError;
@@ -117,7 +117,9 @@ fn known(error: &anyhow::Error) -> Option<Exit> {
                 return Some(Exit::Config);
             }
             // Below every WeightsError, also where that is the outermost error and so no link of the chain.
-            cause.downcast_ref::<Fault>().map(|fault| if matches!(fault, Fault::Io(_)) { Exit::Io } else { Exit::Data })
+            cause
+                .downcast_ref::<WeightsFault>()
+                .map(|fault| if matches!(fault, WeightsFault::Io(_)) { Exit::Io } else { Exit::Data })
         })
         .or_else(|| is_file_trouble(error).then_some(Exit::Io))
 }
@@ -192,8 +194,8 @@ mod tests {
     fn a_missing_file_is_told_from_wrong_content() {
         let weights = |fault| Err::<(), _>(WeightsError { path: "w.pth".into(), fault }).or_exit(Exit::Config);
         let gone = io::Error::from(io::ErrorKind::NotFound);
-        assert_eq!(weights(Fault::Io(gone)).unwrap_err().exit, Exit::Io);
-        assert_eq!(weights(Fault::Missing("norm.bias".to_owned())).unwrap_err().exit, Exit::Data);
+        assert_eq!(weights(WeightsFault::Io(gone)).unwrap_err().exit, Exit::Io);
+        assert_eq!(weights(WeightsFault::Missing("norm.bias".to_owned())).unwrap_err().exit, Exit::Data);
         let missing: Result<(), _> = Err(io::Error::from(io::ErrorKind::NotFound));
         assert_eq!(missing.or_exit(Exit::Data).unwrap_err().exit, Exit::Io);
         let wrong: Result<(), _> = Err(io::Error::from(io::ErrorKind::InvalidData));

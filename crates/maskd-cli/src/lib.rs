@@ -8,6 +8,6 @@ mod config_error;
 mod document;
 mod exit;
 
-pub use config_error::{ConfigError, Fault, Faults};
+pub use config_error::{ConfigError, ConfigFault, Faults};
 pub use document::{DUPLICATE, Document, read};
 pub use exit::{Exit, Failure, OrExit};

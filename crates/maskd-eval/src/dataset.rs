@@ -4,10 +4,10 @@ use std::{
     ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use serde::Serialize;
 
 use maskd_types::{
@@ -17,7 +17,7 @@ use maskd_types::{
 };
 
 /// Which of DAVIS's tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// The objects are given in the first frame.
@@ -25,18 +25,6 @@ pub enum Task {
     SemiSupervised,
     /// Nothing is given.
     Unsupervised,
-}
-
-impl FromStr for Task {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "semi-supervised" => Ok(Self::SemiSupervised),
-            "unsupervised" => Ok(Self::Unsupervised),
-            other => Err(format!("{other:?} is not semi-supervised or unsupervised")),
-        }
-    }
 }
 
 impl fmt::Display for Task {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{run::Timing, written::write_text};
 use maskd_types::{files, mask::is_own_png};
 
-/// A sequence that masks are made of, as a [`Plan`] sees it.
+/// A sequence that masks are made of, as a [`RunPlan`] sees it.
 pub trait Job {
     /// Its name: where its masks are, below the folder of results.
     fn name(&self) -> &str;
@@ -39,7 +39,7 @@ pub struct Marker {
 }
 
 /// Where masks go, and what they are made by.
-pub struct Plan {
+pub struct RunPlan {
     /// The folder.
     pub out: PathBuf,
     /// Compared with those of a sequence that is there already.
@@ -48,7 +48,7 @@ pub struct Plan {
     pub again: bool,
 }
 
-impl Plan {
+impl RunPlan {
     /// Which sequences remain to be run, in order; before any of them is touched.
     ///
     /// # Errors
@@ -78,7 +78,11 @@ impl Plan {
         if !path.exists() {
             let folder = self.out.join(job.name());
             let strange = folder.is_dir() && fs::read_dir(&folder)?.next().is_some();
-            ensure!(!strange, "{}: it holds files of unknown making: give another --out, or --again", folder.display());
+            ensure!(
+                !strange,
+                "{}: it holds files that are not known to be made by maskd: give another --out, or --again",
+                folder.display()
+            );
             return Ok(false);
         }
         let marker = read_marker(&path)?;

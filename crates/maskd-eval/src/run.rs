@@ -2,15 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Marker, Plan, Sequence, Task, proposals::Collection};
+use super::{Job, Marker, RunPlan, Sequence, Task, proposals::Collection};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::{
@@ -72,7 +72,7 @@ impl Job for Sequence {
     }
 }
 
-impl Plan {
+impl RunPlan {
     /// Runs one sequence as a stream of its own; `on_frame` is called after each frame. The marker says `finished` once
     /// all masks are written, so that what is interrupted is run again.
     ///
@@ -138,7 +138,7 @@ struct Stopwatch(Mutex<(Instant, Timing)>);
 
 impl Observer for Stopwatch {
     fn ended(&self, stage: Stage) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let (since, timing) = &mut *state;
         let now = Instant::now();
         let elapsed = 1e3 * (now - std::mem::replace(since, now)).as_secs_f64();
@@ -160,7 +160,7 @@ pub(super) fn step(engine: &mut Engine, frame: Frame) -> Result<(FrameResult, Ti
     let none = Timing { preprocess: 0.0, backbone: 0.0, track: 0.0, discovered: false };
     let stopwatch = Stopwatch(Mutex::new((Instant::now(), none)));
     let mut results = engine.step(vec![frame], &stopwatch);
-    let (_, mut timing) = stopwatch.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (_, mut timing) = stopwatch.0.into_inner();
     match results.pop() {
         Some(Ok(result)) => {
             timing.discovered = result.discovered;

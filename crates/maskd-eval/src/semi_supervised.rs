@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics};
 use maskd_types::mask::LabelMap;
 
-/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are.
+/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are. `judged` is called after each frame.
 ///
 /// # Errors
 /// A file that is missing, is not an indexed PNG, has another size than its annotation, or names an object
 /// that the first annotation lacks; a sequence of fewer than three annotations; a dataset without objects.
-pub fn semi_supervised(dataset: &Dataset, results: &Path) -> Result<Report> {
+pub fn semi_supervised(dataset: &Dataset, results: &Path, judged: &(dyn Fn() + Sync)) -> Result<Report> {
     let objects: Vec<Vec<ObjectScore>> =
-        dataset.sequences.par_iter().map(|sequence| judge(sequence, results)).collect::<Result<_>>()?;
+        dataset.sequences.par_iter().map(|sequence| judge(sequence, results, judged)).collect::<Result<_>>()?;
     Report::of(objects.concat())
 }
 
@@ -40,7 +40,7 @@ pub fn objects(prediction: &LabelMap, truth: &LabelMap, count: u8) -> Result<Vec
     Ok(pairs.map(score).collect())
 }
 
-fn judge(sequence: &Sequence, results: &Path) -> Result<Vec<ObjectScore>> {
+fn judge(sequence: &Sequence, results: &Path, judged: &(dyn Fn() + Sync)) -> Result<Vec<ObjectScore>> {
     let frames = sequence.annotations.len();
     ensure!(frames >= 3, "sequence {}: {frames} annotations, at least 3 are needed", sequence.name);
     let count = sequence.annotation(0)?.labels.into_iter().fold(0, u8::max);
@@ -51,7 +51,9 @@ fn judge(sequence: &Sequence, results: &Path) -> Result<Vec<ObjectScore>> {
             let truth = sequence.annotation(index)?;
             // Void is no label of a prediction: 255 is an error like any other unknown object.
             let result = sequence.result(results, index, truth.size)?;
-            objects(&result, &truth, count).with_context(|| sequence.result_path(results, index).display().to_string())
+            let scores = objects(&result, &truth, count);
+            judged();
+            scores.with_context(|| sequence.result_path(results, index).display().to_string())
         })
         .collect::<Result<_>>()?;
     let over_frames = |object: u8, of: fn(&(f64, f64)) -> f64| {

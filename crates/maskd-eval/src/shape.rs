@@ -1,4 +1,4 @@
-//! Masks as bits, sixty-four pixels a word, with what J and F ask of them found once per mask: the fast twin of
+//! Masks as bits, sixty-four pixels a word, with what J and F ask of them found once per mask: the fast counterpart of
 //! [`super::region`] and [`super::contour`], which say the same pixel by pixel.
 
 use super::contour::radius;

@@ -4,10 +4,9 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use pathfinding::{kuhn_munkres::kuhn_munkres, matrix::Matrix};
 use rayon::prelude::*;
 
-use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics};
+use super::{Dataset, ObjectScore, Report, Sequence, Shape, Statistics, matching::matching};
 use maskd_types::mask::LabelMap;
 
 /// The most proposals that a method may make for a sequence.
@@ -22,13 +21,18 @@ pub enum Proposals {
     First,
 }
 
-/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are.
+/// Judges the PNGs in `results/SEQUENCE/`, named as the annotations are. `judged` is called after each frame.
 ///
 /// # Errors
 /// A file that is missing, is not an indexed PNG, has another size than its annotation or a label above
 /// [`MAX_PROPOSALS`]; a sequence without annotations; a dataset without objects.
-pub fn unsupervised(dataset: &Dataset, results: &Path, proposals: Proposals) -> Result<Report> {
-    let judge = |sequence| judge(sequence, results, proposals);
+pub fn unsupervised(
+    dataset: &Dataset,
+    results: &Path,
+    proposals: Proposals,
+    judged: &(dyn Fn() + Sync),
+) -> Result<Report> {
+    let judge = |sequence| judge(sequence, results, proposals, judged);
     let objects: Vec<Vec<ObjectScore>> = dataset.sequences.par_iter().map(judge).collect::<Result<_>>()?;
     Report::of(objects.concat())
 }
@@ -39,7 +43,12 @@ struct Scores {
     table: Vec<Vec<(f64, f64)>>,
 }
 
-fn judge(sequence: &Sequence, results: &Path, proposals: Proposals) -> Result<Vec<ObjectScore>> {
+fn judge(
+    sequence: &Sequence,
+    results: &Path,
+    proposals: Proposals,
+    judged: &(dyn Fn() + Sync),
+) -> Result<Vec<ObjectScore>> {
     let frames = sequence.annotations.len();
     ensure!(frames > 0, "sequence {}: it has no annotations", sequence.name);
     let objects = sequence.annotation(0)?.labels.into_iter().fold(0, u8::max);
@@ -56,7 +65,9 @@ fn judge(sequence: &Sequence, results: &Path, proposals: Proposals) -> Result<Ve
                 "{}: it has label {most}, but {MAX_PROPOSALS} proposals are the most",
                 path.display()
             );
-            Ok(Scores { most: most.min(allowed), table: compare(&result, &truth, allowed, objects) })
+            let table = compare(&result, &truth, allowed, objects);
+            judged();
+            Ok(Scores { most: most.min(allowed), table })
         })
         .collect::<Result<_>>()?;
 
@@ -111,13 +122,10 @@ fn compare(result: &LabelMap, truth: &LabelMap, proposals: u8, objects: u8) -> V
 /// For each row of `gains`, its column, so that no two share one and the sum of their gains is greatest. At least as
 /// many columns as rows; gains are 0..=1.
 fn assign(gains: &[Vec<f64>]) -> Vec<usize> {
-    // The algorithm compares sums exactly: whole numbers, 2^-40 apart, are exact.
-    let whole = |gain: &f64| (gain * (1_u64 << 40) as f64).round() as i64;
-    match Matrix::from_rows(gains.iter().map(|row| row.iter().map(whole).collect::<Vec<_>>())) {
-        Ok(weights) if weights.rows > 0 => kuhn_munkres(&weights).1,
-        // Rows are of one length: there are none.
-        _ => Vec::new(),
-    }
+    // 2^-40 apart, gains are whole numbers.
+    let whole = |row: usize, column: usize| (gains[row][column] * (1_u64 << 40) as f64).round() as i64;
+    let columns = gains.first().map_or(0, Vec::len);
+    matching(gains.len(), columns, whole).into_iter().map(|(_, column)| column).collect()
 }
 
 #[cfg(test)]

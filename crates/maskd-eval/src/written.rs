@@ -38,7 +38,7 @@ fn is_own_report(path: &Path) -> io::Result<bool> {
 }
 
 fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text))
 }
 
 /// Checks that the report and the tables of `set` can be written to `folder`.

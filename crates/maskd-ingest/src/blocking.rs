@@ -1,8 +1,7 @@
 //! Calls into GStreamer that may never return: a driver, a server or a named pipe can hold a change of state for ever.
-//! They are made on threads of GStreamer's, so that the camera's own lives on, and those that are given up are counted.
+//! They are made on threads of GStreamer's, so that the camera's own goes on, and those that are given up are counted.
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -15,7 +14,7 @@ use crossbeam_channel::{bounded, never, select};
 use gstreamer::glib;
 
 use maskd_observability::metrics::Metrics;
-use maskd_types::{frame::StreamId, stop::Stop};
+use maskd_types::{cancellation::CancellationToken, frame::StreamId, panic};
 
 /// The calls of one camera. A handle is cheap to clone.
 #[derive(Clone)]
@@ -31,7 +30,7 @@ struct Hanging {
 pub(super) enum GaveUp {
     /// None came in time: the call was left behind.
     Late,
-    /// Nobody wants it any more: the call was left behind.
+    /// The answer is no longer wanted: the call was given up.
     Stopped,
     /// The call panicked, and what it said.
     Panicked(String),
@@ -55,7 +54,7 @@ impl BlockingCalls {
     pub(super) fn run<T: Send + 'static>(
         &self,
         within: Duration,
-        stop: Option<&Stop>,
+        stop: Option<&CancellationToken>,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, GaveUp> {
         self.run_nudged((within, 1), stop, call, || {})
@@ -65,7 +64,7 @@ impl BlockingCalls {
     pub(super) fn run_nudged<T: Send + 'static>(
         &self,
         (within, times): (Duration, u32),
-        stop: Option<&Stop>,
+        stop: Option<&CancellationToken>,
         call: impl FnOnce() -> T + Send + 'static,
         nudge: impl FnOnce() + Clone + Send + 'static,
     ) -> Result<T, GaveUp> {
@@ -89,10 +88,10 @@ impl BlockingCalls {
         let gave_up = loop {
             select! {
                 recv(told) -> answer => match answer {
-                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(said(&*panic))),
+                    Ok(answer) => return answer.map_err(|panic| GaveUp::Panicked(panic::message(&*panic).to_owned())),
                     Err(_) => return Err(GaveUp::NoThread),
                 },
-                recv(stop.map_or(&never, Stop::closed)) -> _ => break GaveUp::Stopped,
+                recv(stop.map_or(&never, CancellationToken::cancelled)) -> _ => break GaveUp::Stopped,
                 default(within) => {
                     left = left.saturating_sub(1);
                     if left == 0 {
@@ -113,12 +112,6 @@ impl BlockingCalls {
 fn threads() -> Option<&'static glib::ThreadPool> {
     static THREADS: OnceLock<Option<glib::ThreadPool>> = OnceLock::new();
     THREADS.get_or_init(|| glib::ThreadPool::shared(None).ok()).as_ref()
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> String {
-    let said = panic.downcast_ref::<&str>().copied();
-    said.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
 #[cfg(test)]
@@ -151,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_call_that_hangs_is_counted_until_it_returns() {
-        let (calls, stop) = (calls(), Stop::new());
+        let (calls, stop) = (calls(), CancellationToken::new());
         let (open, gate) = bounded::<()>(0);
         let hang = |gate: crossbeam_channel::Receiver<()>| {
             move || {
@@ -159,7 +152,7 @@ mod tests {
             }
         };
         assert!(matches!(calls.run(Duration::from_millis(1), None, hang(gate.clone())), Err(GaveUp::Late)));
-        stop.set();
+        stop.cancel();
         assert!(matches!(calls.run(LONG, Some(&stop), hang(gate)), Err(GaveUp::Stopped)));
         assert_eq!(calls.hanging(), 2);
         assert!(calls.0.metrics.render().contains("maskd_hanging_calls{stream=\"a\"} 2"));

@@ -2,27 +2,29 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use crossbeam_channel::select;
+use parking_lot::Mutex;
 
 use super::{
     backoff::Backoff,
-    blocking::{BlockingCalls, GaveUp, said},
+    blocking::{BlockingCalls, GaveUp},
     converter::SampleConverter,
     description::Description,
-    fault::{Cause, Fault},
+    fault::{CameraFault, Cause},
     pipeline::{Running, Signal},
     source::{SourceConfig, SourceError},
     timeline::Timeline,
 };
-use maskd_observability::{metrics::Metrics, pulse::Pulse, redact::Secrets};
-use maskd_scheduling::mailbox::Outlet;
+use maskd_observability::{heartbeat::Heartbeat, metrics::Metrics, redact::Secrets};
+use maskd_scheduling::mailbox::FrameSender;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Resolution, Size, StreamId},
-    stop::Stop,
+    panic,
 };
 
 /// Frames must have flowed for this long before the next failure is treated as the first.
@@ -35,7 +37,7 @@ const MOST_HANGING: usize = 3;
 /// How often a camera whose calls all hang looks whether one has returned.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// News of a camera, for logs and status.
+/// What happens to a camera, for logs and status.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CameraEvent {
     /// The first frame of a new pipeline arrived.
@@ -55,7 +57,7 @@ pub enum CameraEvent {
     /// The pipeline is torn down; it will be built again.
     Down {
         /// Why.
-        fault: Fault,
+        fault: CameraFault,
         /// Failures in a row, from 1.
         attempt: u32,
         /// When it is tried again.
@@ -72,7 +74,7 @@ pub struct Camera {
     resolution: Resolution,
     converter: Arc<SampleConverter>,
     calls: BlockingCalls,
-    pulse: Option<Pulse>,
+    heartbeat: Option<Heartbeat>,
 }
 
 /// The frame numbers and epochs of a stream, for the camera that follows.
@@ -83,11 +85,11 @@ pub struct Numbers(Arc<Mutex<Timeline>>);
 enum End {
     Stopped,
     Finished,
-    Failed(Fault),
+    Failed(CameraFault),
 }
 
 impl Camera {
-    /// Checks the source and its pipeline description. Frames are scaled for `resolution` and go to `outlet`.
+    /// Checks the source and its pipeline description. Frames are scaled for `resolution` and go to `sender`.
     ///
     /// # Errors
     /// As [`Camera::check`].
@@ -95,11 +97,11 @@ impl Camera {
         stream: StreamId,
         config: SourceConfig,
         resolution: Resolution,
-        outlet: Outlet,
+        sender: FrameSender,
         metrics: Metrics,
     ) -> Result<Self, SourceError> {
         let description = Self::check(&config)?;
-        Ok(Self::checked(stream, config, description, resolution, outlet, metrics))
+        Ok(Self::checked(stream, config, description, resolution, sender, metrics))
     }
 
     /// As [`Camera::new`], for a source and `description` that were checked before: no file is looked at.
@@ -108,15 +110,15 @@ impl Camera {
         config: SourceConfig,
         description: Description,
         resolution: Resolution,
-        outlet: Outlet,
+        sender: FrameSender,
         metrics: Metrics,
     ) -> Self {
         let max_gap_ns = u64::try_from(config.max_gap().as_nanos()).unwrap_or(u64::MAX);
         let timeline = Arc::new(Mutex::new(Timeline::new(max_gap_ns)));
         let calls = BlockingCalls::new(stream.clone(), metrics.clone());
         let converter =
-            SampleConverter { stream, outlet, pace: config.pace, live: config.is_live(), metrics, timeline };
-        Self { config, description, resolution, converter: Arc::new(converter), calls, pulse: None }
+            SampleConverter { stream, sender, pace: config.pace, live: config.is_live(), metrics, timeline };
+        Self { config, description, resolution, converter: Arc::new(converter), calls, heartbeat: None }
     }
 
     /// Checks all that can be checked of a source without playing it; returns its pipeline.
@@ -130,10 +132,10 @@ impl Camera {
         Ok(description)
     }
 
-    /// Shows signs of life at `pulse`. A camera that is down or silent is alive; one that waits for calls into GStreamer
+    /// Shows signs of life at `heartbeat`. A camera that is down or silent is alive; one that waits for calls into GStreamer
     /// to return, and may not make more, is not.
-    pub fn watched(self, pulse: Pulse) -> Self {
-        Self { pulse: Some(pulse), ..self }
+    pub fn watched(self, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat: Some(heartbeat), ..self }
     }
 
     /// This camera's numbers.
@@ -145,10 +147,7 @@ impl Camera {
     /// yet.
     pub fn after(mut self, Numbers(timeline): Numbers) -> Self {
         let gap = self.config.max_gap();
-        timeline
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
+        timeline.lock().resume(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
         if let Some(converter) = Arc::get_mut(&mut self.converter) {
             converter.timeline = timeline;
         }
@@ -157,19 +156,19 @@ impl Camera {
 
     /// Plays the stream until `stop` is set, or until a file that does not loop has ended. Failures are
     /// reported to `events` and tried again for ever. Blocks; `events` is called from this thread and should be quick.
-    pub fn run(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) {
+    pub fn run(&self, stop: &CancellationToken, events: &mut dyn FnMut(CameraEvent)) {
         let mut backoff = Backoff::up_to(self.config.retry_max());
         let mut secrets = Secrets::default();
         let (metrics, stream) = (&self.converter.metrics, &self.converter.stream);
         metrics.stream_up(stream, false);
-        while !stop.is_set() {
+        while !stop.is_cancelled() {
             self.beat();
             // Each time: a password file may hold another than before.
             self.config.reveal(&mut secrets);
             self.description.reveal(&mut secrets);
             // A panic is a bug, but one stream's: it ends this pipeline as any fault does, and is told and tried again.
             let lived = catch_unwind(AssertUnwindSafe(|| self.live_once(stop, events)));
-            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(&said(&*panic))), None));
+            let (end, running) = lived.unwrap_or_else(|panic| (End::Failed(bug(panic::message(&*panic))), None));
             self.beat();
             let flowed = running.as_ref().and_then(Running::flowed_for);
             // Only when nothing of the old pipeline can arrive any more does a new epoch begin.
@@ -189,7 +188,7 @@ impl Camera {
                     metrics.stream_up(stream, false);
                     return events(CameraEvent::Ended);
                 }
-                End::Finished => Fault::new(Cause::EndOfStream, "the stream ended"),
+                End::Finished => CameraFault::new(Cause::EndOfStream, "the stream ended"),
                 End::Failed(fault) => fault,
             };
             metrics.stream_up(stream, false);
@@ -210,15 +209,15 @@ impl Camera {
     }
 
     fn beat(&self) {
-        self.pulse.iter().for_each(Pulse::beat);
+        self.heartbeat.iter().for_each(Heartbeat::beat);
     }
 
     fn rest(&self) {
-        self.pulse.iter().for_each(Pulse::rest);
+        self.heartbeat.iter().for_each(Heartbeat::rest);
     }
 
     /// Waits while as many calls hang as may. That is no life: nothing is done here, and nothing can be.
-    fn wait_for_calls(&self, stop: &Stop) {
+    fn wait_for_calls(&self, stop: &CancellationToken) {
         let full = || self.calls.hanging() >= MOST_HANGING;
         if full() {
             tracing::error!(stream = %self.converter.stream, "{MOST_HANGING} calls into GStreamer hang: no more are made");
@@ -227,7 +226,7 @@ impl Camera {
     }
 
     /// Builds and plays one pipeline; says how it ended and leaves it to be torn down.
-    fn live_once(&self, stop: &Stop, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Running>) {
+    fn live_once(&self, stop: &CancellationToken, events: &mut dyn FnMut(CameraEvent)) -> (End, Option<Running>) {
         let stall_timeout = self.config.stall_timeout();
         let running = match self.start(stop, stall_timeout) {
             Ok(running) => running,
@@ -236,7 +235,7 @@ impl Camera {
         self.rest();
         let end = loop {
             select! {
-                recv(stop.closed()) -> _ => break End::Stopped,
+                recv(stop.cancelled()) -> _ => break End::Stopped,
                 recv(running.signals) -> signal => match signal {
                     Ok(Signal::Flowing { source, epoch }) => {
                         self.converter.metrics.stream_up(&self.converter.stream, true);
@@ -245,11 +244,11 @@ impl Camera {
                     Ok(Signal::Jumped { epoch }) => events(CameraEvent::Jumped { epoch }),
                     Ok(Signal::Ended) => break End::Finished,
                     Ok(Signal::Fault(fault)) => break End::Failed(fault),
-                    Err(_) => break End::Failed(Fault::new(Cause::Error, "This is a bug: the pipeline went away")),
+                    Err(_) => break End::Failed(CameraFault::new(Cause::Error, "This is a bug: the pipeline went away")),
                 },
                 default(running.patience(stall_timeout)) => if running.patience(stall_timeout).is_zero() {
                     let seconds = stall_timeout.as_secs_f64();
-                    break End::Failed(Fault::new(Cause::Stall, format!("no frame for {seconds} s")));
+                    break End::Failed(CameraFault::new(Cause::Stall, format!("no frame for {seconds} s")));
                 },
             }
         };
@@ -257,18 +256,18 @@ impl Camera {
     }
 
     /// Builds and starts a pipeline; one that does not start in time is left behind.
-    fn start(&self, stop: &Stop, within: Duration) -> Result<Running, End> {
+    fn start(&self, stop: &CancellationToken, within: Duration) -> Result<Running, End> {
         let (description, config, converter) = (self.description.clone(), self.config.clone(), self.converter.clone());
-        let (resolution, over, calls) = (self.resolution, Stop::new(), self.calls.clone());
+        let (resolution, over, calls) = (self.resolution, CancellationToken::new(), self.calls.clone());
         let left_behind = over.clone();
         let start = move || {
-            let missing = |error: std::io::Error| Fault::new(Cause::Unreachable, error.to_string());
+            let missing = |error: std::io::Error| CameraFault::new(Cause::Unreachable, error.to_string());
             // What a pipeline of the user's own reads is its own affair.
             if config.is_shipped() {
                 config.check_location().map_err(missing)?;
             }
             // It could be built at start-up: what fails now is a file that has gone since, such as the password's.
-            let gone = |error: SourceError| Fault::new(Cause::Error, error.to_string());
+            let gone = |error: SourceError| CameraFault::new(Cause::Error, error.to_string());
             let built = description.build(&config).map_err(gone)?;
             Ok(Running::start(built, converter, resolution, over, calls))
         };
@@ -278,20 +277,20 @@ impl Camera {
             Err(gave_up) => gave_up,
         };
         // Should it start after all, nothing of it is taken in.
-        left_behind.set();
+        left_behind.cancel();
         let seconds = within.as_secs_f64();
         Err(match gave_up {
             GaveUp::Stopped => End::Stopped,
             GaveUp::Late => {
                 let hangs = format!("the pipeline hangs while starting, {seconds} s now: it is left behind");
-                End::Failed(Fault::new(Cause::Hang, hangs))
+                End::Failed(CameraFault::new(Cause::Hang, hangs))
             }
             GaveUp::Panicked(said) => End::Failed(bug(&said)),
-            GaveUp::NoThread => End::Failed(Fault::new(Cause::Error, "GStreamer gets no thread")),
+            GaveUp::NoThread => End::Failed(CameraFault::new(Cause::Error, "GStreamer gets no thread")),
         })
     }
 }
 
-fn bug(said: &str) -> Fault {
-    Fault::new(Cause::Error, format!("This is a bug: the camera's thread panicked: {said}"))
+fn bug(said: &str) -> CameraFault {
+    CameraFault::new(Cause::Error, format!("This is a bug: the camera's thread panicked: {said}"))
 }

@@ -1,25 +1,26 @@
 //! From a decoded sample to a numbered frame in the mailbox.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use gstreamer as gst;
 use gstreamer_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
+use parking_lot::Mutex;
 
 use super::{source::Pace, timeline::Timeline};
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
-use maskd_scheduling::mailbox::Outlet;
+use maskd_scheduling::mailbox::FrameSender;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Frame, Quality, Size, StreamId},
-    stop::Stop,
 };
 
 /// What outlives a stream's pipelines: its numbers and its end of the mailbox.
 pub(super) struct SampleConverter {
     pub(super) stream: StreamId,
-    pub(super) outlet: Outlet,
+    pub(super) sender: FrameSender,
     pub(super) pace: Pace,
     /// A camera, which cannot wait; a file can.
     pub(super) live: bool,
@@ -40,16 +41,16 @@ pub(super) enum Admitted {
 impl SampleConverter {
     /// The next pipeline opens a new epoch.
     pub(super) fn new_epoch(&self) {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner).new_epoch();
+        self.timeline.lock().new_epoch();
     }
 
     /// Numbers a sample and puts it in the mailbox; waits for room there only where no frame may be lost.
-    pub(super) fn admit(&self, sample: &gst::Sample, source: Option<Size>, over: &Stop) -> Admitted {
+    pub(super) fn admit(&self, sample: &gst::Sample, source: Option<Size>, over: &CancellationToken) -> Admitted {
         let captured = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let pts_ns = sample.buffer().and_then(gst::BufferRef::pts).map(gst::ClockTime::nseconds);
         self.metrics.frame_captured(&self.stream);
-        let stamp = self.timeline.lock().unwrap_or_else(PoisonError::into_inner).admit(pts_ns);
+        let stamp = self.timeline.lock().admit(pts_ns);
         let Some((size, rgb)) = pixels(sample) else {
             self.metrics.frame_dropped(&self.stream, Stage::Ingest, DropCause::Unreadable);
             return Admitted::Unreadable;
@@ -67,8 +68,8 @@ impl SampleConverter {
             quality: Quality::FULL,
         };
         match self.pace {
-            Pace::Timestamps => self.outlet.offer(frame),
-            Pace::Fast if !self.outlet.send(frame, over) => return Admitted::Stopped,
+            Pace::Timestamps => self.sender.offer(frame),
+            Pace::Fast if !self.sender.send(frame, over) => return Admitted::Stopped,
             Pace::Fast => {}
         }
         Admitted::Delivered { size: source.unwrap_or(size), epoch: stamp.epoch, jumped: stamp.jumped }

@@ -52,14 +52,14 @@ impl fmt::Display for Cause {
 /// A failure: its cause and one line for people, without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
-pub struct Fault {
+pub struct CameraFault {
     /// What kind of failure.
     pub cause: Cause,
     /// What happened.
     pub detail: String,
 }
 
-impl Fault {
+impl CameraFault {
     /// A failure with its line; secrets are taken out and line breaks replaced.
     pub fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
         let line = detail.as_ref().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_one_line_without_secrets() {
-        let fault = Fault::new(Cause::Unreachable, "cannot open\nrtsp://me:hunter2@cam/1:\n  refused ");
+        let fault = CameraFault::new(Cause::Unreachable, "cannot open\nrtsp://me:hunter2@cam/1:\n  refused ");
         assert_eq!(fault.to_string(), "cannot open rtsp://***@cam/1: refused");
     }
 
@@ -113,7 +113,7 @@ mod tests {
     fn an_elements_message_keeps_its_own_words() {
         gst::init().unwrap();
         let message = |error: gst::message::ErrorBuilder| match error.build().view() {
-            gst::MessageView::Error(error) => Fault::from_message(error),
+            gst::MessageView::Error(error) => CameraFault::from_message(error),
             _ => unreachable!(),
         };
         let refused = gst::message::Error::builder(gst::ResourceError::OpenRead, "Could not open resource.")

@@ -1,7 +1,7 @@
-//! One life of one camera's pipeline: from the description to the teardown. It decides nothing; it reports.
+//! One camera's pipeline from its description to its teardown. It decides nothing; it reports.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,31 +10,32 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::VideoInfo;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     blocking::BlockingCalls,
     converter::{Admitted, SampleConverter},
     description::{Built, Scaling},
-    fault::{Cause, Fault},
+    fault::{CameraFault, Cause},
     properties::set_if_there,
     redirect::Guard,
     source::Pace,
     teardown,
 };
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Resolution, Size},
     mask::MAX_AREA,
-    stop::Stop,
 };
 
 /// A long side of more than this many short sides is no camera, and would make the network's input huge.
 const MAX_ASPECT: u32 = 8;
 
-/// News that may wait for the supervisor. Jumps in time may take half of it, so that an end or a fault always fits;
+/// Reports that may wait for the supervisor. Jumps in time may take half of it, so that an end or a fault always fits;
 /// what no longer fits after those says nothing new.
 const NEWS: usize = 32;
 
-/// News from a running pipeline.
+/// What a running pipeline reports.
 pub(super) enum Signal {
     /// The first frame arrived.
     Flowing { source: Size, epoch: u32 },
@@ -43,7 +44,7 @@ pub(super) enum Signal {
     /// The stream's orderly end; every frame before it has been delivered.
     Ended,
     /// It will deliver no more.
-    Fault(Fault),
+    Fault(CameraFault),
 }
 
 /// A pipeline that plays. Dropping it tears it down.
@@ -51,7 +52,7 @@ pub(super) struct Running {
     pipeline: gst::Pipeline,
     frames: AppSink,
     /// Set at teardown: wakes GStreamer's thread where it waits for room in the mailbox.
-    over: Stop,
+    over: CancellationToken,
     flow: Arc<Mutex<Flow>>,
     calls: BlockingCalls,
     pub(super) signals: Receiver<Signal>,
@@ -67,7 +68,7 @@ struct Flow {
 }
 
 fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
-    flow.lock().unwrap_or_else(PoisonError::into_inner)
+    flow.lock()
 }
 
 impl Running {
@@ -77,7 +78,7 @@ impl Running {
         built: Built,
         converter: Arc<SampleConverter>,
         resolution: Resolution,
-        over: Stop,
+        over: CancellationToken,
         calls: BlockingCalls,
     ) -> Self {
         let Built { pipeline, frames, scaling, guard } = built;
@@ -92,7 +93,7 @@ impl Running {
         running.watch_bus(guard, tell.clone());
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             // The element that refused has said why on the bus; this is for one that has not.
-            let _ = tell.try_send(Signal::Fault(Fault::new(Cause::Error, "the pipeline does not start")));
+            let _ = tell.try_send(Signal::Fault(CameraFault::new(Cause::Error, "the pipeline does not start")));
         }
         running
     }
@@ -117,7 +118,7 @@ impl Running {
         let take = move |sink: &AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
             // At teardown nothing is taken in any more, least of all from a pipeline that was left behind.
-            if over.is_set() {
+            if over.is_cancelled() {
                 return Err(gst::FlowError::Flushing);
             }
             let source = {
@@ -139,7 +140,7 @@ impl Running {
                     Ok(gst::FlowSuccess::Ok)
                 }
                 Admitted::Unreadable => {
-                    let fault = Fault::new(Cause::WrongCaps, "a frame could not be read as RGB");
+                    let fault = CameraFault::new(Cause::WrongCaps, "a frame could not be read as RGB");
                     let _ = tell.try_send(Signal::Fault(fault));
                     Err(gst::FlowError::NotNegotiated)
                 }
@@ -160,7 +161,10 @@ impl Running {
             let shown = display_size(source, video.par());
             let (long, short) = (shown.width.max(shown.height), shown.width.min(shown.height));
             let wanted = if short == 0 || long / short > MAX_ASPECT || source.area() > MAX_AREA {
-                let fault = Fault::new(Cause::WrongCaps, format!("pictures of {source} are no camera's"));
+                let fault = CameraFault::new(
+                    Cause::WrongCaps,
+                    format!("pictures of {source} cannot be used: too large, or one side far longer than the other"),
+                );
                 let _ = tell.try_send(Signal::Fault(fault));
                 gst::Caps::new_empty() // nothing fits: no frame passes until the teardown
             } else {
@@ -203,7 +207,7 @@ impl Running {
             let signal = match message.view() {
                 gst::MessageView::Eos(_) => Some(Signal::Ended),
                 gst::MessageView::Error(error) => {
-                    Some(Signal::Fault(guard.explain(error.src(), Fault::from_message(error))))
+                    Some(Signal::Fault(guard.explain(error.src(), CameraFault::from_message(error))))
                 }
                 gst::MessageView::Progress(progress) => {
                     guard.hear(progress);
@@ -237,7 +241,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.over.set();
+        self.over.cancel();
         if !teardown::stop(&self.pipeline, &self.calls) {
             return;
         }

@@ -54,7 +54,7 @@ pub(super) fn set(element: &gst::Element, name: &str, value: &toml::Value) -> Re
     }
     let before = text(element, name);
     element.set_property_from_value(name, &parsed);
-    // Some elements refuse text without a word, and keep what they had: an address of another host, perhaps.
+    // Some elements refuse text without an error, and keep the value before, which may be an address of another host.
     let readable = spec.value_type() == glib::Type::STRING && flags.contains(glib::ParamFlags::READABLE);
     if readable && !said.is_empty() {
         let after = text(element, name);

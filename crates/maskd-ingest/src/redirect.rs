@@ -4,17 +4,15 @@
 //! it posts a message before each connection and emits `before-send` before each request, both in the thread that goes on
 //! to do it. A redirect has changed its `location` by then, so nothing has been said to the new place yet.
 
-use std::{
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{mem, sync::Arc};
 
 use gstreamer as gst;
 use gstreamer::{glib, prelude::*};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     address::{Login, Place, split_login},
-    fault::{Cause, Fault},
+    fault::{CameraFault, Cause},
     properties::{set_if_there, text, text_of},
 };
 
@@ -43,14 +41,14 @@ struct Route {
     /// Something was sent since it last connected.
     asked: bool,
     redirects: u32,
-    /// Where it was sent that is not home. It has no login any more, and gets none back.
+    /// The other place that it was redirected to. It has no login any more, and gets none back.
     away: Option<Place>,
     /// Why nothing more is sent.
     refused: Option<String>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Whether this is the element that the rules here are for.
@@ -134,15 +132,18 @@ impl Guard {
     }
 
     /// What `fault` of the element `source` means where redirects have led to it.
-    pub(super) fn explain(&self, source: Option<&gst::Object>, fault: Fault) -> Fault {
+    pub(super) fn explain(&self, source: Option<&gst::Object>, fault: CameraFault) -> CameraFault {
         let Some((_, route)) = self.route(source) else { return fault };
         let route = lock(&route);
         match (&route.refused, &route.away) {
-            (Some(why), _) => Fault::new(Cause::Unreachable, why),
-            (None, Some(away)) if fault.cause == Cause::Refused => {
-                Fault::new(fault.cause, format!("the camera sends us to {away}, which asks for a login: {REMEDY}"))
+            (Some(why), _) => CameraFault::new(Cause::Unreachable, why),
+            (None, Some(away)) if fault.cause == Cause::Refused => CameraFault::new(
+                fault.cause,
+                format!("the camera sends us to {away}, which asks for a login: {REMEDY}"),
+            ),
+            (None, Some(away)) => {
+                CameraFault::new(fault.cause, format!("the camera sends us to {away}: {}", fault.detail))
             }
-            (None, Some(away)) => Fault::new(fault.cause, format!("the camera sends us to {away}: {}", fault.detail)),
             (None, None) => fault,
         }
     }

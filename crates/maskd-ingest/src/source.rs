@@ -6,13 +6,10 @@ mod rtsp;
 mod test;
 mod v4l2;
 
-use std::{
-    fmt, io,
-    path::Path,
-    sync::{PoisonError, RwLock},
-};
+use std::{fmt, io, path::Path};
 
 use gstreamer as gst;
+use parking_lot::RwLock;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, Visitor},
@@ -46,7 +43,7 @@ pub trait Source: Send + Sync {
     /// Whether it has the key `key`. One that is given to a kind without it is a fault.
     fn has(&self, key: Key) -> bool;
 
-    /// Whether it goes on for ever, and waits for nobody: frames that the engine has no time for are dropped, and the end of
+    /// Whether it is live, without an end: frames that the engine has no time for are dropped, and the end of
     /// the stream is a failure. Otherwise it is a recording, which ends.
     fn is_live(&self) -> bool {
         true
@@ -126,7 +123,7 @@ impl Kind {
     /// There is a kind of that name.
     pub fn register(source: &'static dyn Source) -> Result<Self, SourceError> {
         let kind = Self(source);
-        let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+        let mut added = ADDED.write();
         if BUILT_IN.iter().chain(added.iter()).any(|other| *other == kind) {
             return Err(key(
                 "kind",
@@ -155,7 +152,7 @@ impl Kind {
 }
 
 fn known() -> Vec<Kind> {
-    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    let added = ADDED.read();
     BUILT_IN.iter().chain(added.iter()).copied().collect()
 }
 

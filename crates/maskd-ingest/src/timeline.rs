@@ -1,7 +1,7 @@
 //! Numbers the frames of one stream and says when its time line broke.
 
 /// Sequence numbers run on for as long as the daemon runs; an epoch ends with each rebuilt pipeline and
-/// each timestamp jump, so that nobody compares times across the break.
+/// each timestamp jump, so that times are not compared across the break.
 #[derive(Debug)]
 pub struct Timeline {
     max_gap_ns: u64,
@@ -50,7 +50,7 @@ impl Timeline {
         self.new_epoch();
     }
 
-    /// A new pipeline follows. An epoch without a frame is not left: nobody has seen it.
+    /// A new pipeline follows. An epoch in which no frame came is used again.
     pub fn new_epoch(&mut self) {
         if self.frames_in_epoch > 0 {
             self.epoch = self.epoch.wrapping_add(1);

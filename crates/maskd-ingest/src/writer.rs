@@ -13,7 +13,7 @@ use gstreamer_app::AppSrc;
 use gstreamer_video::{VideoFormat, VideoInfo};
 use tempfile::TempPath;
 
-use super::fault::Fault;
+use super::fault::CameraFault;
 use maskd_types::{files, frame::Size};
 
 /// Encoders in order of preference, each with what follows it.
@@ -145,7 +145,7 @@ impl Mp4Writer {
     fn check(&self, patience: gst::ClockTime) -> Result<()> {
         let message = self.bus.timed_pop_filtered(patience, &[gst::MessageType::Error]);
         match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
+            Some(gst::MessageView::Error(error)) => bail!(CameraFault::from_message(error)),
             _ => Ok(()),
         }
     }
@@ -165,7 +165,7 @@ impl Mp4Writer {
         // The encoder has a few dozen frames to finish and the index to write.
         let message = self.bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &ends);
         match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
+            Some(gst::MessageView::Error(error)) => bail!(CameraFault::from_message(error)),
             Some(_) => {}
             None => bail!("the encoder does not come to an end"),
         }

@@ -11,10 +11,10 @@ use maskd_ingest::{
     gstreamer::{self as gst, prelude::*},
 };
 use maskd_observability::metrics::Metrics;
-use maskd_scheduling::mailbox::Inbox;
+use maskd_scheduling::mailbox::Mailbox;
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Resolution, Size, StreamId},
-    stop::Stop,
 };
 
 const PICTURES: u64 = 5;
@@ -119,22 +119,22 @@ fn a_kind_of_ones_own_is_named_in_a_configuration_checked_and_played() {
         assert_eq!((config.kind, config.pace, config.plays_once()), (Some(painter), Pace::Fast, true));
         assert_eq!(toml::from_str::<SourceConfig>(&toml::to_string(&config).unwrap()).unwrap(), config);
         let (metrics, id): (_, StreamId) = (Metrics::new(), "drawn".parse().unwrap());
-        let inbox = Inbox::new(metrics.clone());
+        let mailbox = Mailbox::new(metrics.clone());
         let resolution = Resolution { short_side: 28, multiple: 14 };
-        let camera = Camera::new(id.clone(), config, resolution, inbox.add_stream(&id), metrics).unwrap();
+        let camera = Camera::new(id.clone(), config, resolution, mailbox.add_stream(&id), metrics).unwrap();
         let (mut events, mut frames) = (Vec::new(), Vec::new());
         std::thread::scope(|scope| {
-            let ended = Stop::new();
+            let ended = CancellationToken::new();
             let over = ended.clone();
             let events = &mut events;
             scope.spawn(move || {
-                camera.run(&Stop::new(), &mut |event| events.push(event));
-                over.set();
+                camera.run(&CancellationToken::new(), &mut |event| events.push(event));
+                over.cancel();
             });
             // The camera waits for each frame to be taken.
-            while frames.len() < PICTURES as usize && !ended.is_set() {
-                if inbox.wait(&ended, Duration::from_millis(20)) {
-                    frames.extend(inbox.take_batch(1));
+            while frames.len() < PICTURES as usize && !ended.is_cancelled() {
+                if mailbox.wait(&ended, Duration::from_millis(20)) {
+                    frames.extend(mailbox.take_batch(1));
                 }
             }
         });

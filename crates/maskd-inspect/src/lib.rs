@@ -24,4 +24,4 @@ pub mod story;
 pub use folder::Folder;
 pub use page::Facts;
 pub use record::Moment;
-pub use report::{Report, Summary, When};
+pub use report::{PageSummary, Report, When};

@@ -37,7 +37,7 @@ pub struct Report {
 
 /// What a report holds.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct PageSummary {
     /// Frames.
     pub frames: usize,
     /// Published instances.
@@ -90,11 +90,11 @@ impl Report {
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn finish(self, cut_short: Option<&str>) -> Result<Summary, OutputError> {
+    pub fn finish(self, cut_short: Option<&str>) -> Result<PageSummary, OutputError> {
         let Self { facts, story, shots, left_out, folder, .. } = self;
         let page = Page { facts: &facts, story: &story, shots: &shots, left_out, cut_short };
         folder.finish(&log(&facts, &story), &page.html())?;
-        Ok(Summary {
+        Ok(PageSummary {
             frames: story.measures.len(),
             instances: story.palette.len(),
             fixed: story.measures.iter().filter(|measured| measured.camera.fixed).count(),

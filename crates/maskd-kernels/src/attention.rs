@@ -3,12 +3,12 @@
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    Path,
-    attend::Piece,
+    ComputePath,
     buffer::Pooled,
+    flash_attention::Piece,
     heads::{Head, Heads},
     parallel::{Shared, parallel_for},
-    scaling::Balance,
+    scaling::ScaleOperands,
     simd::Isa,
 };
 
@@ -66,7 +66,7 @@ pub(super) fn all_heads(isa: Isa, packed: &mut [f32], batch: usize, layout: Head
         std::slice::from_raw_parts_mut(heads_of_all.at(which * layout.head_len()), layout.head_len())
     };
     if layout.pairs {
-        parallel_for(batch * heads, |which| isa.run(Balance { head: head(which), layout }));
+        parallel_for(batch * heads, |which| isa.run(ScaleOperands { head: head(which), layout }));
     }
     let packed: Vec<Head> =
         packed.chunks_exact_mut(layout.head_len()).take(batch * heads).map(|head| layout.split(head)).collect();
@@ -85,7 +85,7 @@ pub(super) fn all_heads(isa: Isa, packed: &mut [f32], batch: usize, layout: Head
 }
 
 /// Self-attention of `qkv` (B, N, 3C), laid out as (3, heads, C / heads), giving (B, N, C).
-pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
+pub fn attention(qkv: &Tensor, heads: usize, path: ComputePath) -> Result<Tensor> {
     if path.fuses(qkv) {
         qkv.contiguous()?.apply_op1_no_bwd(&Attention { heads, isa: Isa::best() })
     } else if path.trains(qkv) {
@@ -98,8 +98,8 @@ pub fn attention(qkv: &Tensor, heads: usize, path: Path) -> Result<Tensor> {
 
 /// The plain twin of [`attention`]: the output (B, N, C), and the attention (B, heads, N, N) it came from.
 ///
-/// Differentiable with [`Path::Plain`].
-pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor, Tensor)> {
+/// Differentiable with [`ComputePath::Plain`].
+pub fn attention_plain(qkv: &Tensor, heads: usize, path: ComputePath) -> Result<(Tensor, Tensor)> {
     let (batch, tokens, width) = qkv.dims3()?;
     let head_dim = width / 3 / heads;
     let qkv = qkv.reshape((batch, tokens, 3, heads, head_dim))?.permute((2, 0, 3, 1, 4))?; // (3, B, heads, N, d)
@@ -107,8 +107,8 @@ pub fn attention_plain(qkv: &Tensor, heads: usize, path: Path) -> Result<(Tensor
     let (q, k, v) = (part(0)?, part(1)?, part(2)?);
     let scores = (q.matmul(&k.transpose(2, 3)?)? * (head_dim as f64).powf(-0.5))?; // (B, heads, N, N)
     let attention = match path {
-        Path::Plain | Path::Train => candle_nn::ops::softmax(&scores, D::Minus1)?,
-        Path::Fused | Path::Bf16 =>
+        ComputePath::Plain | ComputePath::Train => candle_nn::ops::softmax(&scores, D::Minus1)?,
+        ComputePath::Fused | ComputePath::Bf16 =>
         {
             #[expect(clippy::disallowed_methods, reason = "inference only: no gradient is asked of it")]
             candle_nn::ops::softmax_last_dim(&scores)?
@@ -155,8 +155,8 @@ mod tests {
             batch in 1usize..3, tokens in 1usize..150, heads in 1usize..4, head_dim in 1usize..40, scale in 0.01f32..4.0,
         ) {
             let qkv = noise((batch, tokens, 3 * heads * head_dim), scale);
-            let fused = attention(&qkv, heads, Path::Fused).unwrap();
-            let plain = attention(&qkv, heads, Path::Plain).unwrap();
+            let fused = attention(&qkv, heads, ComputePath::Fused).unwrap();
+            let plain = attention(&qkv, heads, ComputePath::Plain).unwrap();
             // Rounding of the scores, which grow with the square, is what the two may differ by.
             prop_assert!(furthest(&fused, &plain) < 1e-5 * scale.powi(3).max(1.0));
         }
@@ -166,14 +166,14 @@ mod tests {
             let x = noise((1, rows, dim), scale);
             let bias = noise((1, 1, dim), 1.0).flatten_all().unwrap();
             let plain = super::super::bias_gelu_plain(&x, &bias).unwrap();
-            let fused = super::super::bias_gelu(x, &bias, Path::Fused).unwrap();
+            let fused = super::super::bias_gelu(x, &bias, ComputePath::Fused).unwrap();
             prop_assert!(furthest(&fused, &plain) < 2e-6 * scale.max(1.0));
         }
     }
 
     #[test]
     fn extreme_scores_still_give_a_mean_of_the_values() {
-        let out = attention(&noise((1, 70, 48), 1e4), 2, Path::Fused).unwrap();
+        let out = attention(&noise((1, 70, 48), 1e4), 2, ComputePath::Fused).unwrap();
         let values = out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert!(values.iter().all(|x| x.abs() <= 1.001e4));
     }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn the_cls_row_is_the_first_row_of_the_attention() {
         let qkv = noise((2, 11, 36), 2.0);
-        let (_, whole) = attention_plain(&qkv, 3, Path::Plain).unwrap();
+        let (_, whole) = attention_plain(&qkv, 3, ComputePath::Plain).unwrap();
         let first = whole.narrow(2, 0, 1).unwrap().squeeze(2).unwrap();
         assert!(furthest(&cls_attention(&qkv, 3).unwrap(), &first) < 1e-6);
     }
@@ -190,8 +190,8 @@ mod tests {
     fn attention_reads_a_view_correctly() {
         let qkv = noise((2, 9, 24), 1.0);
         let view = qkv.narrow(0, 1, 1).unwrap();
-        let fused = attention(&view, 2, Path::Fused).unwrap();
-        let plain = attention(&view, 2, Path::Plain).unwrap();
+        let fused = attention(&view, 2, ComputePath::Fused).unwrap();
+        let plain = attention(&view, 2, ComputePath::Plain).unwrap();
         assert!(furthest(&fused, &plain) < 1e-6);
     }
 }

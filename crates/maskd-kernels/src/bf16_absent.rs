@@ -9,11 +9,11 @@ pub fn is_available() -> bool {
     false
 }
 
-/// W^T of a linear layer, which nobody can multiply here.
+/// W^T of a linear layer, which is not multiplied on this architecture.
 #[derive(Clone)]
-pub struct Packed;
+pub struct PackedB;
 
-impl Packed {
+impl PackedB {
     /// Keeps nothing.
     pub fn new(_: &[f32], _: &[f32], _: Option<&[f32]>, _: usize) -> Self {
         Self
@@ -27,7 +27,7 @@ pub enum BlockWeights {}
 impl BlockWeights {
     /// # Errors
     /// Always.
-    pub fn new(_: (Norm, Packed), _: usize, _: Packed, _: Norm, _: (Packed, Packed)) -> Result<Self> {
+    pub fn new(_: (Norm, PackedB), _: usize, _: PackedB, _: Norm, _: (PackedB, PackedB)) -> Result<Self> {
         bail!("this CPU has no AVX512_BF16")
     }
 

@@ -8,11 +8,11 @@ use candle_core::{CpuStorage, CustomOp1, InplaceOp1, Layout, Result, Shape, Tens
 use super::{
     attention::all_heads,
     buffer::Pooled,
+    fused_linear::{NormLinear, NormLinearPiece, Place, ResidualMlp, ResidualMlpPiece},
     heads::Heads,
-    operand::{Norm, UNIT},
-    packed::Packed,
+    pack_a::{Norm, UNIT},
+    pack_b::PackedB,
     parallel::{Shared, parallel_for, pieces},
-    pieces::{NormLinear, NormLinearPiece, Place, ResidualMlp, ResidualMlpPiece},
 };
 
 /// The weights of a transformer block, packed.
@@ -39,11 +39,11 @@ impl BlockWeights {
     /// # Errors
     /// Layers that do not fit each other.
     pub fn new(
-        (norm1, qkv): (Norm, Packed),
+        (norm1, qkv): (Norm, PackedB),
         heads: usize,
-        proj: Packed,
+        proj: PackedB,
         norm2: Norm,
-        (fc1, fc2): (Packed, Packed),
+        (fc1, fc2): (PackedB, PackedB),
     ) -> Result<Self> {
         let dim = norm1.weight.len();
         let fits = (qkv.inputs, qkv.outputs) == (dim, 3 * dim)

@@ -3,8 +3,9 @@
 use std::{
     cell::RefCell,
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
 };
+
+use parking_lot::Mutex;
 
 /// One cache line, so that no vector straddles two.
 #[derive(Clone, Copy)]
@@ -88,7 +89,7 @@ pub(super) struct Pooled(Buffer);
 impl Pooled {
     /// At least `len` values.
     pub(super) fn of(len: usize) -> Self {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = POOL.lock();
         // The smallest that is large enough; else the largest gives way to a larger one.
         let fit = (0..pool.len()).filter(|&i| pool[i].len() >= len).min_by_key(|&i| pool[i].len());
         if let Some(i) = fit {
@@ -118,6 +119,6 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        POOL.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.0));
+        POOL.lock().push(std::mem::take(&mut self.0));
     }
 }

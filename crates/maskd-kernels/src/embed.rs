@@ -7,10 +7,10 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::{
     buffer::{Pooled, Scratch},
-    operand::{Operand, UNIT, fill},
-    packed::Packed,
+    fused_linear::onto_rows,
+    pack_a::{PackedA, UNIT, fill},
+    pack_b::PackedB,
     parallel::{Shared, parallel_for, pieces},
-    pieces::onto_rows,
     simd::{Simd, WithSimd},
     tile::with_tile,
 };
@@ -24,7 +24,7 @@ pub struct PatchEmbed(Arc<Embed>);
 
 struct Embed {
     /// (3 p p) to C.
-    weight: Packed,
+    weight: PackedB,
     patch: usize,
 }
 
@@ -33,7 +33,7 @@ impl PatchEmbed {
     ///
     /// # Errors
     /// A weight for patches of another size; one that is multiplied in pairs, which pictures are too uneven for.
-    pub fn new(weight: Packed, patch: usize) -> Result<Self> {
+    pub fn new(weight: PackedB, patch: usize) -> Result<Self> {
         if weight.inputs != 3 * patch * patch || weight.depth != weight.inputs {
             bail!("a patch embedding of {} inputs for patches of {patch}", weight.inputs)
         }
@@ -128,8 +128,8 @@ fn embed<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: Piece) {
         line.copy_from_slice(&pixels[from..from + patch]);
     }
     let padded = count.next_multiple_of(UNIT);
-    let mut scratch = Scratch::of(Operand::len(weight, padded));
-    let a = Operand::of(weight, padded, &mut scratch);
+    let mut scratch = Scratch::of(PackedA::len(weight, padded));
+    let a = PackedA::of(weight, padded, &mut scratch);
     // SAFETY: the operand lies in scratch; the sink adds to `count` tokens of this piece's own.
     unsafe {
         fill(simd, &a, gathered, None);
@@ -167,7 +167,7 @@ mod tests {
             let plain = Tensor::cat(&[&cls, &patches.contiguous().unwrap()], 1).unwrap().broadcast_add(&positions).unwrap();
             let weight = kernel.flatten_all().unwrap().to_vec1::<f32>().unwrap();
             for isa in Isa::available().into_iter().map(Isa::without_pairs) {
-                let packed = Packed::new(isa, &weight, &bias.to_vec1().unwrap(), None, (3 * patch * patch, dim));
+                let packed = PackedB::new(isa, &weight, &bias.to_vec1().unwrap(), None, (3 * patch * patch, dim));
                 let tokens = PatchEmbed::new(packed, patch).unwrap().forward(&images, &positions).unwrap();
                 let off: f32 = (&tokens - &plain).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
                 let largest: f32 = plain.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn positions_of_another_grid_are_refused() {
-        let packed = Packed::new(Isa::best().without_pairs(), &[0.0; 12 * 4], &[0.0; 4], None, (12, 4));
+        let packed = PackedB::new(Isa::best().without_pairs(), &[0.0; 12 * 4], &[0.0; 4], None, (12, 4));
         let error = PatchEmbed::new(packed, 2).unwrap().forward(&noise(&[1, 3, 4, 6], 1), &noise(&[6, 4], 2));
         assert!(error.unwrap_err().to_string().contains("patches of 2"));
     }

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::{
-    Path,
+    ComputePath,
     simd::{Isa, Simd, WithSimd, gelu},
 };
 
@@ -52,7 +52,7 @@ impl WithSimd for RowsOf<'_> {
 }
 
 /// gelu(x + bias) with the exact GELU; x `(..., C)` is consumed, bias `(C)`.
-pub fn bias_gelu(x: Tensor, bias: &Tensor, path: Path) -> Result<Tensor> {
+pub fn bias_gelu(x: Tensor, bias: &Tensor, path: ComputePath) -> Result<Tensor> {
     if path.fuses(&x) && x.is_contiguous() && bias.is_contiguous() && x.dims().last() == bias.dims().last() {
         x.inplace_op2(bias, &BiasGelu)?;
         Ok(x)

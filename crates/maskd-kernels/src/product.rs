@@ -3,8 +3,8 @@
 use super::{
     heads::Heads,
     microkernel::{multiply, multiply_apart},
-    operand::Operand,
-    packed::Form,
+    pack_a::PackedA,
+    pack_b::Form,
     simd::{Simd, gelu, load, store},
     tile::{Sides, Tile, rows_before, zero},
 };
@@ -36,7 +36,7 @@ type Tiles<S, const ROWS: usize, const VECS: usize> = [Tile<S, ROWS, VECS>; BATC
 #[inline(always)]
 pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    a: &Operand,
+    a: &PackedA,
     block: &[f32],
     width: usize,
     sink: &mut impl Sink<S>,
@@ -92,7 +92,7 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECS: usize>(
 
 /// Some tiles, one below the other. Each panel of weights meets all of them before the next panel does.
 struct Batch<'a> {
-    a: &'a Operand,
+    a: &'a PackedA,
     first: usize,
     count: usize,
     depth: usize,
@@ -220,7 +220,7 @@ impl<S: Simd> Sink<S> for Rows {
 
 /// Writes gelu(tile + bias), times the factor, where the next product reads it.
 pub(super) struct Gelu {
-    pub(super) into: Operand,
+    pub(super) into: PackedA,
     /// For the block's columns, with zeros as far as the last panel goes.
     pub(super) bias: *const f32,
 }

@@ -1,9 +1,9 @@
-//! One head made ready for products in pairs: both sides brought to about the same size by powers of two, which scores and
+//! Operand scaling, for one head whose products go in pairs: both sides brought to about the same size by powers of two, which scores and
 //! sums do not notice, and what the pairs subtract, made once.
 
 use super::{
     heads::{Head, Heads},
-    packed::{balance, nearest_power},
+    pack_b::{nearest_power, operand_scale},
     simd::{Simd, WithSimd, load, store},
     winograd::{correction_of_row, pairs},
 };
@@ -16,12 +16,12 @@ const VALUES: f32 = 1.0 / 32.0;
 const SAMPLE: usize = 64;
 
 /// One head that is filled.
-pub(super) struct Balance<'a> {
+pub(super) struct ScaleOperands<'a> {
     pub(super) head: &'a mut [f32],
     pub(super) layout: Heads,
 }
 
-impl WithSimd for Balance<'_> {
+impl WithSimd for ScaleOperands<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -38,7 +38,7 @@ impl WithSimd for Balance<'_> {
             let row = token + 1 + token / layout.key_block();
             values[c / value_panel * layout.value_panel_len() + row * value_panel + c % value_panel]
         };
-        let factor = balance(size(tokens, d, query), size(tokens, d, key));
+        let factor = operand_scale(size(tokens, d, query), size(tokens, d, key));
         let value_factor = nearest_power(VALUES / size(tokens, d, value));
         header[0] = 1.0 / value_factor;
 

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::{
     family::{Family, Positions},
-    fault::Fault,
+    fault::WeightsFault,
 };
 
 /// The shape of a vision transformer.
@@ -38,9 +38,9 @@ impl Architecture {
     ///
     /// # Errors
     /// Names the tensor that is missing or whose shape fits no network.
-    pub fn infer(tensors: &HashMap<String, Tensor>, heads: Option<usize>) -> Result<Self, Fault> {
-        let get = |name: &str| tensors.get(name).ok_or_else(|| Fault::Missing(name.to_owned()));
-        let odd = |name: &str, t: &Tensor, expected: &str| Fault::Shape {
+    pub fn infer(tensors: &HashMap<String, Tensor>, heads: Option<usize>) -> Result<Self, WeightsFault> {
+        let get = |name: &str| tensors.get(name).ok_or_else(|| WeightsFault::Missing(name.to_owned()));
+        let odd = |name: &str, t: &Tensor, expected: &str| WeightsFault::Shape {
             name: name.to_owned(),
             found: format!("{:?}", t.dims()),
             expected: expected.to_owned(),
@@ -81,23 +81,23 @@ impl Architecture {
             .max()
             .map_or(0, |last| last.saturating_add(1));
         if depth == 0 {
-            return Err(Fault::Missing("blocks.0.norm1.weight".to_owned()));
+            return Err(WeightsFault::Missing("blocks.0.norm1.weight".to_owned()));
         }
         if depth > 1000 {
-            return Err(Fault::Extra(format!("blocks.{}", depth - 1)));
+            return Err(WeightsFault::Extra(format!("blocks.{}", depth - 1)));
         }
         let fc1 = get("blocks.0.mlp.fc1.weight")?;
         let hidden = *fc1.dims().first().ok_or_else(|| odd("blocks.0.mlp.fc1.weight", fc1, "[hidden, dim]"))?;
 
         let heads = match heads {
             Some(heads) if heads > 0 && dim.is_multiple_of(heads) => heads,
-            Some(heads) => return Err(Fault::Heads { dim, given: Some(heads) }),
+            Some(heads) => return Err(WeightsFault::Heads { dim, given: Some(heads) }),
             None if dim.is_multiple_of(64) => dim / 64,
-            None => return Err(Fault::Heads { dim, given: None }),
+            None => return Err(WeightsFault::Heads { dim, given: None }),
         };
         let rotary = matches!(family.design().positions, Positions::Rotary { .. });
         if rotary && !(dim / heads).is_multiple_of(4) {
-            return Err(Fault::Heads { dim, given: Some(heads) });
+            return Err(WeightsFault::Heads { dim, given: Some(heads) });
         }
         let gated = tensors.contains_key("blocks.0.mlp.gate.weight");
         Ok(Self { family, patch, dim, depth, heads, hidden, grid, registers, gated })

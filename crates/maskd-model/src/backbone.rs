@@ -13,7 +13,7 @@ pub use precision::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, Checkpoint, Discovery, OutputRequest, Vit, WeightsSource, preprocess};
-use maskd_kernels::Path;
+use maskd_kernels::ComputePath;
 use maskd_types::{
     features::{Features, Grid},
     frame::{Frame, Resolution, Size},
@@ -152,7 +152,7 @@ impl Backbone {
         }
         let (block, patch) = (config.propagation_block.of(checkpoint)?, arch.patch as u32);
         let vit = Vit::new(arch, &checkpoint.tensors, &device, dtype, path).context("building the network")?;
-        let numbers = if path == Path::Bf16 { DType::BF16 } else { dtype };
+        let numbers = if path == ComputePath::Bf16 { DType::BF16 } else { dtype };
         let model_id = match numbers {
             DType::F32 => checkpoint.model_id(),
             less => format!("{}+{}", checkpoint.model_id(), less.as_str()),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 
 use super::{Vit, layers::Plain};
-use maskd_kernels::grad::{self, BlockShape, Keep};
+use maskd_kernels::grad::{self, BlockShape, Checkpointing};
 
 /// What each image's branches are multiplied by, block by block: attention, then MLP; 0 or 1 / keep (drop path).
 pub type Branches = Vec<[Vec<f32>; 2]>;
@@ -20,7 +20,7 @@ impl Vit {
     ///
     /// # Errors
     /// Sides that are no multiples of the patch; `branches` of another size.
-    pub fn crops(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
+    pub fn crops(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Checkpointing) -> Result<Tensor> {
         let images = groups.iter().map(|g| g.dim(0)).sum::<Result<usize>>()?;
         let fits = |b: &Branches| b.len() == self.blocks.len() && b.iter().flatten().all(|f| f.len() == images);
         if groups.is_empty() || !branches.is_none_or(fits) {
@@ -64,7 +64,7 @@ impl Vit {
         which: Range<usize>,
         groups: &[(usize, usize)],
         branches: Option<&Branches>,
-        (cls_only, keep): (bool, Keep),
+        (cls_only, keep): (bool, Checkpointing),
     ) -> Result<Tensor> {
         let (mut parameters, mut shapes) = (Vec::new(), Vec::new());
         for i in which.clone() {
@@ -83,7 +83,7 @@ impl Vit {
         grad::stack(x, &parameters, shapes)
     }
 
-    fn crops_fused(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Keep) -> Result<Tensor> {
+    fn crops_fused(&self, groups: &[Tensor], branches: Option<&Branches>, keep: Checkpointing) -> Result<Tensor> {
         let (x, sizes) = self.assemble(groups)?;
         self.fused_blocks(&x, 0..self.blocks.len(), &sizes, branches, (true, keep))
     }
@@ -155,7 +155,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{Architecture, Family};
-    use maskd_kernels::Path;
+    use maskd_kernels::ComputePath;
 
     pub(crate) fn noise(shape: &[usize], scale: f32, seed: usize) -> Tensor {
         let n = shape.iter().product::<usize>();
@@ -174,13 +174,13 @@ pub(super) mod tests {
     }
 
     /// Features of two sizes of crops, and the gradient of every parameter.
-    fn run(arch: Architecture, path: Path, branches: Option<&Branches>) -> (Tensor, Vec<(String, Tensor)>) {
+    fn run(arch: Architecture, path: ComputePath, branches: Option<&Branches>) -> (Tensor, Vec<(String, Tensor)>) {
         let vars = variables(&arch);
         let tensors: HashMap<String, Tensor> = vars.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, path).unwrap();
         let p = arch.patch;
         let groups = [noise(&[2, 3, 3 * p, 3 * p], 1.0, 91), noise(&[3, 3, 2 * p, 2 * p], 1.0, 92)];
-        let out = vit.crops(&groups, branches, Keep::Products).unwrap();
+        let out = vit.crops(&groups, branches, Checkpointing::Products).unwrap();
         let weights = noise(&[5, arch.dim], 1.0, 93);
         let grads = (&out * weights).unwrap().sum_all().unwrap().backward().unwrap();
         let found = vars.iter().filter_map(|(n, v)| Some((n.clone(), grads.get(v)?.clone())));
@@ -203,7 +203,7 @@ pub(super) mod tests {
                 registers: 0,
                 gated: false,
             };
-            let (fused, plain) = (run(arch, Path::Train, drops), run(arch, Path::Plain, drops));
+            let (fused, plain) = (run(arch, ComputePath::Train, drops), run(arch, ComputePath::Plain, drops));
             assert_eq!(plain.1.len(), fused.1.len(), "{family:?}: parameters that have a gradient");
             let both = fused.1.iter().zip(&plain.1).map(|(a, b)| (a.0.as_str(), &a.1, &b.1));
             for (name, a, b) in both.chain([("features", &fused.0, &plain.0)]) {

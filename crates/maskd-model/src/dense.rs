@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::{Output, OutputRequest, Vit};
-use maskd_kernels::grad::{self, Keep};
+use maskd_kernels::grad::{self, Checkpointing};
 
 impl Vit {
     /// [`Self::forward`] for training: the same answer, by fused blocks with a backward where there are such
@@ -11,9 +11,9 @@ impl Vit {
     ///
     /// # Errors
     /// As [`Self::forward`]; attention that is asked for.
-    pub fn dense(&self, images: &Tensor, want: &OutputRequest, keep: Keep) -> Result<Output> {
+    pub fn dense(&self, images: &Tensor, want: &OutputRequest, keep: Checkpointing) -> Result<Output> {
         if want.attention.is_some() || want.cls_attention.is_some() {
-            bail!("dense: attention is for people to look at, not to train on")
+            bail!("dense: attention weights are not given in training")
         }
         if !self.trains(images) {
             return self.forward(images, want);
@@ -22,7 +22,7 @@ impl Vit {
         let (mut x, groups) = self.assemble(std::slice::from_ref(images))?; // (B (1 + N), C)
         let shape = (groups[0].0, groups[0].1, self.arch.dim);
         let mut done = 0;
-        // As many blocks at once as nobody looks between.
+        // As many blocks at once as have no wanted output between them.
         let mut run_to = |x: Tensor, end: usize| {
             let which = std::mem::replace(&mut done, end)..end;
             if which.is_empty() { Ok(x) } else { self.fused_blocks(&x, which, &groups, None, (false, keep)) }
@@ -60,15 +60,15 @@ mod tests {
         *,
     };
     use crate::{Architecture, Family};
-    use maskd_kernels::Path;
+    use maskd_kernels::ComputePath;
 
     /// Everything that is wanted, side by side, and the gradient of every parameter.
-    fn run(arch: Architecture, path: Path, want: &OutputRequest) -> Vec<(String, Tensor)> {
+    fn run(arch: Architecture, path: ComputePath, want: &OutputRequest) -> Vec<(String, Tensor)> {
         let vars = variables(&arch);
         let tensors: HashMap<String, Tensor> = vars.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, path).unwrap();
         let images = noise(&[2, 3, 3 * arch.patch, 2 * arch.patch], 1.0, 91);
-        let given = vit.dense(&images, want, Keep::Products).unwrap();
+        let given = vit.dense(&images, want, Checkpointing::Products).unwrap();
         let all: Vec<Tensor> = given.tokens.into_iter().chain(given.keys).collect();
         assert_eq!(all.len(), want.tokens.len() + want.keys.len());
         assert!(all.iter().all(|t| t.dims() == [2, 7, arch.dim]));
@@ -97,7 +97,7 @@ mod tests {
         let wants = [(vec![1, 3], vec![]), (vec![3], vec![3]), (vec![0, 1], vec![2]), (vec![], vec![0])];
         for (arch, (tokens, keys)) in [arch, v1].into_iter().flat_map(|a| wants.clone().map(|want| (a, want))) {
             let want = OutputRequest { tokens, keys, ..OutputRequest::default() };
-            let (fused, plain) = (run(arch, Path::Train, &want), run(arch, Path::Plain, &want));
+            let (fused, plain) = (run(arch, ComputePath::Train, &want), run(arch, ComputePath::Plain, &want));
             let names = |all: &[(String, Tensor)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
             assert_eq!(names(&fused), names(&plain), "{want:?}: parameters that have a gradient");
             for ((name, a), (_, b)) in fused.iter().zip(&plain) {
@@ -123,9 +123,9 @@ mod tests {
             gated: false,
         };
         let tensors = variables(&arch).into_iter().map(|(n, v)| (n, v.as_tensor().clone())).collect();
-        let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, Path::Train).unwrap();
+        let vit = Vit::new(arch, &tensors, &Device::Cpu, DType::F32, ComputePath::Train).unwrap();
         let images = noise(&[1, 3, 8, 8], 1.0, 1);
-        let refused = |want: OutputRequest| vit.dense(&images, &want, Keep::Products).is_err();
+        let refused = |want: OutputRequest| vit.dense(&images, &want, Checkpointing::Products).is_err();
         assert!(refused(OutputRequest { tokens: vec![2], ..OutputRequest::default() }));
         assert!(refused(OutputRequest { tokens: vec![1, 0], ..OutputRequest::default() }));
         assert!(refused(OutputRequest { attention: Some(0), ..OutputRequest::default() }));

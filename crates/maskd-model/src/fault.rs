@@ -2,7 +2,7 @@
 
 /// What can be wrong with weights.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum WeightsFault {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
     Io(std::io::Error),

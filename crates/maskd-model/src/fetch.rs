@@ -127,9 +127,9 @@ pub struct Part {
     target: PathBuf,
 }
 
-/// What came.
+/// A file that was downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
+pub struct Download {
     /// Bytes.
     pub size: u64,
     /// SHA-256, lower-case hexadecimal.
@@ -165,7 +165,7 @@ impl Part {
         url: &str,
         expected: &Expected,
         progress: &mut dyn FnMut(u64, Option<u64>),
-    ) -> Result<Received, FetchError> {
+    ) -> Result<Download, FetchError> {
         let shown = || without_secrets(url);
         let (host, local) = checked_host(url, expected).map_err(|why| FetchError::Address { url: shown(), why })?;
         let limit = expected.size.unwrap_or(MAX_BYTES).min(MAX_BYTES);
@@ -232,10 +232,10 @@ impl Part {
         if expected.size.is_some_and(|size| size != received) {
             return Err(wrong_size(received));
         }
-        let sha256 = hex(&hash.finalize());
+        let sha256 = hex::encode(hash.finalize());
         verify(&shown(), &sha256, expected.sha256.as_deref())?;
         self.temp.as_file().sync_all().map_err(io)?;
-        Ok(Received { size: received, sha256 })
+        Ok(Download { size: received, sha256 })
     }
 
     /// Puts this in its target's place in one step.
@@ -304,12 +304,8 @@ pub fn sha256_of(path: &Path) -> Result<String, FetchError> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).map_err(io)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hex::encode(hash.finalize())),
             count => hash.update(&buffer[..count]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, bail};
 
 use super::{Architecture, rotary::Rotary};
-use maskd_kernels::{self as kernels, BlockWeights, Isa, Norm, Packed, Path, bf16};
+use maskd_kernels::{self as kernels, BlockWeights, ComputePath, Isa, Norm, PackedB, bf16};
 
 /// Tensors by name, handed out one by one.
 pub(super) struct NamedTensors<'a>(pub(super) &'a HashMap<String, Tensor>);
@@ -41,17 +41,17 @@ impl Linear {
     }
 
     /// Packed for `isa` in blocks of (inputs, outputs), with LayerScale in it.
-    pub(super) fn packed(&self, isa: Isa, scale: Option<&Tensor>, block: (usize, usize)) -> Result<Packed> {
+    pub(super) fn packed(&self, isa: Isa, scale: Option<&Tensor>, block: (usize, usize)) -> Result<PackedB> {
         let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
         let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
-        Ok(Packed::new(isa, &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
+        Ok(PackedB::new(isa, &weight, &self.bias.to_vec1()?, scale.as_deref(), block))
     }
 
     /// Rounded to bfloat16, with LayerScale in it; panels begin anew with each `group` of outputs.
-    fn rounded(&self, scale: Option<&Tensor>, group: usize) -> Result<bf16::Packed> {
+    fn rounded(&self, scale: Option<&Tensor>, group: usize) -> Result<bf16::PackedB> {
         let weight = self.weight.flatten_all()?.to_vec1::<f32>()?;
         let scale = scale.map(Tensor::to_vec1::<f32>).transpose()?;
-        Ok(bf16::Packed::new(&weight, &self.bias.to_vec1()?, scale.as_deref(), group))
+        Ok(bf16::PackedB::new(&weight, &self.bias.to_vec1()?, scale.as_deref(), group))
     }
 }
 
@@ -66,7 +66,7 @@ impl LayerNorm {
         Ok(Self { weight: source.get(&format!("{name}.weight"))?, bias: source.get(&format!("{name}.bias"))?, eps })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, path: Path) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, path: ComputePath) -> Result<Tensor> {
         kernels::layer_norm(x, &self.weight, &self.bias, self.eps, path)
     }
 
@@ -104,7 +104,7 @@ pub(super) struct Plain {
 }
 
 impl Block {
-    pub(super) fn new(source: &NamedTensors, i: usize, arch: &Architecture, path: Path) -> Result<Self> {
+    pub(super) fn new(source: &NamedTensors, i: usize, arch: &Architecture, path: ComputePath) -> Result<Self> {
         let name = |part: &str| format!("blocks.{i}.{part}");
         let design = arch.family.design();
         let plain = Plain {
@@ -121,10 +121,10 @@ impl Block {
             },
         };
         let layers = match path {
-            Path::Bf16 if !arch.has_packed_blocks() => {
+            ComputePath::Bf16 if !arch.has_packed_blocks() => {
                 bail!("bf16 on the CPU has no kernels for {}: choose f32", design.title)
             }
-            Path::Bf16 => Layers::Bf16(plain.round(arch.heads)?),
+            ComputePath::Bf16 => Layers::Bf16(plain.round(arch.heads)?),
             _ if arch.has_packed_blocks() && path.fuses(&plain.qkv.weight) => Layers::Packed(plain.pack(arch.heads)?),
             _ => Layers::Plain(Box::new(plain)),
         };
@@ -132,7 +132,7 @@ impl Block {
     }
 
     /// The block's output, of x `(B, N, C)`, which it may use up.
-    pub(super) fn forward(&self, x: Tensor, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: Tensor, path: ComputePath, rotary: Option<&Rotary>) -> Result<Tensor> {
         match &self.layers {
             Layers::Plain(plain) => plain.forward(&x, self.heads, path, rotary, None),
             Layers::Packed(weights) => {
@@ -150,7 +150,7 @@ impl Block {
     pub(super) fn forward_scaled(
         &self,
         x: &Tensor,
-        path: Path,
+        path: ComputePath,
         rotary: Option<&Rotary>,
         factors: Option<&[Tensor; 2]>,
     ) -> Result<Tensor> {
@@ -166,7 +166,7 @@ impl Block {
     }
 
     /// Query, key and value of every token of the block's input x `(B, N, C)`: `(B, N, 3C)`, for those who ask.
-    pub(super) fn qkv(&self, x: &Tensor, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
+    pub(super) fn qkv(&self, x: &Tensor, path: ComputePath, rotary: Option<&Rotary>) -> Result<Tensor> {
         match &self.layers {
             Layers::Plain(plain) => plain.qkv(x, self.heads, path, rotary),
             Layers::Packed(weights) => weights.qkv(x),
@@ -176,7 +176,7 @@ impl Block {
 }
 
 impl Plain {
-    fn qkv(&self, x: &Tensor, heads: usize, path: Path, rotary: Option<&Rotary>) -> Result<Tensor> {
+    fn qkv(&self, x: &Tensor, heads: usize, path: ComputePath, rotary: Option<&Rotary>) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.norm1.forward(x, path)?)?; // (B, N, 3C)
         match rotary {
             Some(rotary) => rotary.turn(&qkv, heads),
@@ -189,7 +189,7 @@ impl Plain {
         &self,
         x: &Tensor,
         heads: usize,
-        path: Path,
+        path: ComputePath,
         rotary: Option<&Rotary>,
         factors: Option<&[Tensor; 2]>,
     ) -> Result<Tensor> {

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::{family, fault::Fault, qkv::join_qkv};
+use crate::{family, fault::WeightsFault, qkv::join_qkv};
 
-/// Parts of a checkpoint that are no part of the backbone and are left out without a word: the
+/// Parts of a checkpoint that are no part of the backbone and are left out silently: the
 /// pre-training head, and tokens and poolers that feature extraction never uses.
 const NOT_BACKBONE: [&str; 5] = ["head.", "mask_token", "pooler.", "embeddings.mask_token", "fc."];
 
 /// Strips `module.` and `backbone.` prefixes, drops what is no part of the backbone, and renames the
 /// Hugging Face naming (`facebook/dino-vits8`, `facebook/dinov2-small`) to the original one.
-pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, WeightsFault> {
     let mut kept = HashMap::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let mut short = name.as_str();
@@ -22,7 +22,7 @@ pub(super) fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<Stri
         let backbone = !NOT_BACKBONE.iter().any(|prefix| short.starts_with(prefix));
         // Which of two is meant would be a matter of chance.
         if backbone && kept.insert(short.to_owned(), tensor).is_some() {
-            return Err(Fault::Extra(format!("{short}, there a second time under another prefix,")));
+            return Err(WeightsFault::Extra(format!("{short}, there a second time under another prefix,")));
         }
     }
     let mut kept = family::canonical(kept)?;

@@ -7,7 +7,7 @@ use std::{collections::HashMap, rc::Rc};
 
 use candle_core::DType;
 
-use super::fault::Fault;
+use super::fault::WeightsFault;
 
 /// More steps than any checkpoint needs; a pickle that takes more is refused.
 const MAX_STEPS: usize = 10_000_000;
@@ -41,8 +41,8 @@ pub(super) struct Reference {
     pub(super) stride: Vec<usize>,
 }
 
-fn bad(what: &str) -> Fault {
-    Fault::Format(format!("broken pickle: {what}"))
+fn bad(what: &str) -> WeightsFault {
+    WeightsFault::Format(format!("broken pickle: {what}"))
 }
 
 /// The pickle machine: a stack, a memo, and what values refer to.
@@ -58,28 +58,28 @@ pub(super) struct Machine {
 struct Program<'a>(&'a [u8]);
 
 impl<'a> Program<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], WeightsFault> {
         let (head, tail) = self.0.split_at_checked(n).ok_or_else(|| bad("it ends too early"))?;
         self.0 = tail;
         Ok(head)
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    fn byte(&mut self) -> Result<u8, WeightsFault> {
         Ok(self.take(1)?[0])
     }
 
-    fn u32(&mut self) -> Result<u32, Fault> {
+    fn u32(&mut self) -> Result<u32, WeightsFault> {
         let b = self.take(4)?;
         Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
     }
 
-    fn line(&mut self) -> Result<&'a str, Fault> {
+    fn line(&mut self) -> Result<&'a str, WeightsFault> {
         let end = self.0.iter().position(|&b| b == b'\n').ok_or_else(|| bad("it ends too early"))?;
         let line = self.take(end + 1)?;
         std::str::from_utf8(&line[..end]).map_err(|_| bad("a name is not text"))
     }
 
-    fn text(&mut self, n: usize) -> Result<Value, Fault> {
+    fn text(&mut self, n: usize) -> Result<Value, WeightsFault> {
         let text = std::str::from_utf8(self.take(n)?).map_err(|_| bad("a string is not text"))?;
         Ok(Value::Text(text.into()))
     }
@@ -113,7 +113,7 @@ impl Machine {
     }
 
     /// Runs a whole program and gives what it leaves.
-    pub(super) fn run(&mut self, program: &[u8]) -> Result<Value, Fault> {
+    pub(super) fn run(&mut self, program: &[u8]) -> Result<Value, WeightsFault> {
         let mut p = Program(program);
         for _ in 0..MAX_STEPS {
             let op = p.byte()?;
@@ -236,30 +236,30 @@ impl Machine {
         Err(bad("it takes too many steps"))
     }
 
-    fn pop(&mut self) -> Result<Value, Fault> {
+    fn pop(&mut self) -> Result<Value, WeightsFault> {
         self.stack.pop().ok_or_else(|| bad("the stack is empty"))
     }
 
-    fn put(&mut self, slot: u32) -> Result<(), Fault> {
+    fn put(&mut self, slot: u32) -> Result<(), WeightsFault> {
         let top = self.stack.last().ok_or_else(|| bad("the stack is empty"))?;
         self.memo.insert(slot, top.clone());
         Ok(())
     }
 
-    fn get(&mut self, slot: u32) -> Result<(), Fault> {
+    fn get(&mut self, slot: u32) -> Result<(), WeightsFault> {
         let value = self.memo.get(&slot).ok_or_else(|| bad("an empty memo slot"))?;
         self.stack.push(value.clone());
         Ok(())
     }
 
-    fn since_mark(&mut self) -> Result<Vec<Value>, Fault> {
+    fn since_mark(&mut self) -> Result<Vec<Value>, WeightsFault> {
         let mark = self.stack.iter().rposition(|v| matches!(v, Value::Mark)).ok_or_else(|| bad("no mark"))?;
         let items = self.stack.split_off(mark + 1);
         self.stack.pop();
         Ok(items)
     }
 
-    fn set(&mut self, items: Vec<Value>) -> Result<(), Fault> {
+    fn set(&mut self, items: Vec<Value>) -> Result<(), WeightsFault> {
         if let Some(Value::Dict(at)) = self.stack.last()
             && let Some(entries) = self.dicts.get_mut(*at)
         {
@@ -272,7 +272,7 @@ impl Machine {
     }
 
     /// The callables and types that checkpoints of vision transformers name; anything else is refused.
-    fn global(&mut self, name: &str) -> Result<(), Fault> {
+    fn global(&mut self, name: &str) -> Result<(), WeightsFault> {
         const HARMLESS: [&str; 8] = [
             "collections.OrderedDict",
             "torch._utils._rebuild_tensor_v2",
@@ -288,12 +288,12 @@ impl Machine {
             self.stack.push(Value::Global(name.into()));
             Ok(())
         } else {
-            Err(Fault::Unsafe(name.to_owned()))
+            Err(WeightsFault::Unsafe(name.to_owned()))
         }
     }
 
     /// `("storage", torch.FloatStorage, key, device, length)`: where a tensor's bytes are.
-    fn storage(&self, id: &Value) -> Result<Value, Fault> {
+    fn storage(&self, id: &Value) -> Result<Value, WeightsFault> {
         let Some([Value::Text(_), Value::Global(kind), Value::Text(key), ..]) = self.items(id) else {
             return Err(bad("a storage without a name"));
         };
@@ -307,7 +307,7 @@ impl Machine {
         Ok(Value::Storage { dtype, key: key.clone() })
     }
 
-    fn call(&mut self, callable: &Value, arguments: &Value) -> Result<Value, Fault> {
+    fn call(&mut self, callable: &Value, arguments: &Value) -> Result<Value, WeightsFault> {
         let (Value::Global(name), Some(arguments)) = (callable, self.items(arguments)) else {
             return Err(bad("a call of something that is no function"));
         };
@@ -327,7 +327,7 @@ impl Machine {
         }
     }
 
-    fn sizes(&self, value: &Value) -> Result<Vec<usize>, Fault> {
+    fn sizes(&self, value: &Value) -> Result<Vec<usize>, WeightsFault> {
         match self.items(value) {
             Some(items) if items.len() <= 8 => items.iter().map(size).collect(),
             _ => Err(bad("a shape that is no tuple")),
@@ -335,7 +335,7 @@ impl Machine {
     }
 }
 
-fn size(value: &Value) -> Result<usize, Fault> {
+fn size(value: &Value) -> Result<usize, WeightsFault> {
     match value {
         Value::Int(n) => usize::try_from(*n).map_err(|_| bad("a negative size")),
         _ => Err(bad("a size that is no number")),

@@ -10,7 +10,7 @@ use candle_core::Tensor;
 use zip::ZipArchive;
 
 use super::{
-    fault::Fault,
+    fault::WeightsFault,
     pickle::{Machine, Reference, Value},
     raw::{Raw, from_bytes},
 };
@@ -26,26 +26,27 @@ struct Archive<'a> {
 
 /// Reads the backbone's tensors out of a `.pth`: of its `teacher` where it has one (a full DINO
 /// checkpoint), else of `model` or `state_dict`, else of the file itself.
-pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
-    let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| Fault::Format(e.to_string()))?;
+pub(super) fn read(bytes: &[u8]) -> Result<Raw, WeightsFault> {
+    let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| WeightsFault::Format(e.to_string()))?;
     let mut archive = Archive { zip, left: bytes.len() as u64 };
     let name = archive
         .zip
         .file_names()
         .filter_map(Result::ok)
         .find(|n| *n == "data.pkl" || n.ends_with("/data.pkl"))
-        .ok_or_else(|| Fault::Format("the archive holds no data.pkl".to_owned()))?
+        .ok_or_else(|| WeightsFault::Format("the archive holds no data.pkl".to_owned()))?
         .into_owned();
     let root = name.trim_end_matches("data.pkl").to_owned();
     if archive.entry(&format!("{root}byteorder")).is_ok_and(|order| order.trim_ascii() != b"little") {
-        return Err(Fault::Format("big-endian tensors are not supported".to_owned()));
+        return Err(WeightsFault::Format("big-endian tensors are not supported".to_owned()));
     }
     let program = archive.entry(&name)?;
     let mut machine = Machine::default();
     let top = machine.run(&program)?;
     let inner = ["teacher", "model", "state_dict"].iter().find_map(|key| lookup(machine.entries(&top)?, key));
     let state = inner.unwrap_or(top);
-    let entries = machine.entries(&state).ok_or_else(|| Fault::Format("it does not hold a state dict".to_owned()))?;
+    let entries =
+        machine.entries(&state).ok_or_else(|| WeightsFault::Format("it does not hold a state dict".to_owned()))?;
     let mut storages: HashMap<Rc<str>, Vec<u8>> = HashMap::new();
     let mut tensors = HashMap::new();
     // Tensors may share their bytes; a file that makes much of little is none that was trained.
@@ -60,14 +61,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Raw, Fault> {
         tensors.insert(name.to_string(), view);
     }
     if tensors.is_empty() {
-        return Err(Fault::Format("the state dict holds no tensors".to_owned()));
+        return Err(WeightsFault::Format("the state dict holds no tensors".to_owned()));
     }
     Ok(Raw { tensors, metadata: HashMap::new() })
 }
 
 impl Archive<'_> {
-    fn entry(&mut self, name: &str) -> Result<Vec<u8>, Fault> {
-        let broken = |e: &dyn std::fmt::Display| Fault::Format(format!("{name}: {e}"));
+    fn entry(&mut self, name: &str) -> Result<Vec<u8>, WeightsFault> {
+        let broken = |e: &dyn std::fmt::Display| WeightsFault::Format(format!("{name}: {e}"));
         let file = self.zip.by_name(name).map_err(|e| broken(&e))?;
         if file.size() > self.left || (name.ends_with(".pkl") && file.size() > MAX_PICKLE) {
             return Err(broken(&format_args!("claims {} bytes", file.size())));
@@ -88,15 +89,15 @@ fn lookup(entries: &[(Value, Value)], key: &str) -> Option<Value> {
 
 impl Reference {
     /// The tensor's elements, gathered through its strides; at most `room` bytes of them.
-    fn view(&self, name: &str, storage: &[u8], room: usize) -> Result<Tensor, Fault> {
+    fn view(&self, name: &str, storage: &[u8], room: usize) -> Result<Tensor, WeightsFault> {
         let width = self.dtype.size_in_bytes();
-        let outside = || Fault::Format(format!("tensor {name} reaches outside its storage"));
+        let outside = || WeightsFault::Format(format!("tensor {name} reaches outside its storage"));
         let count = self.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(outside)?;
         if count.checked_mul(width).is_none_or(|bytes| bytes > storage.len()) || self.shape.len() != self.stride.len() {
             return Err(outside());
         }
         if count * width > room {
-            return Err(Fault::Format("its tensors are larger than the file that holds them".to_owned()));
+            return Err(WeightsFault::Format("its tensors are larger than the file that holds them".to_owned()));
         }
         let mut data = Vec::with_capacity(count * width);
         let mut index = vec![0usize; self.shape.len()];

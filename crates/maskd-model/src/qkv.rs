@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::fault::Fault;
+use crate::fault::WeightsFault;
 
 /// Query, key and value are three products in Hugging Face's files and one here, (3C, C) in this order: `LAYER.attn.qkv`.
 /// `parts` are the names of the three within a layer. Where a family has `no_key_bias`, zeros stand for it, which is the same.
@@ -15,7 +15,7 @@ pub(super) fn join_qkv(
     tensors: &mut HashMap<String, Tensor>,
     parts: [&str; 3],
     no_key_bias: bool,
-) -> Result<(), Fault> {
+) -> Result<(), WeightsFault> {
     let query = format!("{}.weight", parts[0]);
     let layers: Vec<String> = tensors.keys().filter_map(|name| name.strip_suffix(&query).map(str::to_owned)).collect();
     for layer in layers {
@@ -25,10 +25,10 @@ pub(super) fn join_qkv(
                 let name = format!("{layer}{part}.{kind}");
                 let zeros =
                     || found.first().filter(|_| no_key_bias && (part, kind) == (parts[1], "bias"))?.zeros_like().ok();
-                let tensor = tensors.remove(&name).or_else(zeros).ok_or(Fault::Missing(name))?;
+                let tensor = tensors.remove(&name).or_else(zeros).ok_or(WeightsFault::Missing(name))?;
                 found.push(tensor);
             }
-            let joined = Tensor::cat(&found, 0).map_err(|_| Fault::Shape {
+            let joined = Tensor::cat(&found, 0).map_err(|_| WeightsFault::Shape {
                 name: format!("{layer}{}.*.{kind}", parts[0].rsplit_once('.').map_or("", |(base, _)| base)),
                 found: found.iter().map(|p| format!("{:?}", p.dims())).collect::<Vec<_>>().join(" "),
                 expected: "three equal shapes".to_owned(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::fault::Fault;
+use super::fault::WeightsFault;
 
 /// What the file formats give: named tensors, and what the file says about itself.
 pub(super) struct Raw {
@@ -13,6 +13,7 @@ pub(super) struct Raw {
 }
 
 /// A tensor from little-endian bytes; shape and length must agree.
-pub(super) fn from_bytes(name: &str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor, Fault> {
-    Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu).map_err(|e| Fault::Format(format!("tensor {name}: {e}")))
+pub(super) fn from_bytes(name: &str, data: &[u8], dtype: DType, shape: &[usize]) -> Result<Tensor, WeightsFault> {
+    Tensor::from_raw_buffer(data, dtype, shape, &Device::Cpu)
+        .map_err(|e| WeightsFault::Format(format!("tensor {name}: {e}")))
 }

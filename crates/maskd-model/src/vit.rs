@@ -1,11 +1,9 @@
 //! The vision transformer.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
+use parking_lot::Mutex;
 
 use super::{
     Architecture, Positions,
@@ -13,7 +11,7 @@ use super::{
     resize_pos_embed,
     rotary::Rotary,
 };
-use maskd_kernels::{self as kernels, Isa, PatchEmbed, Path};
+use maskd_kernels::{self as kernels, ComputePath, Isa, PatchEmbed};
 
 /// What a forward pass is asked for; what is not asked for is not computed.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +57,7 @@ pub struct Vit {
     dtype: DType,
     pub(super) blocks: Vec<Block>,
     pub(super) norm: LayerNorm,
-    pub(super) path: Path,
+    pub(super) path: ComputePath,
 }
 
 impl Vit {
@@ -73,7 +71,7 @@ impl Vit {
         tensors: &HashMap<String, Tensor>,
         device: &Device,
         dtype: DType,
-        path: Path,
+        path: ComputePath,
     ) -> Result<Self> {
         let moved: HashMap<String, Tensor> = tensors
             .iter()
@@ -129,7 +127,7 @@ impl Vit {
     /// The angles for `(rows, cols)` patches, where places are told by them.
     pub(super) fn rotary(&self, rows: usize, cols: usize) -> Result<Option<Rotary>> {
         let Positions::Rotary { base } = self.arch.family.design().positions else { return Ok(None) };
-        let mut last = self.last_rotary.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_rotary.lock();
         if let Some((_, rotary)) = last.as_ref().filter(|(grid, _)| *grid == (rows, cols)) {
             return Ok(Some(rotary.clone()));
         }
@@ -163,7 +161,7 @@ impl Vit {
 
     /// What each token starts from, `(P + N, C)`: `[CLS]` at its place, registers, and the places of patches.
     fn positions(&self, rows: usize, cols: usize) -> Result<Tensor> {
-        let mut last = self.last_positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_positions.lock();
         if let Some((grid, positions)) = &*last
             && *grid == (rows, cols)
         {

@@ -9,7 +9,7 @@ use std::{
 use candle_core::{DType, Tensor};
 use sha2::{Digest, Sha256};
 
-pub use super::fault::Fault;
+pub use super::fault::WeightsFault;
 use super::{
     Architecture, names, pth,
     raw::{Raw, from_bytes},
@@ -27,7 +27,7 @@ pub struct WeightsError {
     pub path: PathBuf,
     /// What is wrong with it.
     #[source]
-    pub fault: Fault,
+    pub fault: WeightsFault,
 }
 
 /// Checked weights of a backbone: tensors in the original naming, float32, on the CPU.
@@ -61,12 +61,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, Fault> {
-        let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
+    pub fn parse(bytes: &[u8], heads: Option<usize>) -> Result<Self, WeightsFault> {
+        let sha256 = hex::encode(Sha256::digest(bytes));
         let raw = if bytes.starts_with(b"PK\x03\x04") {
             pth::read(bytes)?
         } else if bytes.starts_with(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.") {
-            return Err(Fault::Format(
+            return Err(WeightsFault::Format(
                 "saved by a PyTorch older than 1.6; load and save it with a newer one".to_owned(),
             ));
         } else {
@@ -78,17 +78,17 @@ impl Checkpoint {
         let mut tensors = names::canonical(raw.tensors)?;
         let heads = match (heads, raw.metadata.get("heads")) {
             (Some(heads), _) => Some(heads),
-            (None, Some(text)) => {
-                Some(text.parse().map_err(|_| Fault::Format(format!("metadata heads = {text:?} is no number")))?)
-            }
+            (None, Some(text)) => Some(
+                text.parse().map_err(|_| WeightsFault::Format(format!("metadata heads = {text:?} is no number")))?,
+            ),
             (None, None) => None,
         };
         let architecture = Architecture::infer(&tensors, heads)?;
         let mut checked = HashMap::with_capacity(tensors.len());
         for (name, shape) in architecture.tensors() {
-            let tensor = tensors.remove(&name).ok_or_else(|| Fault::Missing(name.clone()))?;
+            let tensor = tensors.remove(&name).ok_or_else(|| WeightsFault::Missing(name.clone()))?;
             if tensor.dims() != shape {
-                return Err(Fault::Shape {
+                return Err(WeightsFault::Shape {
                     found: format!("{:?}", tensor.dims()),
                     expected: format!("{shape:?}"),
                     name,
@@ -98,7 +98,7 @@ impl Checkpoint {
             checked.insert(name, tensor);
         }
         if let Some(name) = tensors.into_keys().min() {
-            return Err(Fault::Extra(name));
+            return Err(WeightsFault::Extra(name));
         }
         Ok(Self { architecture, tensors: checked, metadata: raw.metadata, stored, sha256 })
     }
@@ -109,12 +109,12 @@ impl Checkpoint {
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Fault> {
-    files::read(path, MAX_FILE).map_err(Fault::Io)
+fn read_file(path: &Path) -> Result<Vec<u8>, WeightsFault> {
+    files::read(path, MAX_FILE).map_err(WeightsFault::Io)
 }
 
-fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {
-    let format = |e: safetensors::SafeTensorError| Fault::Format(e.to_string());
+fn read_safetensors(bytes: &[u8]) -> Result<Raw, WeightsFault> {
+    let format = |e: safetensors::SafeTensorError| WeightsFault::Format(e.to_string());
     let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(format)?;
     let file = safetensors::SafeTensors::deserialize(bytes).map_err(format)?;
     let mut tensors = HashMap::new();
@@ -124,7 +124,7 @@ fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {
             safetensors::Dtype::BF16 => DType::BF16,
             safetensors::Dtype::F32 => DType::F32,
             safetensors::Dtype::F64 => DType::F64,
-            other => return Err(Fault::Type { name: name.to_owned(), found: format!("{other:?}") }),
+            other => return Err(WeightsFault::Type { name: name.to_owned(), found: format!("{other:?}") }),
         };
         tensors.insert(name.to_owned(), from_bytes(name, view.data(), dtype, view.shape())?);
     }
@@ -132,9 +132,9 @@ fn read_safetensors(bytes: &[u8]) -> Result<Raw, Fault> {
     Ok(Raw { tensors, metadata })
 }
 
-fn finite_f32(name: &str, tensor: &Tensor) -> Result<Tensor, Fault> {
-    let broken = |e: candle_core::Error| Fault::Format(format!("tensor {name}: {e}"));
+fn finite_f32(name: &str, tensor: &Tensor) -> Result<Tensor, WeightsFault> {
+    let broken = |e: candle_core::Error| WeightsFault::Format(format!("tensor {name}: {e}"));
     let tensor = tensor.to_dtype(DType::F32).map_err(broken)?;
     let values = tensor.flatten_all().and_then(|t| t.to_vec1::<f32>()).map_err(broken)?;
-    if values.iter().all(|x| x.is_finite()) { Ok(tensor) } else { Err(Fault::NotFinite(name.to_owned())) }
+    if values.iter().all(|x| x.is_finite()) { Ok(tensor) } else { Err(WeightsFault::NotFinite(name.to_owned())) }
 }

@@ -10,7 +10,7 @@ use std::{borrow::Cow, ops::Range};
 
 pub use secrets::Secrets;
 
-/// What stands where a secret stood.
+/// What replaces a secret in text.
 pub const HIDDEN: &str = "***";
 
 /// `text` with the user part of every URL, the value of every secret-looking `name=value`, and what follows

@@ -1,36 +1,38 @@
-//! Where frames wait for the engine: one slot per stream, and one bell for all of them.
+//! The queue of latest frames: where frames wait for the engine, one slot for each stream, and one signal for all of them that
+//! a frame has come.
 //!
 //! This is the only place in the daemon where a frame is dropped for being late, or let go because cameras outrun the
-//! engine. A live camera [`offer`](Outlet::offer)s: a frame above the stream's rate is let go at once, any other replaces the
-//! one in the slot; each is counted by its cause. A file that must lose nothing [`send`](Outlet::send)s: it waits until the
+//! engine. A live camera [`offer`](FrameSender::offer)s: a frame above the stream's rate is let go at once, any other
+//! replaces the one in the slot; each is counted by its cause. A file that must lose nothing [`send`](FrameSender::send)s: it waits until the
 //! slot is free.
 //! For each stream: captured = taken + paced + superseded + stopping + in the slot.
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::overload::Gate;
 use maskd_observability::metrics::{DropCause, Metrics, Stage};
 use maskd_types::{
+    cancellation::CancellationToken,
     frame::{Frame, Size, StreamId},
-    stop::Stop,
 };
 
-/// The engine's end: all streams' slots.
+/// The engine's end of the queue: all streams' slots, each with the latest frame.
 #[derive(Clone)]
-pub struct Inbox(Arc<Shared>);
+pub struct Mailbox(Arc<Shared>);
 
 struct Shared {
     metrics: Metrics,
     streams: Mutex<Streams>,
-    // Capacity 1: a ring while the bell still sounds adds nothing.
-    ring: Sender<()>,
-    bell: Receiver<()>,
+    // Capacity 1: one signal that waits is enough.
+    wake: Sender<()>,
+    woken: Receiver<()>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,7 @@ struct Streams {
 struct Slot {
     stream: StreamId,
     state: Mutex<SlotState>,
-    // Sounds when the slot was emptied; capacity 1, one listener (the stream's only sender).
+    // A signal that the slot was emptied; capacity 1, one receiver (the stream's only sender).
     emptied: Sender<()>,
     room: Receiver<()>,
 }
@@ -76,7 +78,7 @@ impl Arrived {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, SlotState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn take(&self) -> Option<Frame> {
@@ -88,24 +90,24 @@ impl Slot {
     }
 }
 
-impl Inbox {
+impl Mailbox {
     /// No streams yet. Dropped frames are counted in `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        let (ring, bell) = bounded(1);
-        Self(Arc::new(Shared { metrics, streams: Mutex::default(), ring, bell }))
+        let (wake, woken) = bounded(1);
+        Self(Arc::new(Shared { metrics, streams: Mutex::default(), wake, woken }))
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.streams.lock()
     }
 
     /// Adds a slot for `stream` and returns its camera's end. A stream added again gets a new slot; the old one closes.
-    pub fn add_stream(&self, stream: &StreamId) -> Outlet {
+    pub fn add_stream(&self, stream: &StreamId) -> FrameSender {
         self.remove_stream(stream);
         let (emptied, room) = bounded(1);
         let slot = Arc::new(Slot { stream: stream.clone(), state: Mutex::default(), emptied, room });
         self.streams().slots.push(slot.clone());
-        Outlet { slot, ring: self.0.ring.clone(), metrics: self.0.metrics.clone() }
+        FrameSender { slot, wake: self.0.wake.clone(), metrics: self.0.metrics.clone() }
     }
 
     /// Takes the stream's slot away. The frame in it, and any that is still sent, count as dropped for `Stopping`.
@@ -129,16 +131,16 @@ impl Inbox {
     }
 
     /// Waits until some slot has a frame, `stop` is set or `timeout` has passed; says whether there is a frame.
-    pub fn wait(&self, stop: &Stop, timeout: Duration) -> bool {
+    pub fn wait(&self, stop: &CancellationToken, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         loop {
             if self.ready() {
                 return true;
             }
-            // A ring between the look above and the wait below is kept by the channel.
+            // A signal between the check above and the wait below is kept by the channel.
             select! {
-                recv(self.0.bell) -> _ => {}
-                recv(stop.closed()) -> _ => return self.ready(),
+                recv(self.0.woken) -> _ => {}
+                recv(stop.cancelled()) -> _ => return self.ready(),
                 default(deadline.saturating_duration_since(Instant::now())) => return self.ready(),
             }
         }
@@ -150,7 +152,7 @@ impl Inbox {
     }
 
     /// Lets at most `rate` frames a second of `stream` through from now on, evenly spaced, or all of them.
-    pub fn pace(&self, stream: &StreamId, rate: Option<f64>) {
+    pub fn limit_rate(&self, stream: &StreamId, rate: Option<f64>) {
         if let Some(slot) = self.streams().slots.iter().find(|slot| slot.stream == *stream) {
             slot.lock().gate.set(rate);
         }
@@ -189,14 +191,14 @@ impl Inbox {
     }
 }
 
-/// A camera's end of the mailbox.
-pub struct Outlet {
+/// Sends a camera's frames to the mailbox.
+pub struct FrameSender {
     slot: Arc<Slot>,
-    ring: Sender<()>,
+    wake: Sender<()>,
     metrics: Metrics,
 }
 
-impl Outlet {
+impl FrameSender {
     /// Puts `frame` in the slot at once, unless it is above the stream's rate. A frame that still waited there is dropped
     /// and counted as superseded.
     pub fn offer(&self, frame: Frame) {
@@ -213,7 +215,7 @@ impl Outlet {
             }
             state.frame.replace(frame)
         };
-        let _ = self.ring.try_send(());
+        let _ = self.wake.try_send(());
         if displaced.is_some() {
             self.dropped(DropCause::Superseded);
         }
@@ -221,9 +223,9 @@ impl Outlet {
 
     /// Waits until the slot is free, then puts `frame` in it. False, and the frame counted as dropped,
     /// where `stop` is set or the stream removed first.
-    pub fn send(&self, frame: Frame, stop: &Stop) -> bool {
+    pub fn send(&self, frame: Frame, stop: &CancellationToken) -> bool {
         loop {
-            if stop.is_set() {
+            if stop.is_cancelled() {
                 break;
             }
             {
@@ -235,13 +237,13 @@ impl Outlet {
                     state.arrived.one(&frame, true);
                     state.frame = Some(frame);
                     drop(state);
-                    let _ = self.ring.try_send(());
+                    let _ = self.wake.try_send(());
                     return true;
                 }
             }
             select! {
                 recv(self.slot.room) -> _ => {}
-                recv(stop.closed()) -> _ => break,
+                recv(stop.cancelled()) -> _ => break,
             }
         }
         self.dropped(DropCause::Stopping);

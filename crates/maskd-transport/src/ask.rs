@@ -6,8 +6,10 @@ use std::{path::Path, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use zenoh::{
     Session,
-    bytes::Encoding,
-    handlers::RingChannel,
+    bytes::{Encoding, ZBytes},
+    handlers::{RingChannel, RingChannelHandler},
+    pubsub::Subscriber,
+    query::ReplyError,
     sample::{Sample, SampleKind},
 };
 
@@ -45,43 +47,60 @@ pub async fn ask(
     let deadline = Instant::now() + within;
     let payload = wire::encode(prompt, Format::Json)?;
     let session = connect_to(connect, base).await?;
-    let answer = match timeout_at(deadline, find(&session, site, stream)).await {
+    let answered = match timeout_at(deadline, find(&session, site, stream)).await {
         Err(_) => Answer::Nobody,
         Ok(sites) => match sites?.as_slice() {
             [] => Answer::Nobody,
             [site] => {
-                let replies = session
-                    .get(keys::stream_key(site, stream, Topic::Prompt))
-                    .payload(payload)
-                    .encoding(Encoding::APPLICATION_JSON)
-                    .timeout(deadline.saturating_duration_since(Instant::now()))
-                    .await
-                    .map_err(refused("prompt"))?;
-                match replies.recv_async().await.map(|reply| reply.into_result()) {
-                    Ok(Ok(_)) => Answer::Accepted,
-                    Ok(Err(e)) => Answer::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
-                    Err(_) => Answer::Unheard,
+                let key = keys::stream_key(site, stream, Topic::Prompt);
+                match answer(&session, &key, Some(payload), deadline, "prompt").await? {
+                    Some(Ok(_)) => Answer::Accepted,
+                    Some(Err(e)) => Answer::Refused(wire::one_line(&String::from_utf8_lossy(&e.payload().to_bytes()))),
+                    None => Answer::Unheard,
                 }
             }
             several => Answer::Several(several.to_vec()),
         },
     };
+    close(session).await;
+    Ok(answered)
+}
+
+/// Hears of daemons or streams by their liveliness `tokens`, those that are there already too; the last one counts.
+async fn signs_of_life(
+    session: &Session,
+    tokens: &str,
+) -> Result<Subscriber<RingChannelHandler<Sample>>, PublishError> {
+    let declared = session.liveliness().declare_subscriber(tokens).history(true).with(RingChannel::new(1)).await;
+    declared.map_err(refused("liveliness"))
+}
+
+/// What is answered at `key`, a refusal too; none if nobody answers until `deadline`. `what` names the question in errors.
+async fn answer(
+    session: &Session,
+    key: &str,
+    json: Option<Vec<u8>>,
+    deadline: Instant,
+    what: &'static str,
+) -> Result<Option<Result<Sample, ReplyError>>, PublishError> {
+    let mut question = session.get(key).timeout(deadline.saturating_duration_since(Instant::now()));
+    if let Some(json) = json {
+        question = question.payload(ZBytes::from(json)).encoding(Encoding::APPLICATION_JSON);
+    }
+    let replies = question.await.map_err(refused(what))?;
+    Ok(replies.recv_async().await.ok().map(|reply| reply.into_result()))
+}
+
+async fn close(session: Session) {
     if let Err(e) = session.close().await {
         tracing::debug!("zenoh did not close cleanly: {}", cause(&e));
     }
-    Ok(answer)
 }
 
 /// The sites that have a stream of this name, as soon as there is one.
 async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Result<Vec<Site>, PublishError> {
     let tokens = keys::stream_selector(site, Some(stream), Topic::Alive);
-    let seen = session
-        .liveliness()
-        .declare_subscriber(&tokens)
-        .history(true)
-        .with(RingChannel::new(1))
-        .await
-        .map_err(refused("liveliness"))?;
+    let seen = signs_of_life(session, &tokens).await?;
     let mut sites = Vec::new();
     let note = |sites: &mut Vec<Site>, sample: &Sample| {
         if let Some((site, ..)) = keys::parse(sample.key_expr().as_str())
@@ -106,7 +125,7 @@ async fn find(session: &Session, site: Option<&Site>, stream: &StreamId) -> Resu
     Ok(sites)
 }
 
-/// What became of the wish that a daemon reads its configuration again.
+/// What became of a request to read the configuration again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloading {
     /// It did; what has changed.
@@ -129,30 +148,17 @@ pub async fn reload(
 ) -> Result<Reloading, PublishError> {
     let deadline = Instant::now() + within;
     let session = connect_to(connect, base).await?;
-    let alive = session
-        .liveliness()
-        .declare_subscriber(keys::daemon_alive(site))
-        .history(true)
-        .with(RingChannel::new(1))
-        .await
-        .map_err(refused("liveliness"))?;
+    let alive = signs_of_life(&session, &keys::daemon_alive(site)).await?;
     // Once its token is seen, its queryables are, too.
-    let answer = if timeout_at(deadline, alive.recv_async()).await.is_err() {
+    let answered = if timeout_at(deadline, alive.recv_async()).await.is_err() {
         Reloading::Unheard
     } else {
-        let replies = session
-            .get(keys::daemon_reload(site))
-            .timeout(deadline.saturating_duration_since(Instant::now()))
-            .await
-            .map_err(refused("reload"))?;
-        match replies.recv_async().await.map(|reply| reply.into_result()) {
-            Ok(Ok(sample)) => Reloading::Done(wire::decode_plain(&sample.payload().to_bytes())?),
-            Ok(Err(e)) => Reloading::Refused(wire::lines(&String::from_utf8_lossy(&e.payload().to_bytes()))),
-            Err(_) => Reloading::Unheard,
+        match answer(&session, &keys::daemon_reload(site), None, deadline, "reload").await? {
+            Some(Ok(sample)) => Reloading::Done(wire::decode_plain(&sample.payload().to_bytes())?),
+            Some(Err(e)) => Reloading::Refused(wire::lines(&String::from_utf8_lossy(&e.payload().to_bytes()))),
+            None => Reloading::Unheard,
         }
     };
-    if let Err(e) = session.close().await {
-        tracing::debug!("zenoh did not close cleanly: {}", cause(&e));
-    }
-    Ok(answer)
+    close(session).await;
+    Ok(answered)
 }

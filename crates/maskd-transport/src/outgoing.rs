@@ -7,13 +7,13 @@ use zenoh::{Session, bytes::ZBytes};
 use zenoh_ext::AdvancedPublisher;
 
 use super::{cause, queries::Ask};
-use maskd_observability::{metrics::Metrics, pulse::Pulse};
+use maskd_observability::{heartbeat::Heartbeat, metrics::Metrics};
 use maskd_protocol::{keys::Site, wire::Format};
 
 /// Events and status messages of all streams that may wait for a slow subscriber.
 const MOST_WAITING: usize = 256;
 
-/// An event or status message to be sent; or the wish to know that all before it have left.
+/// An event or status message to be sent; or a request to be told when all before it have been sent.
 pub(super) enum Outgoing {
     /// Put this.
     Put(Arc<AdvancedPublisher<'static>>, ZBytes),
@@ -34,22 +34,22 @@ pub(super) struct Shared {
 }
 
 /// One task sends what may block (events and status), in order, so that it never delays masks.
-pub(super) fn open(pulse: Pulse) -> mpsc::Sender<Outgoing> {
+pub(super) fn open(heartbeat: Heartbeat) -> mpsc::Sender<Outgoing> {
     let (outgoing, mut waiting) = mpsc::channel(MOST_WAITING);
     tokio::spawn(async move {
         while let Some(message) = waiting.recv().await {
-            pulse.beat();
+            heartbeat.beat();
             match message {
                 Outgoing::Put(publisher, payload) => {
                     if let Err(e) = publisher.put(payload).await {
                         tracing::warn!(to = %publisher.key_expr(), "not published: {}", cause(&e));
                     }
                 }
-                // Whoever asked may have given up.
+                // The asker may have stopped waiting.
                 Outgoing::Flush(done) => drop(done.send(())),
             }
             if waiting.is_empty() {
-                pulse.rest();
+                heartbeat.rest();
             }
         }
     });

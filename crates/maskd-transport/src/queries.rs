@@ -1,5 +1,5 @@
 //! The query handler: one task that answers all queries and takes prompts, so that zenoh's receiving threads never wait and a
-//! slow asker delays nobody but other askers.
+//! slow client delays other clients only.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
     cause,
     requests::{PromptAnswer, PromptRequest, ReloadRequest, Requests, WAITING_PROMPTS},
 };
-use maskd_observability::{metrics::Metrics, pulse::Pulse};
+use maskd_observability::{heartbeat::Heartbeat, metrics::Metrics};
 use maskd_protocol::wire::{self, Format, MAX_PROMPT_BYTES, PromptReply, WireError};
 use maskd_types::frame::StreamId;
 
@@ -46,16 +46,16 @@ pub(super) enum Ask {
 }
 
 /// Starts the query handler on the current tokio runtime; what is asked of the daemon goes to `requests`.
-pub(super) fn open(requests: Requests, metrics: Metrics, pulse: Pulse) -> mpsc::Sender<Ask> {
+pub(super) fn open(requests: Requests, metrics: Metrics, heartbeat: Heartbeat) -> mpsc::Sender<Ask> {
     let (asks, mut asked) = mpsc::channel(WAITING_ASKS);
     let handler = QueryHandler { requests, metrics };
     // Ends when the session that asks is gone.
     tokio::spawn(async move {
         while let Some(ask) = asked.recv().await {
-            pulse.beat();
+            heartbeat.beat();
             handler.answer(ask).await;
             if asked.is_empty() {
-                pulse.rest();
+                heartbeat.rest();
             }
         }
     });

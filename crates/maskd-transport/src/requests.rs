@@ -36,7 +36,7 @@ pub struct PromptRequest {
     pub answer: PromptAnswer,
 }
 
-/// The answer to a prompt. Never blocks; dropped without a word, it tells the asker that the daemon is stopping.
+/// The answer to a prompt. Never blocks; dropped unanswered, it tells the asker that the daemon is stopping.
 #[derive(Debug)]
 pub struct PromptAnswer(oneshot::Sender<Result<(), String>>);
 
@@ -49,7 +49,7 @@ impl PromptAnswer {
 
     /// The prompt will be applied.
     pub fn accept(self) {
-        // Nobody may be waiting any more: then nobody needs the answer.
+        // The asker may have stopped waiting.
         let _ = self.0.send(Ok(()));
     }
 

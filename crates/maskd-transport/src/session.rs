@@ -1,11 +1,9 @@
 //! The daemon's zenoh session: opens it, says that the daemon is alive, and answers for its configuration.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -22,7 +20,7 @@ use super::{
     requests::Requests,
     stream::ZenohStream,
 };
-use maskd_observability::{metrics::Metrics, pulse::Pulses};
+use maskd_observability::{heartbeat::Heartbeats, metrics::Metrics};
 use maskd_protocol::keys::{self, Site};
 use maskd_types::frame::StreamId;
 
@@ -43,14 +41,14 @@ impl ZenohPublisher {
     /// `resolved` (the whole configuration as text; the caller has taken the secrets out).
     ///
     /// `model` is the id of the weights that masks messages name. Prompts and reloads that are asked for go to `requests`.
-    /// What publishes events and answers queries shows signs of life at `pulses`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
+    /// What publishes events and answers queries shows signs of life at `heartbeats`. Needs tokio's multi-thread runtime. Errors: the configuration, an address in use, no router (client).
     pub async fn open(
         config: &PublishConfig,
         resolved: &str,
         model: &str,
         requests: Requests,
         metrics: Metrics,
-        pulses: &Pulses,
+        heartbeats: &Heartbeats,
     ) -> Result<Self, PublishError> {
         let zenoh_config = config.to_zenoh()?;
         let endpoints = |key: &str| without_settings(&zenoh_config.get_json(key).unwrap_or_default());
@@ -63,7 +61,7 @@ impl ZenohPublisher {
         let site = config.site.clone();
         tracing::info!(%site, zid = %session.zid(), "publishing over zenoh: {what}");
 
-        let asks = queries::open(requests, metrics.clone(), pulses.stage("queries"));
+        let asks = queries::open(requests, metrics.clone(), heartbeats.stage("queries"));
         let alive = session
             .liveliness()
             .declare_token(keys::daemon_alive(&site))
@@ -76,7 +74,7 @@ impl ZenohPublisher {
             .declare_queryable(key.clone())
             // A full queue of queries answers nothing: the asker sees an empty reply.
             .callback(move |query| {
-                let text = text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let text = text.lock().clone();
                 drop(queries.try_send(Ask::Config(key.clone(), query, text)));
             })
             .await
@@ -95,7 +93,7 @@ impl ZenohPublisher {
             model: model.to_owned(),
             metrics,
             asks,
-            outgoing: outgoing::open(pulses.stage("events")),
+            outgoing: outgoing::open(heartbeats.stage("events")),
         };
         Ok(Self { shared: Arc::new(shared), _alive: alive, resolved, _config: config_queryable, _control: control })
     }
@@ -118,7 +116,7 @@ impl Publisher for ZenohPublisher {
 
     /// Answers queries for the configuration with `resolved` from now on.
     fn tell_config(&self, resolved: &str) {
-        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = resolved.into();
+        *self.resolved.lock() = resolved.into();
     }
 
     /// Declares the keys of one stream; dropping what is returned takes them back.

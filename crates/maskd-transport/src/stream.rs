@@ -1,11 +1,12 @@
 //! One camera's part of the session: its publishers, its queryables, its liveliness token, and its counters.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc::error::TrySendError, watch};
 use zenoh::{
     bytes::{Encoding, ZBytes},
@@ -169,7 +170,7 @@ impl ZenohStream {
 impl StreamPublisher for ZenohStream {
     /// The masks from now on are those of the weights `id`.
     fn name_model(&self, id: &Arc<str>) {
-        *self.model.lock().unwrap_or_else(PoisonError::into_inner) = id.clone();
+        *self.model.lock() = id.clone();
     }
 
     /// Publishes the instances of a frame, coarsened where they would not fit. Counts coarsening; the caller counts
@@ -183,7 +184,7 @@ impl StreamPublisher for ZenohStream {
     ) -> Result<Published, PublishError> {
         let shared = &self.shared;
         let number = self.masks_sent.load(Relaxed);
-        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let model = self.model.lock().clone();
         let message = MasksMessage::new(&shared.site, &model, number, frame, discovered, instances);
         let (message, bytes) = coarsen::fit(message, shared.format, shared.max_message_bytes)?;
         if message.coarsened.is_some() {

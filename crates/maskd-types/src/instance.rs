@@ -1,5 +1,5 @@
 //! What the system says about a frame: instances, their masks, and what happened to them; and what
-//! a person may ask for: prompts. These are the nouns that the tracker, the engine and the messages share.
+//! a person may ask for: prompts. The tracker, the engine and the messages share these types.
 
 use serde::{Deserialize, Serialize};
 

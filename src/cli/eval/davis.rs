@@ -1,15 +1,19 @@
 //! `maskd eval davis`: DAVIS.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use serde_json::{Map, json};
 
 use super::{
-    super::{inputs::add_weights, options::Network},
-    Exit, Failure, OrExit as _, as_json, bar, check_results, failed,
+    super::{
+        inputs::add_weights,
+        options::{Network, preset},
+    },
+    Exit, Failure, OrExit as _, as_json, bar, failed,
+    results::{Folders, Results},
 };
-use maskd_eval::{self as davis, Dataset, Marker, Plan, Proposals, Report, Summary, Task};
+use maskd_eval::{self as davis, Dataset, Marker, Proposals, Report, RunPlan, Summary, Task};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
@@ -18,7 +22,7 @@ use maskd_types::files::Inputs;
 
 /// Segment a DAVIS set and judge the masks by J and F, as davis2017-evaluation does
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(mut_arg("results", |arg| arg.conflicts_with("preset")), after_help = "Examples:
   maskd eval davis --root DAVIS --out paper --preset paper
   maskd eval davis --root DAVIS --out found --task unsupervised --sequences dog,libby --max-frames 25
   maskd eval davis --root DAVIS --results their-masks         judge masks that are there; runs nothing
@@ -34,7 +38,7 @@ pub(in super::super) struct Args {
     #[arg(long, alias = "split", value_name = "NAME", default_value = "val")]
     set: String,
     /// semi-supervised: the first annotation is followed. unsupervised: up to 20 objects are discovered
-    #[arg(long, default_value_t, value_name = "TASK")]
+    #[arg(long, value_enum, default_value_t, value_name = "TASK")]
     task: Task,
     /// Only these, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -43,19 +47,12 @@ pub(in super::super) struct Args {
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_frames: Option<u32>,
     /// paper: the published protocol. best: what the daemon does
-    #[arg(long, default_value_t, value_name = "PRESET")]
+    #[arg(long, default_value_t, value_name = "PRESET", value_parser = preset())]
     preset: Preset,
     #[command(flatten)]
     network: Network,
-    /// Where masks, tables and report go; made if absent
-    #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
-    out: Option<PathBuf>,
-    /// Run finished sequences again, and replace maskd's masks of other settings; what it did not make stays
-    #[arg(long)]
-    again: bool,
-    /// Judge the masks in DIR/SEQUENCE/, of whatever method, and run nothing. Tables go to OUT, or to DIR
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["again", "weights", "preset"])]
-    results: Option<PathBuf>,
+    #[command(flatten)]
+    results: Results,
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
@@ -66,24 +63,17 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     if let Some(most) = args.max_frames {
         dataset.truncate(most as usize);
     }
-    match (&args.results, &args.out) {
-        (Some(results), out) => {
-            check_results(results)?;
-            check_outputs(&args, &dataset, out.as_ref().unwrap_or(results)).or_exit(Exit::Config)?;
-            let summary = Summary::new(&dataset, results, &[]);
-            judge(&dataset, results, out.as_ref().unwrap_or(results), summary)
-        }
-        (None, Some(out)) => {
-            check_outputs(&args, &dataset, out).or_exit(Exit::Config)?;
-            let summary = segment(&args, &dataset, out)?;
-            judge(&dataset, out, out, summary)
-        }
-        (None, None) => Err(Failure::new(Exit::Internal, anyhow::anyhow!("neither --out nor --results"))),
-    }
+    let folders = args.results.folders()?;
+    check_outputs(&args, &dataset, &folders).or_exit(Exit::Config)?;
+    let summary = match folders.runs {
+        true => segment(&args, &dataset, &folders)?,
+        false => Summary::new(&dataset, &folders.masks, &[]),
+    };
+    judge(&dataset, &folders, summary)
 }
 
 /// Refuses a folder for outputs that the set is read from, and tables and a report that must stay.
-fn check_outputs(args: &Args, dataset: &Dataset, out: &Path) -> anyhow::Result<()> {
+fn check_outputs(args: &Args, dataset: &Dataset, folders: &Folders) -> anyhow::Result<()> {
     let mut inputs = Inputs::default();
     for (role, folder) in [
         ("the frames", "JPEGImages"),
@@ -101,16 +91,13 @@ fn check_outputs(args: &Args, dataset: &Dataset, out: &Path) -> anyhow::Result<(
         }
     }
     add_weights(&mut inputs, "--weights", args.network.weights.as_deref());
-    let role = if args.out.is_some() { "--out" } else { "--results, which is where tables go without --out," };
-    inputs.refuse(role, out)?;
-    if args.results.is_none() {
-        dataset.sequences.iter().try_for_each(|sequence| inputs.refuse(role, &out.join(&sequence.name)))?;
-    }
-    Ok(davis::check_written(out, &dataset.set)?)
+    folders.keep_apart(&inputs, dataset.sequences.iter().map(|sequence| sequence.name.as_str()))?;
+    Ok(davis::check_written(&folders.out, &dataset.set)?)
 }
 
 /// Runs the sequences that are not finished.
-fn segment(args: &Args, dataset: &Dataset, out: &Path) -> Result<Summary, Failure> {
+fn segment(args: &Args, dataset: &Dataset, folders: &Folders) -> Result<Summary, Failure> {
+    let out = &folders.masks;
     let start = match args.task {
         Task::SemiSupervised => Start::FirstMask,
         Task::Unsupervised => Start::Discovery,
@@ -136,7 +123,7 @@ fn segment(args: &Args, dataset: &Dataset, out: &Path) -> Result<Summary, Failur
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
-    let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.again };
+    let plan = RunPlan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
     let remaining = plan.remaining(&dataset.sequences).or_exit(Exit::Config)?;
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     eprintln!(
@@ -148,7 +135,7 @@ fn segment(args: &Args, dataset: &Dataset, out: &Path) -> Result<Summary, Failur
         dataset.sequences.len() - remaining.len()
     );
 
-    let bar = bar(&remaining);
+    let bar = bar(remaining.iter().copied());
     let mut engine = Engine::new(backbone, tracker);
     for sequence in &remaining {
         bar.set_message(sequence.name.clone());
@@ -162,24 +149,28 @@ fn segment(args: &Args, dataset: &Dataset, out: &Path) -> Result<Summary, Failur
     Ok(summary)
 }
 
-/// Judges the masks in `results`, prints the table and writes tables and report to `out`.
-fn judge(dataset: &Dataset, results: &Path, out: &Path, mut summary: Summary) -> Result<(), Failure> {
+/// Judges the masks, prints the table and writes tables and report.
+fn judge(dataset: &Dataset, folders: &Folders, mut summary: Summary) -> Result<(), Failure> {
+    let (results, out) = (&folders.masks, &folders.out);
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     if !dataset.is_annotated() {
         println!("{}: not every frame has its annotation, so nothing is judged", dataset.annotations.display());
         return davis::write_results(out, None, summary).or_exit(Exit::Io);
     }
+    let bar = bar(&dataset.sequences);
+    let judged = || bar.inc(1);
     let report = match dataset.task {
-        Task::SemiSupervised => davis::semi_supervised(dataset, results),
-        Task::Unsupervised => davis::unsupervised(dataset, results, Proposals::All),
-    }
-    .or_exit(Exit::Data)?;
+        Task::SemiSupervised => davis::semi_supervised(dataset, results, &judged),
+        Task::Unsupervised => davis::unsupervised(dataset, results, Proposals::All, &judged),
+    };
+    bar.finish_and_clear();
+    let report = report.or_exit(Exit::Data)?;
     println!("{} task on {}, annotations in {}\n", dataset.task, dataset.set, dataset.annotations.display());
     let total = summary.milliseconds.map(|ms| (ms.backbone, ms.track));
     print!("{}", davis::for_people(&report, &summary.rows(), total));
     summary.scores = Some((&report).into());
     if dataset.task == Task::Unsupervised {
-        let salient: Report = davis::unsupervised(dataset, results, Proposals::First).or_exit(Exit::Data)?;
+        let salient: Report = davis::unsupervised(dataset, results, Proposals::First, &|| ()).or_exit(Exit::Data)?;
         println!(
             "label 1 alone (the most salient, where maskd wrote the masks): J {:.1}, F {:.1}, J&F {:.1}",
             100.0 * salient.j.mean,

@@ -14,10 +14,11 @@ use super::{
         inputs::{PICTURES_A_SECOND, add_weights},
         options::Network,
     },
-    Exit, Failure, OrExit as _, as_json, bar, check_results, failed,
+    Exit, Failure, OrExit as _, as_json, bar, failed, progress,
+    results::{Folders, Results},
 };
 use maskd_eval::{
-    Job as _, Marker, Plan,
+    Job as _, Marker, RunPlan,
     fixed::{self, Cues, Cut, Part, Report, Sequence, Set, Shot},
 };
 use maskd_fixed::camera::Ablation;
@@ -32,10 +33,15 @@ use maskd_types::{
     mask::overlay,
 };
 
+/// Which masks of others are read here.
+const RESULTS_HELP: &str = "Judge the masks in DIR/SEQUENCE/, of whatever method, and run nothing: indexed PNGs or grey ones \
+    of up to 16 bits, 0 is scene. Tables go to OUT, or to DIR";
+
 /// Segment what fixed cameras saw, and judge the masks by the truth of what moves
 #[derive(ClapArgs, Debug)]
 #[command(
     mut_arg("short_side", |arg| arg.default_value("336")),
+    mut_arg("results", |arg| arg.help(RESULTS_HELP)),
     after_help = "Examples:
   maskd eval fixed --root CAMERAS --out found
   maskd eval fixed --root CDNET --out found --sequences baseline,office --part second --overlay
@@ -69,12 +75,12 @@ pub(in super::super) struct Args {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     sequences: Vec<String>,
     /// What is judged: all, or the first or the second half. What comes before the second half is run all the same
-    #[arg(long, default_value_t, value_name = "PART")]
+    #[arg(long, value_enum, default_value_t, value_name = "PART")]
     part: Part,
     /// Frames a second of the sequences: tracking knows by it how much time passes
     #[arg(long, value_name = "FPS", default_value_t = PICTURES_A_SECOND, value_parser = clap::value_parser!(u32).range(1..=1000))]
     fps: u32,
-    /// Run and judge only every Nth frame: the others are frames that nobody had time for
+    /// Run and judge only every Nth frame, as an engine does that is too slow for all of them
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
     /// Leave parts of the method out, separated by commas, to see what they are worth
@@ -86,16 +92,8 @@ pub(in super::super) struct Args {
     cues: Option<PathBuf>,
     #[command(flatten)]
     network: Network,
-    /// Where masks, table and report go; made if absent
-    #[arg(short, long, value_name = "DIR", required_unless_present = "results")]
-    out: Option<PathBuf>,
-    /// Run finished sequences again, and replace maskd's masks of other settings; what it did not make stays
-    #[arg(long)]
-    again: bool,
-    /// Judge the masks in DIR/SEQUENCE/, of whatever method, and run nothing: indexed PNGs or grey ones of up to 16 bits, 0 is
-    /// scene. The table goes to OUT, or to DIR
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["again", "weights"])]
-    results: Option<PathBuf>,
+    #[command(flatten)]
+    results: Results,
     /// Also write OUT/SEQUENCE.mp4: the frames with the masks drawn over them
     #[arg(long)]
     overlay: bool,
@@ -108,18 +106,15 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     }
     let cut = Cut { part: args.part, every: args.every as usize };
     let sequences = set.sequences(cut).or_exit(Exit::Data)?;
-    let (results, out) = match (&args.results, &args.out) {
-        (Some(results), out) => {
-            check_results(results)?;
-            (results, out.as_ref().unwrap_or(results))
-        }
-        (None, Some(out)) => (out, out),
-        (None, None) => return Err(Failure::new(Exit::Internal, anyhow::anyhow!("neither --out nor --results"))),
-    };
-    check_outputs(&args, &sequences, out).or_exit(Exit::Config)?;
+    let folders = args.results.folders()?;
+    check_outputs(&args, &sequences, &folders).or_exit(Exit::Config)?;
+    let (results, out) = (&folders.masks, &folders.out);
     fixed::check(&sequences).or_exit(Exit::Data)?;
-    let made = if args.results.is_none() { Some(segment(&args, &sequences, out)?) } else { None };
-    let figures = fixed::judge(&sequences, results).or_exit(Exit::Data)?;
+    let made = if folders.runs { Some(segment(&args, &sequences, out)?) } else { None };
+    let bar = progress::bar(Some(sequences.iter().map(|sequence| sequence.judged().count()).sum()));
+    let figures = fixed::judge(&sequences, results, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let figures = figures.or_exit(Exit::Data)?;
     let markers = made.as_ref().map_or(&[][..], |made| &made.markers);
     let mut report = Report::new(set.root(), results, cut, &sequences, figures, markers);
     if let Some(made) = made {
@@ -136,7 +131,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// Refuses a folder for outputs that lies within the set, and a table, a report and videos that must stay.
-fn check_outputs(args: &Args, sequences: &[Sequence], out: &Path) -> Result<()> {
+fn check_outputs(args: &Args, sequences: &[Sequence], folders: &Folders) -> Result<()> {
     let mut inputs = Inputs::default();
     inputs.add_tree("the set", &args.root);
     for sequence in sequences {
@@ -147,24 +142,19 @@ fn check_outputs(args: &Args, sequences: &[Sequence], out: &Path) -> Result<()> 
         inputs.add_tree("the sequence", &sequence.folder);
     }
     add_weights(&mut inputs, "--weights", args.network.weights.as_deref());
-    let role = if args.out.is_some() { "--out" } else { "--results, which is where the table goes without --out," };
-    inputs.refuse(role, out)?;
-    for sequence in sequences {
-        if args.results.is_none() {
-            inputs.refuse(role, &out.join(&sequence.name))?;
-        }
-        if args.overlay {
-            let path = video(out, sequence);
-            inputs.refuse(role, &path)?;
-            files::check_target(&path, &is_own_mp4)?;
-        }
-        if let Some(folder) = &args.cues {
-            let path = Cues::path(folder, sequence);
-            inputs.refuse("--cues", &path)?;
-            files::check_target(&path, &fixed::is_cues)?;
-        }
+    folders.keep_apart(&inputs, sequences.iter().map(|sequence| sequence.name.as_str()))?;
+    for sequence in sequences.iter().filter(|_| args.overlay) {
+        let path = video(&folders.out, sequence);
+        inputs.refuse(folders.role, &path)?;
+        files::check_target(&path, &is_own_mp4)?;
     }
-    Ok(fixed::check_written(out)?)
+    for sequence in sequences {
+        let Some(folder) = &args.cues else { break };
+        let path = Cues::path(folder, sequence);
+        inputs.refuse("--cues", &path)?;
+        files::check_target(&path, &fixed::is_cues)?;
+    }
+    Ok(fixed::check_written(&folders.out)?)
 }
 
 /// Masks that were made, and by what.
@@ -197,13 +187,13 @@ fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Fail
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
-    let plan = Plan { out: out.to_owned(), settings: fingerprint, again: args.again };
+    let plan = RunPlan { out: out.to_owned(), settings: fingerprint, again: args.results.again };
     let remaining = plan.remaining(sequences).or_exit(Exit::Config)?;
     std::fs::create_dir_all(out).or_exit(Exit::Io)?;
     let (all, left) = (sequences.len(), remaining.len());
     eprintln!("{} on {device}; {left} of {all} sequences to run, {} finished", backbone.model_id(), all - left);
 
-    let bar = bar(&remaining);
+    let bar = bar(remaining.iter().copied());
     let mut engine = Engine::new(backbone, tracker);
     for sequence in &remaining {
         bar.set_message(sequence.name.clone());
@@ -229,7 +219,7 @@ fn video(out: &Path, sequence: &Sequence) -> PathBuf {
 
 /// Writes the frames of each sequence with its masks drawn over them. Frames that were not judged may have no mask of others.
 fn draw(args: &Args, sequences: &[Sequence], results: &Path, out: &Path) -> Result<(), Failure> {
-    let bar = bar(&sequences.iter().collect::<Vec<_>>());
+    let bar = bar(sequences);
     for sequence in sequences {
         let path = video(out, sequence);
         bar.set_message(path.display().to_string());

@@ -2,13 +2,15 @@
 
 mod davis;
 mod fixed;
+mod results;
 
 use anyhow::Result;
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::progress;
 pub(super) use super::{Exit, Failure, OrExit};
 use maskd_eval::{EngineFailed, Job};
 
@@ -25,14 +27,9 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// A bar over the frames of all sequences that are yet to be run.
-fn bar<J: Job>(remaining: &[&J]) -> ProgressBar {
-    let frames: usize = remaining.iter().map(|job| job.frames()).sum();
-    let bar = ProgressBar::new(frames as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}  {msg}") {
-        bar.set_style(style);
-    }
-    bar
+/// A bar over the frames of these sequences.
+fn bar<'a, J: Job + 'a>(sequences: impl IntoIterator<Item = &'a J>) -> ProgressBar {
+    progress::bar(Some(sequences.into_iter().map(Job::frames).sum()))
 }
 
 /// Settings as a report says them. By way of text, numbers of 32 bits keep the digits that people gave them.
@@ -44,15 +41,4 @@ fn as_json(settings: &impl Serialize) -> Result<Value, Failure> {
 fn failed(error: anyhow::Error) -> Failure {
     let exit = if error.is::<EngineFailed>() { Exit::Internal } else { Exit::Data };
     Err::<(), _>(error).or_exit(exit).err().unwrap_or_else(|| Failure::new(exit, anyhow::anyhow!("failed")))
-}
-
-/// Refuses results that are not there.
-fn check_results(results: &std::path::Path) -> Result<(), Failure> {
-    match results.is_dir() {
-        true => Ok(()),
-        false => {
-            let error = anyhow::anyhow!("{}: there is no such folder of results", results.display());
-            Err(Failure::new(Exit::Data, error))
-        }
-    }
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use maskd::publish::{
-    Reader, Received,
+    Received,
     wire::{Account, Status},
 };
 
-use super::PATIENCE;
+use super::{PATIENCE, listener::listen};
 
 /// Where the frames of each stream are, by one scrape of `/metrics`. Panics where they do not add up.
 pub fn audit(metrics: &str) -> BTreeMap<String, Account> {
@@ -48,20 +48,9 @@ impl Statuses {
     /// Subscribes at `endpoint`.
     pub fn follow(endpoint: &str) -> Self {
         let (tell, told) = sync_channel(1024);
-        let endpoint = endpoint.to_owned();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-            runtime.block_on(async {
-                let reader = Reader::open(&[endpoint], None, None, None).await.unwrap();
-                while let Ok(received) = reader.next().await {
-                    if let Received::Status(message) = received
-                        && tell.send(message.status).is_err()
-                    {
-                        break;
-                    }
-                }
-                reader.close().await;
-            });
+        listen(endpoint, move |received| match received {
+            Received::Status(message) => tell.send(message.status).is_ok(),
+            _ => true,
         });
         Self(told)
     }

@@ -1,6 +1,7 @@
 //! What the tests stand on: scenes drawn with exact truth, and servers that can be killed.
 
 pub mod audit;
+pub mod listener;
 pub mod notify;
 pub mod play;
 pub mod process;

@@ -7,11 +7,11 @@ use std::{
 
 use crossbeam_channel::{Receiver, bounded};
 use maskd::{
+    cancellation::CancellationToken,
     frame::{Frame, Resolution, Size, StreamId},
-    ingest::{Camera, CameraEvent, Cause, Fault, SourceConfig},
+    ingest::{Camera, CameraEvent, CameraFault, Cause, SourceConfig},
     metrics::Metrics,
-    scheduling::mailbox::Inbox,
-    stop::Stop,
+    scheduling::mailbox::Mailbox,
 };
 
 use super::PATIENCE;
@@ -23,14 +23,14 @@ pub const NETWORK_SIZE: Size = Size::new(140, 112);
 
 /// Several cameras and the engine's end of their mailbox.
 pub struct Site {
-    pub inbox: Inbox,
+    pub mailbox: Mailbox,
     pub metrics: Metrics,
 }
 
 /// A camera that runs on a thread of its own until dropped.
 pub struct Live {
     pub id: StreamId,
-    stop: Stop,
+    stop: CancellationToken,
     pub events: Receiver<CameraEvent>,
     thread: Option<JoinHandle<()>>,
 }
@@ -39,16 +39,16 @@ impl Site {
     /// No cameras yet.
     pub fn new() -> Self {
         let metrics = Metrics::new();
-        Self { inbox: Inbox::new(metrics.clone()), metrics }
+        Self { mailbox: Mailbox::new(metrics.clone()), metrics }
     }
 
     /// Starts a camera on a thread of its own.
     pub fn start(&self, name: &str, config: SourceConfig) -> Live {
         let id: StreamId = name.parse().unwrap();
-        let outlet = self.inbox.add_stream(&id);
-        let camera = Camera::new(id.clone(), config, NETWORK, outlet, self.metrics.clone()).unwrap();
+        let sender = self.mailbox.add_stream(&id);
+        let camera = Camera::new(id.clone(), config, NETWORK, sender, self.metrics.clone()).unwrap();
         let (tell, events) = bounded(4096);
-        let stop = Stop::new();
+        let stop = CancellationToken::new();
         let until = stop.clone();
         let run = move || camera.run(&until, &mut |event| tell.send(event).unwrap());
         Live { id, stop, events, thread: Some(thread::spawn(run)) }
@@ -56,8 +56,8 @@ impl Site {
 
     /// The next frames of any stream.
     pub fn frames(&self) -> Vec<Frame> {
-        assert!(self.inbox.wait(&Stop::new(), PATIENCE), "no frame");
-        self.inbox.take_batch(8)
+        assert!(self.mailbox.wait(&CancellationToken::new(), PATIENCE), "no frame");
+        self.mailbox.take_batch(8)
     }
 
     /// The next frame of the only stream for which `wanted` holds.
@@ -74,8 +74,8 @@ impl Site {
     /// captured = taken + dropped, for a stream that has ended with an empty slot.
     pub fn assert_accounted(&self, stream: &StreamId, taken: u64) {
         // Nobody publishes here: what was taken out of the mailbox stays in flight.
-        let book = self.metrics.book(stream);
-        assert!(book.balances() && book.in_flight == taken, "{stream}: {taken} taken of {book:?}");
+        let account = self.metrics.account(stream);
+        assert!(account.balances() && account.in_flight == taken, "{stream}: {taken} taken of {account:?}");
     }
 
     /// Rebuilds of a stream for a cause, as the metrics tell them.
@@ -87,7 +87,7 @@ impl Site {
 }
 
 impl Live {
-    /// The next news.
+    /// The next event.
     pub fn event(&self) -> CameraEvent {
         self.events.recv_timeout(PATIENCE).expect("the camera says nothing")
     }
@@ -102,7 +102,7 @@ impl Live {
     }
 
     /// Waits for the next `Down`: fault, attempt, wait.
-    pub fn down(&self) -> (Fault, u32, Duration) {
+    pub fn down(&self) -> (CameraFault, u32, Duration) {
         loop {
             if let CameraEvent::Down { fault, attempt, retry_in } = self.event() {
                 return (fault, attempt, retry_in);
@@ -113,7 +113,7 @@ impl Live {
     /// Stops it and says how long that took.
     pub fn stop(mut self) -> Duration {
         let start = Instant::now();
-        self.stop.set();
+        self.stop.cancel();
         self.thread.take().unwrap().join().unwrap();
         start.elapsed()
     }
@@ -121,6 +121,6 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.stop.set();
+        self.stop.cancel();
     }
 }

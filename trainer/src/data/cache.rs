@@ -104,7 +104,7 @@ impl Cache {
         let settings = (FORMAT, config.video_rate, config.video_difference, config.video_short_side);
         let identity = (file.path.canonicalize()?, about.len(), changed.as_nanos());
         let digest = Sha256::digest(format!("{settings:?} {:?}", (identity, config.max_megapixels, config.min_side)));
-        Ok(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(&digest[..16]))
     }
 
     /// A whole entry, if there is one that suits; it is in use from now on.

@@ -3,58 +3,26 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow, bail, ensure};
+use parking_lot::Mutex;
 use rand::{Rng, RngExt as _};
 
 use super::{
-    DataConfig, decode,
+    DataConfig,
+    batch::Batch,
+    decode,
     order::{Draw, Order, generator},
     samples::{self, Samples},
     workers::{Make, Workers},
 };
-use crate::augment::{CropConfig, Cropper, Picture, normalise};
+use crate::augment::{CropConfig, Cropper, Picture};
 
 /// Files in a row that may fail before the data as a whole is taken for unreadable.
 const FAILURES: usize = 1000;
-
-/// One crop of every sample of a batch.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CropBatch {
-    /// Side `S` in pixels.
-    pub size: usize,
-    /// `(B, 3, S, S)`, normalised with [`MEAN`](crate::augment::MEAN) and [`STD`](crate::augment::STD).
-    pub pixels: Vec<f32>,
-}
-
-/// The crops of some samples.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// The two global crops, then the local ones.
-    pub crops: Vec<CropBatch>,
-    /// Samples `B`.
-    pub images: usize,
-}
-
-impl Batch {
-    /// Puts together the crops of each sample, which are alike in number and sizes.
-    pub(super) fn of(samples: &[Vec<Picture>]) -> Self {
-        let sizes = samples.iter().take(1).flatten().map(|crop| crop.width() as usize);
-        let crop = |(index, size): (usize, usize)| {
-            let mut pixels = vec![0f32; samples.len() * 3 * size * size];
-            for (sample, planes) in samples.iter().zip(pixels.chunks_exact_mut(3 * size * size)) {
-                if let Some(crop) = sample.get(index) {
-                    normalise(crop.rgb(), planes);
-                }
-            }
-            CropBatch { size, pixels }
-        };
-        Self { crops: sizes.enumerate().map(crop).collect(), images: samples.len() }
-    }
-}
 
 /// Endless batches; each epoch takes every sample once, in an order of its own, less what fills no batch.
 pub struct Loader {
@@ -147,7 +115,7 @@ impl Loader {
 
     /// What was left out so far, one entry a file: its name and the reason. Batches that are made ahead count.
     pub fn skipped(&self) -> Vec<String> {
-        let bad = self.pool.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let bad = self.pool.bad.lock();
         self.pool.samples.skipped.iter().chain(bad.values()).cloned().collect()
     }
 }
@@ -158,7 +126,7 @@ impl Pool {
         let count = self.samples.paths.len();
         let mut failures = 0;
         for place in (0..count).map(|offset| (draw.sample + offset) % count) {
-            if self.bad.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&place) {
+            if self.bad.lock().contains_key(&place) {
                 continue;
             }
             let path = &self.samples.paths[place];
@@ -191,7 +159,7 @@ impl Pool {
 
     fn note(&self, place: usize, reason: String) {
         // Two threads may come upon the same file.
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bad = self.bad.lock();
         if let std::collections::btree_map::Entry::Vacant(free) = bad.entry(place) {
             tracing::warn!("left out: {reason}");
             free.insert(reason);
@@ -199,6 +167,6 @@ impl Pool {
     }
 
     fn reason(&self, place: usize) -> String {
-        self.bad.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned().unwrap_or_default()
+        self.bad.lock().get(&place).cloned().unwrap_or_default()
     }
 }

@@ -9,6 +9,7 @@
 //! generator of its own, seeded by (seed, epoch, sample). A sample that cannot be read is replaced by the next one of
 //! the list that can, which depends on the files alone.
 
+mod batch;
 mod cache;
 mod config;
 mod decode;
@@ -19,6 +20,7 @@ mod samples;
 mod video;
 mod workers;
 
+pub use batch::{Batch, CropBatch};
 pub use config::DataConfig;
 pub use files::some as some_files;
-pub use loader::{Batch, CropBatch, Loader};
+pub use loader::Loader;

@@ -74,7 +74,7 @@ pub(super) fn gather(sources: &[PathBuf], config: &DataConfig) -> Result<Samples
     progress.finish_and_clear();
     ensure!(!samples.paths.is_empty(), "no frame can be read from any of the videos: {}", samples.skipped.join("; "));
     ensure!(samples.paths.len() < u32::MAX as usize, "{} samples are more than can be counted", samples.paths.len());
-    samples.fingerprint = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    samples.fingerprint = hex::encode(&digest.finalize()[..16]);
     samples.cache = cache;
     Ok(samples)
 }
@@ -131,7 +131,7 @@ fn take(
 
 /// Shows itself on a terminal only, and once the first video has to be decoded.
 fn progress() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} frames, {eta} left");
+    let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} frames  {per_sec}  ETA {eta}");
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 

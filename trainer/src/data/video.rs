@@ -36,7 +36,7 @@ pub(super) fn sample(
     }
     progress.set_length(clip.len_hint().unwrap_or(0) as u64);
     let frames_a_second = clip.fps().map_or(USUAL_RATE, |(numer, denom)| f64::from(numer) / f64::from(denom));
-    let mut pace = Pace::new(config.video_rate);
+    let mut clock = SampleClock::new(config.video_rate);
     let mut selection = Selection { config, resizer: Resizer::new(), last: None };
     for (number, frame) in clip.enumerate() {
         let frame = match frame {
@@ -45,13 +45,13 @@ pub(super) fn sample(
         };
         progress.inc(1);
         let time_ns = frame.pts_ns.unwrap_or((number as f64 * 1e9 / frames_a_second) as u64);
-        if !pace.is_due(time_ns) {
+        if !clock.is_due(time_ns) {
             continue;
         }
         if let Some(jpeg) = selection.take(&frame)? {
             let halved = entry.add(number, time_ns, &jpeg)?;
             if halved > 0 {
-                pace.slow_down(halved, entry.last_ns());
+                clock.slow_down(halved, entry.last_ns());
                 // What comes next is compared with a frame that may be gone.
                 selection.last = None;
             }
@@ -61,12 +61,12 @@ pub(super) fn sample(
 }
 
 /// Which frames are due: the first at or after each tick of the video's own clock.
-struct Pace {
+struct SampleClock {
     interval_ns: f64,
     next_ns: Option<f64>,
 }
 
-impl Pace {
+impl SampleClock {
     fn new(rate: f64) -> Self {
         Self { interval_ns: 1e9 / rate, next_ns: None }
     }
@@ -143,8 +143,8 @@ mod tests {
     use super::*;
 
     fn due(rate: f64, times_ms: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let mut pace = Pace::new(rate);
-        times_ms.into_iter().filter(|ms| pace.is_due(ms * 1_000_000)).collect()
+        let mut clock = SampleClock::new(rate);
+        times_ms.into_iter().filter(|ms| clock.is_due(ms * 1_000_000)).collect()
     }
 
     #[test]
@@ -160,11 +160,11 @@ mod tests {
 
     #[test]
     fn halving_leaves_every_second_tick() {
-        let mut pace = Pace::new(1.0);
-        assert!((0..4).all(|s| pace.is_due(s * 1_000_000_000)));
+        let mut clock = SampleClock::new(1.0);
+        assert!((0..4).all(|s| clock.is_due(s * 1_000_000_000)));
         // Of 0, 1, 2 and 3 stay 0 and 2.
-        pace.slow_down(1, 2_000_000_000);
-        let due: Vec<u64> = (4..11).filter(|s| pace.is_due(s * 1_000_000_000)).collect();
+        clock.slow_down(1, 2_000_000_000);
+        let due: Vec<u64> = (4..11).filter(|s| clock.is_due(s * 1_000_000_000)).collect();
         assert_eq!(due, [4, 6, 8, 10]);
     }
 

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
-    loader::Batch,
+    batch::Batch,
     order::{Draw, Order},
 };
 use crate::augment::Picture;
@@ -100,9 +100,8 @@ fn work(mut make: Make, todo: &Receiver<Job>, finished: &Sender<Done>, stop: &At
             return;
         }
         let crops = catch_unwind(AssertUnwindSafe(|| make(draw))).unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(anyhow!("This is a bug: a data thread panicked on sample {}: {text}", draw.sample))
+            let said = maskd_types::panic::message(&*panic);
+            Err(anyhow!("This is a bug: a data thread panicked on sample {}: {said}", draw.sample))
         });
         if finished.send(Done { batch, slot, crops }).is_err() {
             return;

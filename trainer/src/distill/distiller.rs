@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Context as _, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use maskd_kernels::{Path, grad::Keep};
+use maskd_kernels::{ComputePath, grad::Checkpointing};
 use maskd_model::{Architecture, Checkpoint, Vit};
 use maskd_tracking::preset::Preset;
 
@@ -70,7 +70,7 @@ impl Distiller {
         Ok(Self {
             optimizer: AdamW::new(&student, optim, false)?,
             // No gradient is asked of it.
-            teacher: Vit::new(theirs, &teacher.tensors, device, dtype, Path::Fused)?,
+            teacher: Vit::new(theirs, &teacher.tensors, device, dtype, ComputePath::Fused)?,
             student,
             shape,
             selectors,
@@ -81,7 +81,7 @@ impl Distiller {
     }
 
     fn network(&self, tensors: HashMap<String, Tensor>) -> Result<Vit> {
-        Ok(Vit::new(self.shape, &backbone(tensors), &self.device, self.dtype, Path::Train)?)
+        Ok(Vit::new(self.shape, &backbone(tensors), &self.device, self.dtype, ComputePath::Train)?)
     }
 
     /// What the teacher says of the patches that the student sees in `images` (2 B, 3, S, S).
@@ -96,7 +96,7 @@ impl Distiller {
     /// The parts of the loss for two crops of each picture, (2 B, 3, S, S).
     fn parts(&self, student: &Vit, tracked: &HashMap<String, Tensor>, images: &Tensor) -> Result<Parts> {
         let target = self.target(images)?;
-        let output = student.dense(images, &self.selectors.student.want(), Keep::Products)?;
+        let output = student.dense(images, &self.selectors.student.want(), Checkpointing::Products)?;
         let said = self.selectors.student.of(&output)?;
         // As wide as the teacher's, and of length 1.
         let mapped = |x: &Tensor, which: &str| -> Result<Tensor> {
@@ -214,7 +214,7 @@ impl Method for Distiller {
 
     fn cls(&self, images: &Tensor) -> Result<Tensor> {
         let images = images.to_device(&self.device)?.to_dtype(self.dtype)?;
-        Ok(self.network(self.student.detached())?.crops(&[images], None, Keep::Products)?.contiguous()?)
+        Ok(self.network(self.student.detached())?.crops(&[images], None, Checkpointing::Products)?.contiguous()?)
     }
 
     fn preset(&self) -> Preset {

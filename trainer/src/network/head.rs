@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_core::{D, DType, Result, Tensor, bail};
-use maskd_kernels::{Path, grad};
+use maskd_kernels::{ComputePath, grad};
 use serde::{Deserialize, Serialize};
 
 /// `[head]`.
@@ -81,7 +81,7 @@ impl Head {
 
     /// `(B, C)` to `(B, K)` in float32.
     pub(super) fn forward(&self, features: &Tensor) -> Result<Tensor> {
-        let fused = Path::Train.trains(features);
+        let fused = ComputePath::Train.trains(features);
         let mut x = features.clone();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
             x = if fused { grad::linear(&x, weight, bias)? } else { x.matmul(&weight.t()?)?.broadcast_add(bias)? };

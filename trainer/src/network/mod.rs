@@ -12,7 +12,7 @@ pub mod parameters;
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use maskd_kernels::{Path, grad::Keep};
+use maskd_kernels::{ComputePath, grad::Checkpointing};
 use maskd_model::{Architecture, Branches, Vit};
 
 pub use self::{
@@ -58,7 +58,7 @@ impl Network {
             tensors.iter().filter_map(strip).collect()
         };
         Ok(Self {
-            vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, Path::Train)?,
+            vit: Vit::new(shape.backbone, &part("backbone."), device, dtype, ComputePath::Train)?,
             head: Head::new(&part("head."), dtype)?,
             device: device.clone(),
             dtype,
@@ -83,7 +83,7 @@ impl Network {
     pub fn features(&self, groups: &[Tensor], branches: Option<&Branches>) -> Result<Tensor> {
         let groups = groups.iter().map(|g| g.to_dtype(self.dtype)).collect::<Result<Vec<_>>>()?;
         // Contiguous: GPU products take no rows with gaps between them.
-        self.vit.crops(&groups, branches, Keep::Products)?.contiguous()
+        self.vit.crops(&groups, branches, Checkpointing::Products)?.contiguous()
     }
 
     /// The head's outputs, `(B, K)` in float32, of features `(B, C)`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use image::RgbImage;
-use maskd_eval::{self as davis, Dataset, Plan, Task};
+use maskd_eval::{self as davis, Dataset, RunPlan, Task};
 use maskd_ingest::Clip;
 use maskd_model::{
     attention,
@@ -138,12 +138,12 @@ impl Observer for Evaluator {
 /// Mean J of label propagation over the set.
 fn propagate(set: &Dataset, backbone: Backbone, preset: Preset, place: &Path) -> Result<f64> {
     let mut engine = Engine::new(backbone, preset.tracker(Start::FirstMask));
-    let plan = Plan { out: place.join("masks"), settings: serde_json::Map::new(), again: true };
+    let plan = RunPlan { out: place.join("masks"), settings: serde_json::Map::new(), again: true };
     std::fs::create_dir_all(&plan.out)?;
     for sequence in &set.sequences {
         plan.run(&mut engine, set.task, sequence, &mut || ())?;
     }
-    Ok(davis::semi_supervised(set, &plan.out)?.j.mean)
+    Ok(davis::semi_supervised(set, &plan.out, &|| ())?.j.mean)
 }
 
 /// The first frame of a picture or a video.

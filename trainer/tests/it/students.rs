@@ -5,7 +5,7 @@ use std::fs;
 
 use candle_core::{D, DType, Device, Tensor};
 use maskd_ingest::Clip;
-use maskd_kernels::Path;
+use maskd_kernels::ComputePath;
 use maskd_model::{
     Architecture, Checkpoint, Family, OutputRequest, Vit,
     backbone::{Backbone, BackboneConfig},
@@ -99,7 +99,7 @@ fn any_teacher_teaches_a_student_of_any_patch_that_maskd_reads() {
         let input = backbone.prepare(&[&frame], Size::new(64, 64)).unwrap();
         let found = backbone.run(&input, true).unwrap().remove(0);
         let want = OutputRequest { tokens: vec![2, 3], keys: vec![3], ..OutputRequest::default() };
-        let plain = Vit::new(shape, &weights.tensors, &Device::Cpu, DType::F32, Path::Plain).unwrap();
+        let plain = Vit::new(shape, &weights.tensors, &Device::Cpu, DType::F32, ComputePath::Plain).unwrap();
         let output = plain.forward(&input, &want).unwrap();
         let last = if family == Family::Dino { &output.keys[0] } else { &output.tokens[1] };
         assert!(apart(found.tokens(), &output.tokens[0]) < 1e-3, "{what}");

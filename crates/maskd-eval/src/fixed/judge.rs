@@ -30,15 +30,15 @@ pub struct SequenceFigures {
 }
 
 /// Judges the masks in `results`, `SEQUENCE/FRAME.png`: indexed PNGs, or grey ones of up to 16 bits; 0 is scene, other
-/// values are instances.
+/// values are instances. `judged` is called after each frame.
 ///
 /// # Errors
 /// A file that is missing, cannot be read, or is of another size than its truth: the error names it.
-pub fn judge(sequences: &[Sequence], results: &Path) -> Result<Vec<SequenceFigures>> {
-    sequences.par_iter().map(|sequence| judge_one(sequence, results)).collect()
+pub fn judge(sequences: &[Sequence], results: &Path, judged: &(dyn Fn() + Sync)) -> Result<Vec<SequenceFigures>> {
+    sequences.par_iter().map(|sequence| judge_one(sequence, results, judged)).collect()
 }
 
-fn judge_one(sequence: &Sequence, results: &Path) -> Result<SequenceFigures> {
+fn judge_one(sequence: &Sequence, results: &Path, judged: &(dyn Fn() + Sync)) -> Result<SequenceFigures> {
     let region = sequence.region.as_deref().map(Region::read).transpose()?;
     let (mut score, mut names) = (Score::default(), Names::default());
     for (index, shot) in sequence.judged() {
@@ -56,6 +56,7 @@ fn judge_one(sequence: &Sequence, results: &Path) -> Result<SequenceFigures> {
             names.add(path, &truth, &found).with_context(|| format!("sequence {}", sequence.name))?;
         }
         score.add(&truth, &found);
+        judged();
     }
     Ok(SequenceFigures {
         name: sequence.name.clone(),

@@ -1,11 +1,12 @@
 //! Which frames of each sequence are run, and which of them are judged.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 /// Which part of each sequence is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// All of it.
@@ -15,19 +16,6 @@ pub enum Part {
     First,
     /// The second half.
     Second,
-}
-
-impl FromStr for Part {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            "first" => Ok(Self::First),
-            "second" => Ok(Self::Second),
-            other => Err(format!("{other:?} is not all, first or second")),
-        }
-    }
 }
 
 impl fmt::Display for Part {

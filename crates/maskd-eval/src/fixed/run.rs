@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 
 use super::{Sequence, Shot, truth::Region};
-use crate::{Job as _, Marker, Plan, run::step};
+use crate::{Job as _, Marker, RunPlan, run::step};
 use maskd_ingest::Clip;
 use maskd_tracking::{engine::Engine, tracker::Tracker};
 use maskd_types::{
@@ -36,7 +36,7 @@ pub fn check(sequences: &[Sequence]) -> Result<()> {
 /// # Errors
 /// Frames that cannot be used, an engine that fails ([`crate::EngineFailed`]), a full disk.
 pub fn run(
-    plan: &Plan,
+    plan: &RunPlan,
     engine: &mut Engine,
     sequence: &Sequence,
     rate: (u32, u32),

@@ -1,25 +1,13 @@
-//! The one-to-one matching of greatest total weight.
-
-use pathfinding::prelude::{Matrix, kuhn_munkres};
+//! The one-to-one matching of labels with the greatest total weight.
 
 use super::Label;
+use crate::matching::matching;
 
-/// Weights are compared in steps of this fraction: the solver wants a total order, which floats lack.
+/// Weights are compared in steps of this fraction.
 const STEPS: f64 = (1_u64 << 32) as f64;
 
 /// Pairs each label of the shorter list with one of the other, so that the sum of `weight` (0 to a million) is greatest.
 pub fn assignment(truths: &[Label], found: &[Label], weight: impl Fn(Label, Label) -> f64) -> Vec<(Label, Label)> {
-    if truths.is_empty() || found.is_empty() {
-        return Vec::new();
-    }
-    let steps = |t: Label, f: Label| (weight(t, f) * STEPS).round() as i64;
-    if truths.len() <= found.len() {
-        let weights = Matrix::from_fn(truths.len(), found.len(), |(t, f)| steps(truths[t], found[f]));
-        let (_, columns) = kuhn_munkres(&weights);
-        truths.iter().zip(columns).map(|(&t, f)| (t, found[f])).collect()
-    } else {
-        let weights = Matrix::from_fn(found.len(), truths.len(), |(f, t)| steps(truths[t], found[f]));
-        let (_, columns) = kuhn_munkres(&weights);
-        found.iter().zip(columns).map(|(&f, t)| (truths[t], f)).collect()
-    }
+    let steps = |t: usize, f: usize| (weight(truths[t], found[f]) * STEPS).round() as i64;
+    matching(truths.len(), found.len(), steps).into_iter().map(|(t, f)| (truths[t], found[f])).collect()
 }

@@ -34,7 +34,8 @@ pub struct View<'a> {
     pub events: &'a [Event],
     /// When something is a thing.
     pub rules: &'a ObjectsConfig,
-    foreground: &'a Foreground,
+    /// What weighed the evidence, see [`Self::cues`].
+    pub foreground: &'a Foreground,
 }
 
 impl View<'_> {

@@ -12,13 +12,13 @@ use gstreamer_app::AppSink;
 use gstreamer_video::VideoInfo;
 
 use super::ClipFrame;
-use crate::{converter::pixels, fault::Fault, guard::guard, upright::spare_copies};
+use crate::{converter::pixels, fault::CameraFault, guard::guard, upright::spare_copies};
 use maskd_types::{files, frame::Size};
 
 /// Longest wait for the next frame of a file: a disc may have to spin up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a file is tried that fails without a word.
+/// How often a file is tried that fails without an error message.
 const SILENT_TRIES: usize = 4;
 
 /// A video file that is decoded as fast as its frames are taken.
@@ -83,7 +83,7 @@ impl Video {
             let ends = [gst::MessageType::AsyncDone, gst::MessageType::Error];
             let message = self.bus.timed_pop_filtered(gst::ClockTime::from_mseconds(100), &ends);
             match message.as_ref().map(|message| message.view()) {
-                Some(gst::MessageView::Error(error)) => bail!(Fault::from_message(error)),
+                Some(gst::MessageView::Error(error)) => bail!(CameraFault::from_message(error)),
                 Some(_) => return Ok(true),
                 None if self.runs() => idle = 0,
                 None => idle += 1,
@@ -128,7 +128,7 @@ impl Video {
             if let Some(message) = self.bus.pop_filtered(&[gst::MessageType::Error])
                 && let gst::MessageView::Error(error) = message.view()
             {
-                return Some(Err(Fault::from_message(error).into()));
+                return Some(Err(CameraFault::from_message(error).into()));
             }
             if self.frames.is_eos() {
                 let empty = self.taken == 0;

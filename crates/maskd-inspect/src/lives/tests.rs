@@ -1,6 +1,7 @@
 use maskd_fixed::{
     camera::View,
     events::{Event, Kind, Restart},
+    foreground::Foreground,
     objects::{Blob, Look, Object, ObjectsConfig, Template},
     planes::Planes,
     verdict::Measures,
@@ -61,6 +62,7 @@ impl Teller {
             things: &things,
             events: &events,
             rules: &ObjectsConfig::default(),
+            foreground: &Foreground::default(),
         };
         let track = |(id, thing): &(u32, u32)| Followed { id: *id, palette: *id as u8, thing: Some(*thing) };
         let inspection = Inspection { view, followed: followed.iter().map(track).collect() };

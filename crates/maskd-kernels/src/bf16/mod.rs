@@ -1,25 +1,25 @@
 //! A transformer block on CPUs that multiply bfloat16 (AVX512_BF16): the operands of every product are rounded to it,
 //! all else is float32 as it is in [`super::block`], whose passes these are.
 
-mod attend;
 mod dot;
-mod rows;
-mod weights;
+mod flash_attention;
+mod fused_linear;
+mod pack_b;
 
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, InplaceOp1, Layout as TensorLayout, Result, Shape, Tensor, bail};
-pub use weights::Packed;
+pub use pack_b::PackedB;
 
 use self::{
-    attend::{GROUP, Layout, attend},
     dot::Dot,
-    rows::{NormLinear, Place, ResidualMlp, UNIT, norm_linear, residual_mlp},
-    weights::pairs,
+    flash_attention::{GROUP, Layout, attend},
+    fused_linear::{NormLinear, Place, ResidualMlp, UNIT, norm_linear, residual_mlp},
+    pack_b::pairs,
 };
 use super::{
     buffer::Pooled,
-    operand::Norm,
+    pack_a::Norm,
     parallel::{Shared, parallel_for, pieces},
 };
 
@@ -54,11 +54,11 @@ impl BlockWeights {
     /// # Errors
     /// Layers that do not fit each other, a machine without the instructions.
     pub fn new(
-        (norm1, qkv): (Norm, Packed),
+        (norm1, qkv): (Norm, PackedB),
         heads: usize,
-        proj: Packed,
+        proj: PackedB,
         norm2: Norm,
-        (fc1, fc2): (Packed, Packed),
+        (fc1, fc2): (PackedB, PackedB),
     ) -> Result<Self> {
         let Some(dot) = Dot::detect() else { bail!("this CPU has no AVX512_BF16") };
         let dim = norm1.weight.len();

@@ -64,7 +64,7 @@ impl Layers {
     fn packed(&self) -> BlockWeights {
         let Self { norms, linears, scales, dim, heads } = self;
         let packed = |i: usize, scale: Option<usize>, group: usize| {
-            Packed::new(&linears[i].0, &linears[i].1, scale.map(|s| scales[s].as_slice()), group)
+            PackedB::new(&linears[i].0, &linears[i].1, scale.map(|s| scales[s].as_slice()), group)
         };
         let fcs = (packed(2, None, linears[2].1.len()), packed(3, Some(1), *dim));
         let qkv = packed(0, None, dim / heads);

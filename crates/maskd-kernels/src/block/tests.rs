@@ -2,7 +2,7 @@ use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Isa, Path, attention_plain, bias_gelu_plain, layer_norm};
+use crate::{ComputePath, Isa, attention_plain, bias_gelu_plain, layer_norm};
 
 /// Plain tensors of a block; see [`BlockWeights::new`].
 struct Layers {
@@ -46,7 +46,7 @@ impl Layers {
         let packed = |i: usize, scale: Option<usize>| {
             let scale = scale.map(|s| flat(&self.scales[s]));
             let (weight, bias) = &self.linears[i];
-            Packed::new(isa, &flat(weight), &flat(bias), scale.as_deref(), (dim, dim))
+            PackedB::new(isa, &flat(weight), &flat(bias), scale.as_deref(), (dim, dim))
         };
         let fcs = (packed(2, None), packed(3, Some(1)));
         BlockWeights::new((norm(0), packed(0, None)), self.heads, packed(1, Some(0)), norm(1), fcs).unwrap()
@@ -58,8 +58,9 @@ impl Layers {
             let (weight, bias) = &self.linears[i];
             x.broadcast_matmul(&weight.t().unwrap()).unwrap().broadcast_add(bias).unwrap()
         };
-        let norm = |x: &Tensor, i: usize| layer_norm(x, &self.norms[i].0, &self.norms[i].1, EPS, Path::Plain).unwrap();
-        let (attended, _) = attention_plain(&linear(&norm(x, 0), 0), self.heads, Path::Plain).unwrap();
+        let norm =
+            |x: &Tensor, i: usize| layer_norm(x, &self.norms[i].0, &self.norms[i].1, EPS, ComputePath::Plain).unwrap();
+        let (attended, _) = attention_plain(&linear(&norm(x, 0), 0), self.heads, ComputePath::Plain).unwrap();
         let x = (x + linear(&attended, 1).broadcast_mul(&self.scales[0]).unwrap()).unwrap();
         let (fc1, bias) = &self.linears[2];
         let hidden = norm(&x, 1).broadcast_matmul(&fc1.t().unwrap()).unwrap();
@@ -88,7 +89,7 @@ fn worst((batch, tokens): (usize, usize), (dim, hidden, heads): (usize, usize, u
         block.forward(&y).unwrap();
         // What is looked at on the side must be what the block itself computed with.
         let (weight, bias) = &layers.linears[0];
-        let normed = layer_norm(&x, &layers.norms[0].0, &layers.norms[0].1, EPS, Path::Plain).unwrap();
+        let normed = layer_norm(&x, &layers.norms[0].0, &layers.norms[0].1, EPS, ComputePath::Plain).unwrap();
         let qkv = normed.broadcast_matmul(&weight.t().unwrap()).unwrap().broadcast_add(bias).unwrap();
         furthest(&y, &plain).max(furthest(&block.qkv(&x).unwrap(), &qkv))
     };

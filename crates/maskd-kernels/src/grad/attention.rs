@@ -166,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{super::check, *};
-    use crate::{Path, attention_plain};
+    use crate::{ComputePath, attention_plain};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
@@ -177,7 +177,7 @@ mod tests {
             check::same_gradients(
                 &[check::noise((batch, tokens, 3 * heads * d), scale, 1)],
                 |x| attention(&x[0], heads),
-                |x| Ok(attention_plain(&x[0], heads, Path::Plain)?.0),
+                |x| Ok(attention_plain(&x[0], heads, ComputePath::Plain)?.0),
             );
         }
     }
@@ -188,7 +188,7 @@ mod tests {
         check::same_gradients(
             &[check::noise((1, 600, 12), 1.0, 2)],
             |x| attention(&x[0], 2),
-            |x| Ok(attention_plain(&x[0], 2, Path::Plain)?.0),
+            |x| Ok(attention_plain(&x[0], 2, ComputePath::Plain)?.0),
         );
     }
 

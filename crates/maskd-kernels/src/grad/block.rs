@@ -13,9 +13,9 @@ use super::{
     scratch::{buffer, recycle},
 };
 
-/// Whether the forward pass keeps what the backward needs, or the backward computes it again.
+/// Activation checkpointing: whether the forward pass keeps what the backward needs, or the backward computes it again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keep {
+pub enum Checkpointing {
     /// Keep the products: fastest.
     #[default]
     Products,
@@ -41,7 +41,7 @@ pub struct BlockShape {
     /// Give the first token of each image alone (the last block, when only `[CLS]` is wanted).
     pub cls_only: bool,
     /// What is kept for the backward.
-    pub keep: Keep,
+    pub keep: Checkpointing,
 }
 
 impl BlockShape {

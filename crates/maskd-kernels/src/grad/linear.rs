@@ -1,4 +1,4 @@
-//! y = x W^T + b with its backward: no transposed copies, and no gradient of an input that nobody asks for.
+//! y = x W^T + b with its backward: no transposed copies, and no gradient of an input where it is not wanted.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 

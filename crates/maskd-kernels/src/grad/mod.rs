@@ -23,7 +23,7 @@ mod update;
 mod check;
 
 pub use attention::attention;
-pub use block::{BlockShape, Keep, block_parameters};
+pub use block::{BlockShape, Checkpointing, block_parameters};
 pub use gelu::bias_gelu;
 pub use layer_norm::layer_norm;
 pub use linear::linear;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    block::{self, BlockShape, Keep, Kept},
+    block::{self, BlockShape, Checkpointing, Kept},
     scratch::recycle,
     tracked, values, with_values,
 };
@@ -39,7 +39,7 @@ impl Stack {
         for (i, (shape, flat)) in self.parts(flat).into_iter().enumerate() {
             let (next, kept) = block::forward(shape, if i == 0 { x } else { &y }, flat);
             let kept = match shape.keep {
-                Keep::Products if trace => Some(kept),
+                Checkpointing::Products if trace => Some(kept),
                 _ => {
                     kept.recycle();
                     None

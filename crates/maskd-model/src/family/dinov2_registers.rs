@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use super::{Design, Discovery, Entry, Family, Positions, Resize};
-use crate::fault::Fault;
+use crate::fault::WeightsFault;
 
 const DESIGN: Design = Design {
     id: "dinov2-reg",
@@ -27,12 +27,12 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// timm's names: `reg_token`, and a position table of the patches alone, `[CLS]`'s place being part of its token.
-fn canonical(mut tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+fn canonical(mut tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, WeightsFault> {
     let Some(registers) = tensors.remove("reg_token") else { return Ok(tensors) };
     tensors.insert("register_tokens".to_owned(), registers);
     if let Some(table) = tensors.get("pos_embed") {
         let with_cls = table.narrow(1, 0, 1).and_then(|first| Tensor::cat(&[&first.zeros_like()?, table], 1));
-        let odd = |_| Fault::Shape {
+        let odd = |_| WeightsFault::Shape {
             name: "pos_embed".to_owned(),
             found: format!("{:?}", table.dims()),
             expected: "[1, side * side, dim]".to_owned(),

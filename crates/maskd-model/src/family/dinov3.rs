@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 
 use super::{Design, Discovery, Entry, Family, Positions};
-use crate::{fault::Fault, qkv::join_qkv};
+use crate::{fault::WeightsFault, qkv::join_qkv};
 
 const DESIGN: Design = Design {
     id: "dinov3",
@@ -48,7 +48,7 @@ const WITHIN: [(&str, &str); 9] = [
     ("mlp.w3.", "mlp.fc2."),
 ];
 
-fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, Fault> {
+fn canonical(tensors: HashMap<String, Tensor>) -> Result<HashMap<String, Tensor>, WeightsFault> {
     let hugging_face = tensors.keys().any(|name| name.starts_with("layer.0.attention.q_proj."));
     let official = tensors.contains_key("storage_tokens");
     if !hugging_face && !official {
@@ -79,19 +79,19 @@ fn rename(name: &str) -> String {
 }
 
 /// The official files hold a bias of keys and a mask that takes it away.
-fn silence_key_bias(tensors: &mut HashMap<String, Tensor>) -> Result<(), Fault> {
+fn silence_key_bias(tensors: &mut HashMap<String, Tensor>) -> Result<(), WeightsFault> {
     let mask = ".attn.qkv.bias_mask";
     let layers: Vec<String> = tensors.keys().filter_map(|name| name.strip_suffix(mask).map(str::to_owned)).collect();
     for layer in layers {
         tensors.remove(&format!("{layer}{mask}"));
         let name = format!("{layer}.attn.qkv.bias");
-        let bias = tensors.get(&name).ok_or_else(|| Fault::Missing(name.clone()))?;
+        let bias = tensors.get(&name).ok_or_else(|| WeightsFault::Missing(name.clone()))?;
         let silenced = || {
             let dim = bias.dim(0)? / 3;
             let (query, value) = (bias.narrow(0, 0, dim)?, bias.narrow(0, 2 * dim, dim)?);
             Tensor::cat(&[&query, &query.zeros_like()?, &value], 0)
         };
-        let silenced = silenced().map_err(|e| Fault::Format(format!("tensor {name}: {e}")))?;
+        let silenced = silenced().map_err(|e| WeightsFault::Format(format!("tensor {name}: {e}")))?;
         tensors.insert(name, silenced);
     }
     Ok(())

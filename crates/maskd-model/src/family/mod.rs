@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 
-use crate::fault::Fault;
+use crate::fault::WeightsFault;
 
 /// Which paper's network it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ struct Entry {
     /// Whether tensors, by canonical names, are a network of this family.
     recognises: fn(&Tensors) -> bool,
     /// Brings other people's tensors to the canonical names.
-    canonical: fn(Tensors) -> Result<Tensors, Fault>,
+    canonical: fn(Tensors) -> Result<Tensors, WeightsFault>,
 }
 
 /// All families: the first that recognises a network's tensors is its family.
@@ -110,12 +110,12 @@ impl Family {
 ///
 /// # Errors
 /// Parts that do not go together.
-pub(super) fn canonical(tensors: Tensors) -> Result<Tensors, Fault> {
+pub(super) fn canonical(tensors: Tensors) -> Result<Tensors, WeightsFault> {
     FAMILIES.iter().try_fold(tensors, |tensors, entry| (entry.canonical)(tensors))
 }
 
 /// For families whose tensors come in names that others' renaming covers.
-fn as_they_are(tensors: Tensors) -> Result<Tensors, Fault> {
+fn as_they_are(tensors: Tensors) -> Result<Tensors, WeightsFault> {
     Ok(tensors)
 }
 

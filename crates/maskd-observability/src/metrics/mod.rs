@@ -1,15 +1,11 @@
 //! Every metric the daemon exports, one documented function each. A handle is cheap to clone.
 
-mod books;
+mod frame_accounts;
 mod process;
 
-use std::{
-    collections::BTreeSet,
-    fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
@@ -21,11 +17,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use books::{Book, DROPS};
+pub use frame_accounts::{DROPS, FrameAccount};
 
 pub use maskd_types::stage::Stage;
 
-use books::Books;
+use frame_accounts::FrameAccounts;
 use maskd_types::frame::{Quality, StreamId};
 
 /// Why a frame was not published.
@@ -86,7 +82,7 @@ pub struct Metrics(Arc<Families>);
 
 struct Families {
     registry: Registry,
-    books: Books,
+    accounts: FrameAccounts,
     latency: Family<StageLabels, Histogram>,
     fps: Family<StreamLabels, Gauge<f64, std::sync::atomic::AtomicU64>>,
     instances: Family<StreamLabels, Gauge>,
@@ -107,7 +103,7 @@ impl Families {
     /// Labels of one stream and one word; remembered.
     fn cause(&self, stream: &StreamId, word: &str) -> CauseLabels {
         let labels = CauseLabels { stream: stream.to_string(), cause: word.to_owned() };
-        self.causes.lock().unwrap_or_else(PoisonError::into_inner).insert(labels.clone());
+        self.causes.lock().insert(labels.clone());
         labels
     }
 }
@@ -136,7 +132,7 @@ impl Metrics {
         let latency = Family::new_with_constructor(stage_histogram as fn() -> Histogram);
         let mut f = Families {
             registry: Registry::default(),
-            books: Books::default(),
+            accounts: FrameAccounts::default(),
             latency,
             fps: Family::default(),
             instances: Family::default(),
@@ -151,7 +147,7 @@ impl Metrics {
             prompts: Family::default(),
             causes: Mutex::default(),
         };
-        registry.register_collector(Box::new(f.books.clone()));
+        registry.register_collector(Box::new(f.accounts.clone()));
         registry.register_with_unit(
             "stage_latency",
             "Time a frame spends in a stage",
@@ -187,33 +183,33 @@ impl Metrics {
 
     /// A frame left the decoder of `stream`: it is in flight.
     pub fn frame_captured(&self, stream: &StreamId) {
-        self.0.books.captured(stream);
+        self.0.accounts.captured(stream);
     }
 
     /// A frame's masks were handed to zenoh.
     pub fn frame_published(&self, stream: &StreamId) {
-        self.0.books.published(stream);
+        self.0.accounts.published(stream);
     }
 
     /// A frame of `stream` ended at `stage` for `cause`, one of [`DROPS`].
     pub fn frame_dropped(&self, stream: &StreamId, stage: Stage, cause: DropCause) {
-        self.0.books.dropped(stream, stage, cause);
+        self.0.accounts.dropped(stream, stage, cause);
     }
 
-    /// Where the frames of `stream` are, as of one moment. Asking opens its book, which makes its counters known at 0.
-    pub fn book(&self, stream: &StreamId) -> Book {
-        self.0.books.book(stream)
+    /// Where the frames of `stream` are, as of one moment. Asking opens its account, which makes its counters known at 0.
+    pub fn account(&self, stream: &StreamId) -> FrameAccount {
+        self.0.accounts.account(stream)
     }
 
     /// Drops what is still in flight of `stream`, for stopping; says how many frames those were.
     pub fn abandon(&self, stream: &StreamId) -> u64 {
-        self.0.books.abandon(stream)
+        self.0.accounts.abandon(stream)
     }
 
     /// `stream` is no more: nothing of it is exported any longer.
     pub fn forget(&self, stream: &StreamId) {
         let families = &self.0;
-        families.books.forget(stream);
+        families.accounts.forget(stream);
         families.fps.remove(&of(stream));
         families.instances.remove(&of(stream));
         families.up.remove(&of(stream));
@@ -222,7 +218,7 @@ impl Metrics {
         families.coarsened.remove(&of(stream));
         families.level.remove(&of(stream));
         families.rate_limit.remove(&of(stream));
-        let mut seen = families.causes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = families.causes.lock();
         seen.retain(|labels| {
             let gone = labels.stream == stream.as_str();
             if gone {

@@ -1,4 +1,4 @@
-//! The secrets of a camera or a file, known by their own: no text that passes here leaves with one of them.
+//! The secrets of a camera or a file, known by their values: each is replaced wherever it stands in a text.
 
 use std::fmt;
 

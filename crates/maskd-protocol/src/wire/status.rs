@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::Site;
-use maskd_observability::metrics::{Book, DropCause, Stage};
+use maskd_observability::metrics::{DropCause, FrameAccount, Stage};
 use maskd_types::frame::{Quality, StreamId};
 
 /// Whether frames arrive.
@@ -84,7 +84,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Frames given up, in all. `None` where the counts are not of this world: they may come from anybody.
+    /// Frames given up, in all. `None` where the counts cannot be: a message may come from anybody.
     pub fn dropped(&self) -> Option<u64> {
         self.dropped.values().flat_map(BTreeMap::values).try_fold(0u64, |sum, count| sum.checked_add(*count))
     }
@@ -97,10 +97,10 @@ impl Account {
     }
 }
 
-impl From<&Book> for Account {
-    fn from(book: &Book) -> Self {
-        let Book { captured, published, in_flight, .. } = *book;
-        Self { captured, published, dropped: drops(book.drops()), in_flight }
+impl From<&FrameAccount> for Account {
+    fn from(account: &FrameAccount) -> Self {
+        let FrameAccount { captured, published, in_flight, .. } = *account;
+        Self { captured, published, dropped: drops(account.drops()), in_flight }
     }
 }
 

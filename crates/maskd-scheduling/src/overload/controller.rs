@@ -27,9 +27,9 @@ pub struct Demand {
     pub limit: Option<f64>,
 }
 
-/// What is to be done.
+/// What the controller has decided.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct Decision {
     /// The resolution, as a position in [`OverloadConfig::levels`].
     pub level: usize,
     /// For each stream the frames a second that it is held to; `None` where it is not held back.
@@ -70,10 +70,10 @@ impl Controller {
     }
 
     /// What is to be done from `now` on; `demands` are those of all streams.
-    pub fn plan(&mut self, now: f64, demands: &[Demand]) -> Plan {
+    pub fn plan(&mut self, now: f64, demands: &[Demand]) -> Decision {
         self.choose_level(now, demands);
         let Some(cost) = self.costs.per_patch(self.level) else {
-            return Plan { level: self.level, rates: vec![None; demands.len()], load: 0.0 };
+            return Decision { level: self.level, rates: vec![None; demands.len()], load: 0.0 };
         };
         let claims: Vec<Claim> = demands.iter().map(|demand| self.claim(demand, cost)).collect();
         let load = demands.iter().zip(&claims).map(|(demand, claim)| demand.arrival * claim.cost).sum();
@@ -87,7 +87,7 @@ impl Controller {
             let rates = shares(&claims, self.config.target_load);
             demands.iter().zip(rates).map(|(demand, rate)| limit(demand, rate)).collect()
         };
-        Plan { level: self.level, rates, load }
+        Decision { level: self.level, rates, load }
     }
 
     fn claim(&self, demand: &Demand, cost: f64) -> Claim {
@@ -166,27 +166,27 @@ mod tests {
 
     #[test]
     fn before_any_work_nothing_is_held_back() {
-        let plan = Controller::new(OverloadConfig::default()).plan(0.0, &[stream(60.0, 1.0), stream(60.0, 1.0)]);
-        assert_eq!(plan, Plan { level: 0, rates: vec![None, None], load: 0.0 });
+        let decision = Controller::new(OverloadConfig::default()).plan(0.0, &[stream(60.0, 1.0), stream(60.0, 1.0)]);
+        assert_eq!(decision, Decision { level: 0, rates: vec![None, None], load: 0.0 });
     }
 
     #[test]
     fn a_lone_camera_faster_than_the_engine_is_left_to_the_mailbox() {
         let mut controller = ten_a_second();
         for second in 0..100 {
-            let plan = controller.plan(f64::from(second), &[stream(30.0, 1.0), stream(0.01, 1.0)]);
-            assert_eq!((plan.level, plan.rates), (0, vec![None, None]));
-            assert!((plan.load - 3.0).abs() < 0.01, "{}", plan.load);
+            let decision = controller.plan(f64::from(second), &[stream(30.0, 1.0), stream(0.01, 1.0)]);
+            assert_eq!((decision.level, decision.rates), (0, vec![None, None]));
+            assert!((decision.load - 3.0).abs() < 0.01, "{}", decision.load);
         }
     }
 
     #[test]
     fn weights_decide_and_small_changes_are_none() {
         let mut controller = ten_a_second();
-        let plan = controller.plan(0.0, &[stream(30.0, 3.0), stream(30.0, 1.0), stream(1.0, 1.0)]);
-        let rates: Vec<f64> = plan.rates.iter().map(|rate| rate.unwrap_or(f64::NAN)).collect();
+        let decision = controller.plan(0.0, &[stream(30.0, 3.0), stream(30.0, 1.0), stream(1.0, 1.0)]);
+        let rates: Vec<f64> = decision.rates.iter().map(|rate| rate.unwrap_or(f64::NAN)).collect();
         assert!((rates[0] - 6.375).abs() < 1e-6 && (rates[1] - 2.125).abs() < 1e-6, "{rates:?}");
-        assert_eq!(plan.rates[2], None, "what arrives in less than its share is not held back");
+        assert_eq!(decision.rates[2], None, "what arrives in less than its share is not held back");
         let held = |rate| vec![Demand { limit: Some(rate), ..stream(30.0, 1.0) }, stream(30.0, 1.0)];
         assert_eq!(controller.plan(0.5, &held(4.6)).rates[0], Some(4.6));
         assert!((controller.plan(1.0, &held(4.0)).rates[0].unwrap() - 4.75).abs() < 1e-6);
@@ -197,8 +197,8 @@ mod tests {
         let mut controller = ten_a_second();
         let file = Demand { patient: true, ..stream(9.0, 1.0) };
         for second in 0..100 {
-            let plan = controller.plan(f64::from(second), &[file.clone(), stream(2.0, 1.0)]);
-            assert_eq!((plan.level, plan.rates), (0, vec![None, None]));
+            let decision = controller.plan(f64::from(second), &[file.clone(), stream(2.0, 1.0)]);
+            assert_eq!((decision.level, decision.rates), (0, vec![None, None]));
         }
     }
 

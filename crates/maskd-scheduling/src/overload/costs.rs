@@ -1,4 +1,4 @@
-//! What a patch costs at each level: measured where the engine works, foretold for the other levels.
+//! What a patch costs at each level: measured at the level that is used, estimated for the others.
 
 use super::fading::Fading;
 

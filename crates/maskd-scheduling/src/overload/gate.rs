@@ -1,4 +1,4 @@
-//! Where a stream's frames in excess of its rate are let go, evenly spaced.
+//! Drops a stream's frames in excess of its rate, so that those that pass are evenly spaced.
 
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ mod simulation;
 
 use serde::{Deserialize, Serialize};
 
-pub use controller::{Controller, Demand, Plan};
+pub use controller::{Controller, Decision, Demand};
 pub use fading::Fading;
 pub use gate::Gate;
 pub use shares::{Claim, shares};

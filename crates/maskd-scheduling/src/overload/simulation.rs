@@ -126,9 +126,9 @@ impl World {
             Demand { arrival, weight: camera.weight, patches, patient: false, limit }
         };
         let demands: Vec<Demand> = self.cameras.iter_mut().map(demand).collect();
-        let plan = self.controller.plan(self.now, &demands);
-        self.level = plan.level;
-        for (camera, rate) in self.cameras.iter_mut().zip(plan.rates) {
+        let decision = self.controller.plan(self.now, &demands);
+        self.level = decision.level;
+        for (camera, rate) in self.cameras.iter_mut().zip(decision.rates) {
             camera.limit = rate;
             camera.gate.set(rate);
         }

@@ -1,12 +1,14 @@
-//! Which file a thread is at, for whoever waits for it: a call that hangs cannot say so itself.
+//! Which file a thread is reading, for others who wait for it: a call that hangs cannot say so itself.
 
 use std::{
     cell::RefCell,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::SystemTime,
 };
+
+use parking_lot::Mutex;
 
 thread_local! {
     static FOLLOWER: RefCell<Option<Place>> = const { RefCell::new(None) };
@@ -30,7 +32,7 @@ impl Place {
 
     /// Where the work is; nothing before its first file.
     pub fn now(&self) -> Option<PathBuf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -38,7 +40,7 @@ impl Place {
 pub(super) fn note(path: &Path) {
     FOLLOWER.with_borrow(|follower| {
         if let Some(Place(place)) = follower {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+            *place.lock() = Some(path.to_owned());
         }
     });
 }

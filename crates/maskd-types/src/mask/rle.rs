@@ -112,7 +112,7 @@ impl Rle {
         runs.finish(size).mask
     }
 
-    /// The pixels, `(height, width)` row by row. Takes whatever a stranger sends: no memory is used
+    /// The pixels, `(height, width)` row by row. Takes whatever anybody sends: no memory is used
     /// before the lengths are known to cover the picture.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{
     super::{check, stack},
     *,
 };
-use crate::{Path, attention_plain, bias_gelu_plain};
+use crate::{ComputePath, attention_plain, bias_gelu_plain};
 
 fn shape(dim: usize, heads: usize, groups: &[(usize, usize)]) -> BlockShape {
     BlockShape {
@@ -15,7 +15,7 @@ fn shape(dim: usize, heads: usize, groups: &[(usize, usize)]) -> BlockShape {
         groups: groups.to_vec(),
         branches: None,
         cls_only: false,
-        keep: Keep::Products,
+        keep: Checkpointing::Products,
     }
 }
 
@@ -49,7 +49,7 @@ fn plain(x: &[Tensor], shape: &BlockShape) -> Result<Tensor> {
         let factor = |branch: usize| shape.branches.as_ref().map_or(1.0, |b| f64::from(b[branch][i]));
         let y = x[0].narrow(0, first, tokens)?;
         let qkv = linear(&norm(&y, 1)?, 3)?.unsqueeze(0)?;
-        let attended = attention_plain(&qkv, shape.heads, Path::Plain)?.0.squeeze(0)?;
+        let attended = attention_plain(&qkv, shape.heads, ComputePath::Plain)?.0.squeeze(0)?;
         let y = (y + (linear(&attended, 5)? * factor(0))?)?;
         let hidden = bias_gelu_plain(&norm(&y, 7)?.matmul(&x[9].t()?)?, &x[10])?;
         let y = (&y + (linear(&hidden, 11)? * factor(1))?)?;
@@ -73,7 +73,7 @@ proptest! {
             shape.branches = Some([factors(0), factors(1)]);
         }
         shape.cls_only = cls_only;
-        shape.keep = if recompute { Keep::Input } else { Keep::Products };
+        shape.keep = if recompute { Checkpointing::Input } else { Checkpointing::Products };
         check::same_gradients(&given(&shape), |x| fused(x, &shape), |x| plain(x, &shape));
     }
 }
@@ -86,7 +86,7 @@ fn gradients_equal_finite_differences() {
 
 #[test]
 fn keeping_and_computing_again_give_the_same_bits_and_a_second_backward_too() {
-    let run = |keep: Keep| {
+    let run = |keep: Checkpointing| {
         let shape = BlockShape { keep, ..shape(8, 2, &[(3, 70)]) };
         let x = candle_core::Var::from_tensor(&given(&shape)[0]).unwrap();
         let mut all = given(&shape);
@@ -95,15 +95,15 @@ fn keeping_and_computing_again_give_the_same_bits_and_a_second_backward_too() {
         let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         [bits(y.backward().unwrap().get(&x).unwrap()), bits(y.backward().unwrap().get(&x).unwrap())]
     };
-    let [first, second] = run(Keep::Products);
+    let [first, second] = run(Checkpointing::Products);
     assert_eq!(first, second);
-    assert_eq!(first, run(Keep::Input)[0]);
+    assert_eq!(first, run(Checkpointing::Input)[0]);
 }
 
 #[test]
 fn blocks_one_after_the_other_equal_the_plain_twins() {
     let first = shape(6, 2, &[(2, 5), (3, 2)]);
-    let last = BlockShape { cls_only: true, keep: Keep::Input, ..first.clone() };
+    let last = BlockShape { cls_only: true, keep: Checkpointing::Input, ..first.clone() };
     let split = |x: &[Tensor]| (x[..13].to_vec(), x[13..].to_vec());
     let mut all = given(&first);
     all.extend(given(&last)[1..].iter().map(|t| (t * 0.7).unwrap()));

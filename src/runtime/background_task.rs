@@ -1,5 +1,5 @@
-//! Work that may hang, such as a look at a file on a share that is gone, done beside the task that must not: one piece at a
-//! time, and not waited for without end.
+//! Background tasks that may hang, such as reading a file on a network share that is gone: one at a time, beside the task
+//! that must not hang, and not waited for without end.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::{
 use maskd_types::files::Place;
 
 /// Work of one kind.
-pub(super) struct Aside<T> {
+pub(super) struct BackgroundTask<T> {
     /// How long it is waited for.
     limit: Duration,
     now: Option<Work<T>>,
@@ -34,7 +34,7 @@ pub(super) enum Busy {
     Hanging(String),
 }
 
-impl<T: Send + 'static> Aside<T> {
+impl<T: Send + 'static> BackgroundTask<T> {
     /// Nothing is done yet; each piece is waited for as long as `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, now: None }
@@ -97,22 +97,22 @@ mod tests {
 
     #[tokio::test]
     async fn hanging_work_is_left_alone_and_keeps_more_from_being_begun() {
-        let mut aside = Aside::new(Duration::from_millis(20));
+        let mut task = BackgroundTask::new(Duration::from_millis(20));
         let (let_go, held) = crossbeam_channel::bounded::<u8>(1);
         let hang = move || {
             let _ = files::check(Path::new("/nowhere/share/maskd.toml"));
             held.recv().unwrap_or_default()
         };
-        aside.begin(hang).unwrap();
-        assert_eq!(aside.begin(|| 0), Err(Busy::Working));
-        let late = aside.done().await.unwrap_err();
+        task.begin(hang).unwrap();
+        assert_eq!(task.begin(|| 0), Err(Busy::Working));
+        let late = task.done().await.unwrap_err();
         assert!(late.starts_with("/nowhere/share/maskd.toml: reading it hangs, for "), "{late}");
-        assert!(matches!(aside.begin(|| 0), Err(Busy::Hanging(why)) if why.starts_with("/nowhere/share/maskd.toml: ")));
+        assert!(matches!(task.begin(|| 0), Err(Busy::Hanging(why)) if why.starts_with("/nowhere/share/maskd.toml: ")));
         // Nothing comes of it any more, also once it returns.
         let_go.send(1).unwrap();
         let begun = loop {
-            if aside.begin(|| 2).is_ok() {
-                break aside.done().await;
+            if task.begin(|| 2).is_ok() {
+                break task.done().await;
             }
             tokio::task::yield_now().await;
         };
@@ -121,10 +121,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told() {
-        let mut aside: Aside<()> = Aside::new(Duration::from_secs(60));
-        aside.begin(|| panic!("on purpose")).unwrap();
-        assert!(aside.done().await.unwrap_err().starts_with("This is a bug: "));
-        aside.begin(|| ()).unwrap();
-        assert_eq!(aside.done().await, Ok(()));
+        let mut task: BackgroundTask<()> = BackgroundTask::new(Duration::from_secs(60));
+        task.begin(|| panic!("on purpose")).unwrap();
+        assert!(task.done().await.unwrap_err().starts_with("This is a bug: "));
+        task.begin(|| ()).unwrap();
+        assert_eq!(task.done().await, Ok(()));
     }
 }

@@ -1,16 +1,13 @@
-//! The books: where every captured frame is. For each stream, at every moment,
+//! Frame accounting: where every captured frame is. For each stream, at every moment,
 //! `captured = published + dropped{stage, cause} + in flight`.
 //!
 //! A frame moves in one step, under one lock, and all of a stream's numbers are read in one: nobody ever sees a frame in
 //! two places or in none. What is in flight is counted on its own and not worked out from the rest, so that a frame that
 //! is forgotten stays there for all to see, and one that is counted twice breaks the sum.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -39,7 +36,7 @@ pub const DROPS: [(Stage, DropCause); 8] = [
 
 /// Where the frames of one stream are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Book {
+pub struct FrameAccount {
     /// Left the decoder.
     pub captured: u64,
     /// Their masks were handed to zenoh.
@@ -50,13 +47,13 @@ pub struct Book {
     pub in_flight: u64,
 }
 
-impl Default for Book {
+impl Default for FrameAccount {
     fn default() -> Self {
         Self { captured: 0, published: 0, dropped: DROPS.into_iter().map(|at| (at, 0)).collect(), in_flight: 0 }
     }
 }
 
-impl Book {
+impl FrameAccount {
     /// Frames given up, by stage and cause; zeros too.
     pub fn drops(&self) -> impl Iterator<Item = (Stage, DropCause, u64)> {
         self.dropped.iter().map(|(&(stage, cause), &count)| (stage, cause, count))
@@ -88,45 +85,45 @@ impl Book {
     }
 }
 
-/// The books of all streams. A handle is cheap to clone.
+/// The accounts of all streams. A handle is cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Books(Arc<Mutex<BTreeMap<StreamId, Book>>>);
+pub(super) struct FrameAccounts(Arc<Mutex<BTreeMap<StreamId, FrameAccount>>>);
 
-impl Books {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Book>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl FrameAccounts {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, FrameAccount>> {
+        self.0.lock()
     }
 
-    fn with<T>(&self, stream: &StreamId, act: impl FnOnce(&mut Book) -> T) -> T {
-        let mut books = self.lock();
-        if let Some(book) = books.get_mut(stream) {
-            return act(book);
+    fn with<T>(&self, stream: &StreamId, act: impl FnOnce(&mut FrameAccount) -> T) -> T {
+        let mut accounts = self.lock();
+        if let Some(account) = accounts.get_mut(stream) {
+            return act(account);
         }
-        act(books.entry(stream.clone()).or_default())
+        act(accounts.entry(stream.clone()).or_default())
     }
 
     pub(super) fn captured(&self, stream: &StreamId) {
-        self.with(stream, Book::capture);
+        self.with(stream, FrameAccount::capture);
     }
 
     pub(super) fn published(&self, stream: &StreamId) {
-        self.with(stream, Book::publish);
+        self.with(stream, FrameAccount::publish);
     }
 
     pub(super) fn dropped(&self, stream: &StreamId, stage: Stage, cause: DropCause) {
-        self.with(stream, |book| book.drop(stage, cause));
+        self.with(stream, |account| account.drop(stage, cause));
     }
 
-    /// The stream's book as of now; an empty one is opened where there is none.
-    pub(super) fn book(&self, stream: &StreamId) -> Book {
-        self.with(stream, |book| book.clone())
+    /// The stream's account as of now; an empty one is opened where there is none.
+    pub(super) fn account(&self, stream: &StreamId) -> FrameAccount {
+        self.with(stream, |account| account.clone())
     }
 
     /// Moves what is still in flight to the frames dropped for stopping; says how many those were.
     pub(super) fn abandon(&self, stream: &StreamId) -> u64 {
-        self.with(stream, |book| {
-            let open = book.in_flight;
-            (0..open).for_each(|_| book.drop(Publish, Stopping));
+        self.with(stream, |account| {
+            let open = account.in_flight;
+            (0..open).for_each(|_| account.drop(Publish, Stopping));
             open
         })
     }
@@ -136,21 +133,23 @@ impl Books {
     }
 }
 
-impl fmt::Debug for Books {
+impl fmt::Debug for FrameAccounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.lock().fmt(f)
     }
 }
 
-/// All four families come from one look at the books: a scrape balances as well.
-impl Collector for Books {
+/// All four families come from one look at the accounts: a scrape balances as well.
+impl Collector for FrameAccounts {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let books = self.lock().clone();
+        let accounts = self.lock().clone();
         let label = |stream: &StreamId| StreamLabels { stream: stream.to_string() };
-        let counts = |pick: fn(&Book) -> u64| books.iter().map(move |(stream, book)| (label(stream), pick(book)));
-        let captured = counts(|book| book.captured);
+        let counts = |pick: fn(&FrameAccount) -> u64| {
+            accounts.iter().map(move |(stream, account)| (label(stream), pick(account)))
+        };
+        let captured = counts(|account| account.captured);
         family(&mut encoder, "frames_captured", "Frames that left the decoder", MetricType::Counter, captured)?;
-        let published = counts(|book| book.published);
+        let published = counts(|account| account.published);
         family(
             &mut encoder,
             "frames_published",
@@ -158,8 +157,8 @@ impl Collector for Books {
             MetricType::Counter,
             published,
         )?;
-        let dropped = books.iter().flat_map(|(stream, book)| {
-            book.drops().map(|(stage, cause, count)| {
+        let dropped = accounts.iter().flat_map(|(stream, account)| {
+            account.drops().map(|(stage, cause, count)| {
                 (DropLabels { stream: stream.to_string(), stage: StageLabel(stage), cause }, count)
             })
         });
@@ -170,7 +169,7 @@ impl Collector for Books {
             MetricType::Counter,
             dropped,
         )?;
-        let in_flight = counts(|book| book.in_flight);
+        let in_flight = counts(|account| account.in_flight);
         family(
             &mut encoder,
             "frames_in_flight",
@@ -216,50 +215,50 @@ mod tests {
     proptest! {
         #[test]
         fn the_sum_holds_after_every_step(steps in prop::collection::vec(0usize..9, 0..200)) {
-            let (books, stream) = (Books::default(), id());
+            let (accounts, stream) = (FrameAccounts::default(), id());
             for step in steps {
-                let open = books.book(&stream).in_flight;
+                let open = accounts.account(&stream).in_flight;
                 match step {
-                    0..=3 => books.captured(&stream),
+                    0..=3 => accounts.captured(&stream),
                     // Only what is on its way can arrive or be lost.
                     _ if open == 0 => {}
-                    4 | 5 => books.published(&stream),
-                    6 | 7 => books.dropped(&stream, Ingest, Superseded),
-                    _ => prop_assert_eq!(books.abandon(&stream), open),
+                    4 | 5 => accounts.published(&stream),
+                    6 | 7 => accounts.dropped(&stream, Ingest, Superseded),
+                    _ => prop_assert_eq!(accounts.abandon(&stream), open),
                 }
-                prop_assert!(books.book(&stream).balances());
+                prop_assert!(accounts.account(&stream).balances());
             }
         }
     }
 
     #[test]
     fn a_frame_counted_twice_or_never_is_seen() {
-        let (books, stream) = (Books::default(), id());
-        books.captured(&stream);
-        assert_eq!(books.book(&stream).in_flight, 1, "forgotten frames stay in flight");
-        books.published(&stream);
-        books.dropped(&stream, Publish, PublishFailed);
-        assert!(!books.book(&stream).balances());
+        let (accounts, stream) = (FrameAccounts::default(), id());
+        accounts.captured(&stream);
+        assert_eq!(accounts.account(&stream).in_flight, 1, "forgotten frames stay in flight");
+        accounts.published(&stream);
+        accounts.dropped(&stream, Publish, PublishFailed);
+        assert!(!accounts.account(&stream).balances());
     }
 
     #[test]
     fn other_threads_see_a_sum_that_holds() {
-        let (books, stream) = (Books::default(), id());
+        let (accounts, stream) = (FrameAccounts::default(), id());
         std::thread::scope(|threads| {
             for _ in 0..3 {
                 threads.spawn(|| {
                     for i in 0..2000 {
-                        books.captured(&stream);
+                        accounts.captured(&stream);
                         match i % 3 {
-                            0 => books.dropped(&stream, Ingest, Superseded),
-                            _ => books.published(&stream),
+                            0 => accounts.dropped(&stream, Ingest, Superseded),
+                            _ => accounts.published(&stream),
                         }
                     }
                 });
             }
             for _ in 0..2000 {
-                let book = books.book(&stream);
-                assert!(book.balances() && book.in_flight <= 3, "{book:?}");
+                let account = accounts.account(&stream);
+                assert!(account.balances() && account.in_flight <= 3, "{account:?}");
             }
         });
     }

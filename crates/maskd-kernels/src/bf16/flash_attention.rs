@@ -1,4 +1,4 @@
-//! Attention of some queries of one head in bfloat16: scores, softmax and sums are float32; what is multiplied is not.
+//! Flash attention of some queries of one head in bfloat16: scores, softmax and sums are float32; what is multiplied is not.
 
 use std::{arch::x86_64::*, ops::Range};
 

@@ -1,11 +1,11 @@
-//! Some rows on their way through the linear layers of a block, with all that stands around them: norm before, bias,
-//! GELU, LayerScale and residual after, while the rows are in the cache.
+//! The linear layers of a block, fused with all that stands around them: norm before, bias, GELU, LayerScale and residual
+//! after. A few rows at a time go through all of it, so that they stay in the cache.
 
 use super::{
     buffer::Scratch,
     heads::Heads,
-    operand::{Norm, Operand, UNIT, fill},
-    packed::Packed,
+    pack_a::{Norm, PackedA, UNIT, fill},
+    pack_b::PackedB,
     product::{Gelu, IntoHeads, Rows, product},
     simd::{Simd, WithSimd},
     tile::with_tile,
@@ -14,15 +14,15 @@ use super::{
 /// norm(x) W^T + b.
 pub(super) struct NormLinear {
     pub(super) norm: Norm,
-    pub(super) weight: Packed,
+    pub(super) weight: PackedB,
 }
 
 /// x += W a + b, then x += fc2(gelu(fc1(norm(x)))), with LayerScale in the weights.
 pub(super) struct ResidualMlp {
-    pub(super) proj: Packed,
+    pub(super) proj: PackedB,
     pub(super) norm: Norm,
-    pub(super) fc1: Packed,
-    pub(super) fc2: Packed,
+    pub(super) fc1: PackedB,
+    pub(super) fc2: PackedB,
 }
 
 /// Some rows through [`NormLinear`].
@@ -55,8 +55,8 @@ fn norm_linear<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, NormLinea
     let weight = &op.weight;
     let rows = x.len() / weight.inputs;
     let padded = rows.next_multiple_of(UNIT);
-    let mut scratch = Scratch::of(Operand::len(weight, padded));
-    let a = Operand::of(weight, padded, &mut scratch);
+    let mut scratch = Scratch::of(PackedA::len(weight, padded));
+    let a = PackedA::of(weight, padded, &mut scratch);
     // SAFETY: the operand lies in scratch; the sinks write what belongs to this piece's own rows.
     unsafe {
         fill(simd, &a, x, Some(&op.norm));
@@ -81,8 +81,8 @@ fn norm_linear<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, NormLinea
 #[inline(always)]
 pub(super) unsafe fn onto_rows<S: Simd, const ROWS: usize, const VECS: usize>(
     simd: S,
-    a: &Operand,
-    weight: &Packed,
+    a: &PackedA,
+    weight: &PackedB,
     out: *mut f32,
     rows: usize,
     add: bool,
@@ -120,13 +120,13 @@ fn residual_mlp<S: Simd, const ROWS: usize, const VECS: usize>(simd: S, piece: R
     let dim = proj.inputs;
     let rows = attended.len() / dim;
     let padded = rows.next_multiple_of(UNIT);
-    let lens = [proj, fc1, fc2].map(|weight| Operand::len(weight, padded));
+    let lens = [proj, fc1, fc2].map(|weight| PackedA::len(weight, padded));
     let mut scratch = Scratch::of(lens.iter().sum());
     let (a, scratch) = scratch.split_at_mut(lens[0]);
     let (normed, hidden) = scratch.split_at_mut(lens[1]);
-    let a = Operand::of(proj, padded, a);
-    let normed = Operand::of(fc1, padded, normed);
-    let hidden = Operand::of(fc2, padded, hidden);
+    let a = PackedA::of(proj, padded, a);
+    let normed = PackedA::of(fc1, padded, normed);
+    let hidden = PackedA::of(fc2, padded, hidden);
     // SAFETY: operands lie in scratch; the sinks write the `rows` rows of x that are this piece's own.
     unsafe {
         fill(simd, &a, attended, None);

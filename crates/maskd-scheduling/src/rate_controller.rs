@@ -1,4 +1,5 @@
-//! The controller of overload at work: what the mailbox and the engine show is measured, and what it decides is done.
+//! The rate controller: measures what arrives and how busy the engine is, asks [`Controller`] what to do about overload, and
+//! does it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,8 +9,8 @@ use std::{
 use tracing::{info, warn};
 
 use crate::{
-    mailbox::{Arrived, Inbox},
-    overload::{Controller, Demand, Fading, OverloadConfig, Plan},
+    mailbox::{Arrived, Mailbox},
+    overload::{Controller, Decision, Demand, Fading, OverloadConfig},
 };
 use maskd_observability::metrics::Metrics;
 use maskd_types::frame::{Frame, Quality, Size, StreamId};
@@ -18,7 +19,7 @@ use maskd_types::frame::{Frame, Quality, Size, StreamId};
 const EVERY: Duration = Duration::from_millis(500);
 
 /// Holds streams to their rates and frames to their level; does nothing where it is switched off.
-pub struct Pace {
+pub struct RateController {
     config: OverloadConfig,
     controller: Controller,
     streams: HashMap<StreamId, Stream>,
@@ -35,7 +36,7 @@ struct Stream {
     rate: Option<f64>,
 }
 
-impl Pace {
+impl RateController {
     /// Nothing is known yet of any stream.
     pub fn new(config: OverloadConfig, now: Instant) -> Self {
         let controller = Controller::new(config.clone());
@@ -73,13 +74,13 @@ impl Pace {
 
     /// Looks at what arrives, now and then, and does what the controller decides. `patches` says how many a frame of a
     /// size has at a level.
-    pub fn look(&mut self, now: Instant, inbox: &Inbox, patches: impl Fn(Size, f64) -> usize, metrics: &Metrics) {
+    pub fn look(&mut self, now: Instant, mailbox: &Mailbox, patches: impl Fn(Size, f64) -> usize, metrics: &Metrics) {
         let passed = now - self.looked;
         if !self.config.enabled || passed < EVERY {
             return;
         }
         self.looked = now;
-        let arrived: BTreeMap<StreamId, Arrived> = inbox.arrived().into_iter().collect();
+        let arrived: BTreeMap<StreamId, Arrived> = mailbox.arrived().into_iter().collect();
         let mut names = Vec::new();
         let mut demands = Vec::new();
         for (name, stream) in &mut self.streams {
@@ -102,24 +103,24 @@ impl Pace {
                 limit: stream.rate,
             });
         }
-        let plan = self.controller.plan((now - self.began).as_secs_f64(), &demands);
-        metrics.engine_load(plan.load);
-        self.carry_out(&plan, &names, inbox, metrics);
+        let decision = self.controller.plan((now - self.began).as_secs_f64(), &demands);
+        metrics.engine_load(decision.load);
+        self.carry_out(&decision, &names, mailbox, metrics);
     }
 
-    fn carry_out(&mut self, plan: &Plan, names: &[StreamId], inbox: &Inbox, metrics: &Metrics) {
-        let held = |pace: &Self| pace.streams.values().filter(|stream| stream.rate.is_some()).count();
-        let (level_before, held_before) = (std::mem::replace(&mut self.level, plan.level), held(self));
+    fn carry_out(&mut self, decision: &Decision, names: &[StreamId], mailbox: &Mailbox, metrics: &Metrics) {
+        let held = |rates: &Self| rates.streams.values().filter(|stream| stream.rate.is_some()).count();
+        let (level_before, held_before) = (std::mem::replace(&mut self.level, decision.level), held(self));
         let level = self.level();
-        for (name, rate) in names.iter().zip(&plan.rates) {
-            // Hundredths are enough to read, and the gate keeps to what is said.
+        for (name, rate) in names.iter().zip(&decision.rates) {
+            // Rounded to hundredths, as it is logged and published; the gate uses the rounded rate, too.
             let rate = rate.map(|rate| (100.0 * rate).round().max(1.0) / 100.0);
             let Some(stream) = self.streams.get_mut(name) else { continue };
             stream.rate = rate;
-            inbox.pace(name, rate);
+            mailbox.limit_rate(name, rate);
             metrics.quality(name, Quality { level, rate });
         }
-        let (load, held) = (format!("{:.2}", plan.load), held(self));
+        let (load, held) = (format!("{:.2}", decision.load), held(self));
         if self.level > level_before {
             warn!(level, load, "the engine is too slow for these cameras: a lower resolution");
         } else if self.level < level_before {

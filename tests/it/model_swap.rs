@@ -8,12 +8,13 @@ use std::{
 use maskd::{
     frame::Size,
     mask::LabelMap,
-    publish::{Reader, Received, wire::MasksMessage},
+    publish::{Received, wire::MasksMessage},
 };
 
 use crate::{
     reload::Edge,
     support::{
+        listener::listen,
         process::{counter, get},
         until,
         weights::TinyVit,
@@ -25,18 +26,13 @@ const REFUSED: &str = "the weights are refused, the old ones go on";
 
 /// Every masks message that the daemon at `endpoint` sends from about now on.
 fn overhear(endpoint: &str) -> Arc<Mutex<Vec<MasksMessage>>> {
-    let (heard, endpoint) = (Arc::new(Mutex::new(Vec::new())), endpoint.to_owned());
+    let heard = Arc::new(Mutex::new(Vec::new()));
     let into = heard.clone();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let reader = Reader::open(&[endpoint], None, None, None).await.unwrap();
-            while let Ok(received) = reader.next().await {
-                if let Received::Masks { message, .. } = received {
-                    into.lock().unwrap().push(message);
-                }
-            }
-        });
+    listen(endpoint, move |received| {
+        if let Received::Masks { message, .. } = received {
+            into.lock().unwrap().push(message);
+        }
+        true
     });
     heard
 }

@@ -1,19 +1,20 @@
-//! Whose frames go into the next batch when more streams have one than fit: each stream its weight's share.
+//! Weighted round robin: whose frames go into the next batch when more streams have one than fit. Each stream has its
+//! weight's share.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::mailbox::Inbox;
+use crate::mailbox::Mailbox;
 use maskd_types::frame::{Frame, StreamId};
 
 /// Every stream has as many turns in a round as its weight; a round ends when the streams that have a frame have used
 /// theirs up. While all waiting frames fit into one batch, weights change nothing.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct WeightedRoundRobin {
     weights: HashMap<StreamId, u32>,
     used: HashMap<StreamId, u32>,
 }
 
-impl Turns {
+impl WeightedRoundRobin {
     /// Serves `stream` by `weight` from now on.
     pub fn weigh(&mut self, stream: StreamId, weight: u32) {
         self.weights.insert(stream, weight);
@@ -26,15 +27,15 @@ impl Turns {
     }
 
     /// At most `max` waiting frames, at most one of each stream.
-    pub fn take(&mut self, inbox: &Inbox, max: usize) -> Vec<Frame> {
+    pub fn take(&mut self, mailbox: &Mailbox, max: usize) -> Vec<Frame> {
         let mut spent: HashSet<StreamId> =
             self.used.iter().filter(|(stream, used)| **used >= self.weight(stream)).map(|(s, _)| s.clone()).collect();
-        let mut batch = inbox.take_batch_except(max, &spent);
+        let mut batch = mailbox.take_batch_except(max, &spent);
         if batch.len() < max && !spent.is_empty() {
             // Room is left: a new round, in which those that were taken just now have had their first turn.
             self.used.clear();
             spent = batch.iter().map(|frame| frame.stream.clone()).collect();
-            batch.extend(inbox.take_batch_except(max - batch.len(), &spent));
+            batch.extend(mailbox.take_batch_except(max - batch.len(), &spent));
         }
         for frame in &batch {
             *self.used.entry(frame.stream.clone()).or_default() += 1;
@@ -57,15 +58,15 @@ mod tests {
 
     fn served(weights: &[u32], max: usize, batches: usize) -> Vec<usize> {
         let names: Vec<StreamId> = (0..weights.len()).map(|i| format!("s{i}").parse().unwrap()).collect();
-        let inbox = Inbox::new(Metrics::new());
-        let outlets: Vec<_> = names.iter().map(|name| inbox.add_stream(name)).collect();
-        let mut turns = Turns::default();
-        names.iter().zip(weights).for_each(|(name, weight)| turns.weigh(name.clone(), *weight));
+        let mailbox = Mailbox::new(Metrics::new());
+        let senders: Vec<_> = names.iter().map(|name| mailbox.add_stream(name)).collect();
+        let mut round_robin = WeightedRoundRobin::default();
+        names.iter().zip(weights).for_each(|(name, weight)| round_robin.weigh(name.clone(), *weight));
         let mut served = vec![0; weights.len()];
         for sequence in 0..batches as u64 {
-            for (name, outlet) in names.iter().zip(&outlets) {
+            for (name, sender) in names.iter().zip(&senders) {
                 let size = Size::new(1, 1);
-                outlet.offer(Frame {
+                sender.offer(Frame {
                     stream: name.clone(),
                     rgb: Arc::from([0, 0, 0]),
                     size,
@@ -78,7 +79,7 @@ mod tests {
                     quality: Quality::FULL,
                 });
             }
-            let batch = turns.take(&inbox, max);
+            let batch = round_robin.take(&mailbox, max);
             assert_eq!(batch.len(), max.min(weights.len()), "the engine is kept busy");
             for frame in batch {
                 served[names.iter().position(|name| *name == frame.stream).unwrap()] += 1;

@@ -1,4 +1,4 @@
-//! Attention of some queries of one head: softmax(q k^T / sqrt d) v, never more than a few scores at a time.
+//! Flash attention (Dao et al. 2022) of some queries of one head: softmax(q k^T / sqrt d) v, never more than a few scores at a time.
 
 use std::ops::Range;
 

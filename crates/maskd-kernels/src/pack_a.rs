@@ -1,7 +1,7 @@
-//! The left side of a product: rows of activations, through a layer norm if need be, laid out as the tiles read them.
+//! Packing of A, the left side of a product: rows of activations, through a layer norm if need be, laid out as the tiles read them.
 
 use super::{
-    packed::{Form, Packed},
+    pack_b::{Form, PackedB},
     simd::{PAIRED, Simd, load, store},
     winograd::correction_of_row,
 };
@@ -24,7 +24,7 @@ pub struct Norm {
 /// sums S1 to S4, each (rows / 2, depth / 2); direct: as it is. For products in pairs all of it is multiplied by
 /// `factor`, and what the pairs of each row subtract stands behind it, part by part.
 #[derive(Clone, Copy)]
-pub(super) struct Operand {
+pub(super) struct PackedA {
     pub(super) form: Form,
     pub(super) pairs: bool,
     pub(super) factor: f32,
@@ -33,9 +33,9 @@ pub(super) struct Operand {
     pub(super) values: *mut f32,
 }
 
-impl Operand {
+impl PackedA {
     /// How many values the left side of a product with `weight` takes.
-    pub(super) fn len(weight: &Packed, rows: usize) -> usize {
+    pub(super) fn len(weight: &PackedB, rows: usize) -> usize {
         match weight.form {
             Form::Direct => rows * (weight.depth + 1).next_multiple_of(16),
             Form::Strassen => 2 * rows * (weight.depth + 2).next_multiple_of(16),
@@ -43,9 +43,9 @@ impl Operand {
     }
 
     /// The left side of a product with `weight`, in `values`.
-    pub(super) fn of(weight: &Packed, rows: usize, values: &mut [f32]) -> Self {
+    pub(super) fn of(weight: &PackedB, rows: usize, values: &mut [f32]) -> Self {
         assert!(values.len() >= Self::len(weight, rows));
-        let Packed { form, isa, factor, depth, .. } = *weight;
+        let PackedB { form, isa, factor, depth, .. } = *weight;
         Self { form, pairs: isa.pairs(), factor, rows, depth, values: values.as_mut_ptr() }
     }
 
@@ -147,7 +147,7 @@ impl Operand {
 /// # Safety
 /// The operand has room, and `depth` channels as x has.
 #[inline(always)]
-pub(super) unsafe fn fill<S: Simd>(simd: S, a: &Operand, x: &[f32], norm: Option<&Norm>) {
+pub(super) unsafe fn fill<S: Simd>(simd: S, a: &PackedA, x: &[f32], norm: Option<&Norm>) {
     let (dim, lanes) = (a.depth, S::F32_LANES);
     let factor = simd.splat_f32s(a.factor);
     for row in 0..a.rows {

@@ -1,4 +1,4 @@
-//! Weights rounded to bfloat16 once at load, in the order in which the tiles read them.
+//! Packing of B in bfloat16: weights, rounded once at load, in the order in which the tiles read them.
 
 use half::bf16;
 
@@ -14,7 +14,7 @@ pub(super) fn pairs(values: usize) -> usize {
 
 /// W^T of a linear layer, `(inputs, outputs)`, in bfloat16.
 #[derive(Clone)]
-pub struct Packed {
+pub struct PackedB {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Pairs of the depth, zeros beyond the inputs.
@@ -27,7 +27,7 @@ pub struct Packed {
     bias: Buffer,
 }
 
-impl Packed {
+impl PackedB {
     /// Rounds `weight` (outputs, inputs), row by row, with `bias` (outputs), each row and its bias times `scale` (outputs)
     /// where there is one: LayerScale. Panels begin anew with each `group` of outputs.
     pub fn new(weight: &[f32], bias: &[f32], scale: Option<&[f32]>, group: usize) -> Self {

@@ -1,4 +1,4 @@
-//! Some rows on their way through the linear layers of a block. What is multiplied is bfloat16; norms, biases, GELU and
+//! The linear layers of a block, fused, for a few rows at a time. What is multiplied is bfloat16; norms, biases, GELU and
 //! the residual stream are float32.
 
 use std::arch::x86_64::*;
@@ -6,11 +6,11 @@ use std::arch::x86_64::*;
 use super::{
     super::{
         buffer::Scratch,
-        operand::{Norm, moments},
+        pack_a::{Norm, moments},
     },
-    attend::Layout,
     dot::{Dot, LANES, PANEL, ROWS, Tile, VECTORS, lanes, multiply, round, zero},
-    weights::Packed,
+    flash_attention::Layout,
+    pack_b::PackedB,
 };
 
 /// Rows come in this multiple: whole tiles, and pairs of tokens.
@@ -19,15 +19,15 @@ pub(super) const UNIT: usize = 4 * ROWS;
 /// norm(x) W^T + b.
 pub(super) struct NormLinear {
     pub(super) norm: Norm,
-    pub(super) weight: Packed,
+    pub(super) weight: PackedB,
 }
 
 /// x += W a + b, then x += fc2(gelu(fc1(norm(x)))), with LayerScale in the weights.
 pub(super) struct ResidualMlp {
-    pub(super) proj: Packed,
+    pub(super) proj: PackedB,
     pub(super) norm: Norm,
-    pub(super) fc1: Packed,
-    pub(super) fc2: Packed,
+    pub(super) fc1: PackedB,
+    pub(super) fc2: PackedB,
 }
 
 /// Where the result of [`NormLinear`] goes.
@@ -78,7 +78,7 @@ pub(super) unsafe fn residual_mlp(dot: Dot, op: &ResidualMlp, x: &mut [f32], att
     unsafe {
         let hidden = normed.add(padded * fc1.pairs);
         let out = x.as_mut_ptr();
-        let add_to_x = |weight: &Packed, row: usize, panel: usize, tile: Tile| {
+        let add_to_x = |weight: &PackedB, row: usize, panel: usize, tile: Tile| {
             let (first, count) = weight.columns(panel);
             put(out.add(row * dim + first), dim, (rows - row, count), tile, true);
         };
@@ -105,7 +105,7 @@ pub(super) unsafe fn residual_mlp(dot: Dot, op: &ResidualMlp, x: &mut [f32], att
 /// A has that many rows, and as many pairs as the weights.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 #[inline]
-unsafe fn product(a: *const u32, rows: usize, weight: &Packed, mut sink: impl FnMut(usize, usize, Tile)) {
+unsafe fn product(a: *const u32, rows: usize, weight: &PackedB, mut sink: impl FnMut(usize, usize, Tile)) {
     for panel in 0..weight.panels() {
         let (right, bias) = (weight.panel(panel), weight.bias(panel).as_ptr());
         for row in (0..rows).step_by(ROWS) {

@@ -1,14 +1,16 @@
-//! Signs of life of the daemon's stages. A stage that has work must show progress within a limit; one that has none is
-//! alive. Stages show, whoever watches asks: nothing here waits, and nothing is decided.
+//! Heartbeats of the daemon's stages. A stage that has work must show progress within a limit; one that has none is
+//! alive. Stages report and the watchdog asks; nothing here waits or decides.
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 /// No work: nothing is owed.
 const AT_REST: u64 = u64::MAX;
@@ -17,7 +19,7 @@ const DEAD: u64 = u64::MAX - 1;
 
 /// All stages of a daemon. A handle is cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Pulses(Arc<All>);
+pub struct Heartbeats(Arc<All>);
 
 #[derive(Debug)]
 struct All {
@@ -51,30 +53,30 @@ impl fmt::Display for Stuck {
     }
 }
 
-impl Default for Pulses {
-    /// A minute's patience.
+impl Default for Heartbeats {
+    /// A limit of a minute.
     fn default() -> Self {
         Self::new(Duration::from_secs(60))
     }
 }
 
-impl Pulses {
+impl Heartbeats {
     /// No stages yet. Each may be silent for `limit` while it has work.
     pub fn new(limit: Duration) -> Self {
         Self(Arc::new(All { started: Instant::now(), limit, stages: Mutex::default() }))
     }
 
-    /// A new stage, at rest. It is watched for as long as the pulse lives.
-    pub fn stage(&self, name: impl Into<String>) -> Pulse {
+    /// A new stage, at rest. It is watched for as long as the heartbeat lives.
+    pub fn stage(&self, name: impl Into<String>) -> Heartbeat {
         let stage = Arc::new(Stage { name: name.into(), last: AtomicU64::new(AT_REST) });
-        self.0.stages.lock().unwrap_or_else(PoisonError::into_inner).push(stage.clone());
-        Pulse { all: self.clone(), stage }
+        self.0.stages.lock().push(stage.clone());
+        Heartbeat { all: self.clone(), stage }
     }
 
     /// The stages that are stuck now.
     pub fn stuck(&self) -> Vec<Stuck> {
         let now = self.now();
-        let stages = self.0.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = self.0.stages.lock();
         let stuck = |stage: &Arc<Stage>| {
             let silent = match stage.last.load(Relaxed) {
                 AT_REST => return None,
@@ -98,14 +100,14 @@ impl Pulses {
     }
 }
 
-/// One stage's end.
+/// The heartbeat of one stage.
 #[derive(Debug)]
-pub struct Pulse {
-    all: Pulses,
+pub struct Heartbeat {
+    all: Heartbeats,
     stage: Arc<Stage>,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// A sign of life; the next is owed within the limit.
     pub fn beat(&self) {
         self.stage.last.store(self.all.now(), Relaxed);
@@ -117,33 +119,33 @@ impl Pulse {
     }
 
     /// For whoever hands work to this stage.
-    pub fn caller(&self) -> Caller {
-        Caller { all: self.all.clone(), stage: Arc::downgrade(&self.stage) }
+    pub fn notifier(&self) -> WorkNotifier {
+        WorkNotifier { all: self.all.clone(), stage: Arc::downgrade(&self.stage) }
     }
 }
 
-impl Drop for Pulse {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Kept: work goes there, and none of it will be done.
             self.stage.last.store(DEAD, Relaxed);
             return;
         }
-        let mut stages = self.all.0.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stages = self.all.0.stages.lock();
         stages.retain(|stage| !Arc::ptr_eq(stage, &self.stage));
     }
 }
 
-/// The end of a stage's pulse that its work comes from.
+/// For whoever hands work to a stage: from then on the stage owes a heartbeat.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    all: Pulses,
+pub struct WorkNotifier {
+    all: Heartbeats,
     stage: std::sync::Weak<Stage>,
 }
 
-impl Caller {
+impl WorkNotifier {
     /// There is work. A stage at rest owes a sign of life from now on; one at work owes it anyway.
-    pub fn call(&self) {
+    pub fn notify(&self) {
         if let Some(stage) = self.stage.upgrade() {
             let _ = stage.last.compare_exchange(AT_REST, self.all.now(), Relaxed, Relaxed);
         }
@@ -154,28 +156,28 @@ impl Caller {
 mod tests {
     use super::*;
 
-    fn names(pulses: &Pulses) -> Vec<String> {
+    fn names(heartbeats: &Heartbeats) -> Vec<String> {
         // Longer than the limit of zero.
-        let start = pulses.now();
-        while pulses.now() <= start + 1 {
+        let start = heartbeats.now();
+        while heartbeats.now() <= start + 1 {
             std::hint::spin_loop();
         }
-        pulses.stuck().into_iter().map(|stuck| stuck.stage).collect()
+        heartbeats.stuck().into_iter().map(|stuck| stuck.stage).collect()
     }
 
     #[test]
     fn who_has_work_owes_a_sign_and_who_has_none_does_not() {
-        let pulses = Pulses::new(Duration::ZERO);
-        let (a, b) = (pulses.stage("a"), pulses.stage("b"));
-        assert!(names(&pulses).is_empty());
+        let heartbeats = Heartbeats::new(Duration::ZERO);
+        let (a, b) = (heartbeats.stage("a"), heartbeats.stage("b"));
+        assert!(names(&heartbeats).is_empty());
         a.beat();
-        assert_eq!(names(&pulses), ["a"]);
+        assert_eq!(names(&heartbeats), ["a"]);
         a.rest();
-        b.caller().call();
-        assert_eq!(names(&pulses), ["b"]);
+        b.notifier().notify();
+        assert_eq!(names(&heartbeats), ["b"]);
         drop(b);
-        assert!(names(&pulses).is_empty(), "a stage that has ended");
-        let long = Pulses::new(Duration::from_secs(3600));
+        assert!(names(&heartbeats).is_empty(), "a stage that has ended");
+        let long = Heartbeats::new(Duration::from_secs(3600));
         let patient = long.stage("c");
         patient.beat();
         assert!(names(&long).is_empty());
@@ -183,25 +185,25 @@ mod tests {
 
     #[test]
     fn a_call_does_not_excuse_who_is_at_work_already() {
-        let pulses = Pulses::new(Duration::from_millis(20));
-        let a = pulses.stage("a");
+        let heartbeats = Heartbeats::new(Duration::from_millis(20));
+        let a = heartbeats.stage("a");
         a.beat();
-        let caller = a.caller();
-        while pulses.stuck().is_empty() {
-            caller.call();
+        let notifier = a.notifier();
+        while heartbeats.stuck().is_empty() {
+            notifier.notify();
         }
-        assert!(pulses.stuck()[0].to_string().contains("a gives no sign of life"));
+        assert!(heartbeats.stuck()[0].to_string().contains("a gives no sign of life"));
     }
 
     #[test]
     fn who_panics_stays_stuck() {
-        let pulses = Pulses::new(Duration::from_secs(3600));
-        let a = pulses.stage("a");
+        let heartbeats = Heartbeats::new(Duration::from_secs(3600));
+        let a = heartbeats.stage("a");
         let died = std::thread::spawn(move || {
             let _a = a;
             panic!("on purpose");
         });
         died.join().unwrap_err();
-        assert_eq!(pulses.stuck(), [Stuck { stage: "a".to_owned(), silent: None }]);
+        assert_eq!(heartbeats.stuck(), [Stuck { stage: "a".to_owned(), silent: None }]);
     }
 }

@@ -1,9 +1,9 @@
-//! Weights packed once at load, in the order in which the tiles read them.
+//! Packing of B, the right side of a product: weights, packed once at load, in the order in which the tiles read them.
 //!
 //! A weight matrix is a grid of blocks about as wide as the network. Where sizes allow, a block is multiplied by
 //! Strassen's method in Winograd's form, one level deep: seven products of halves instead of eight, so that the same
 //! product takes an eighth fewer multiplications. The sums of the weights' quarters are made here, those of the left
-//! side by `operand.rs`, and those of the products in the tile's registers (`product.rs`). One level costs less
+//! side by `pack_a.rs`, and those of the products in the tile's registers (`product.rs`). One level costs less
 //! than a digit of float32; the golden vectors hold as before.
 
 use super::{buffer::Buffer, simd::Isa, tile::rows_before, winograd::pairs};
@@ -19,7 +19,7 @@ pub(super) enum Form {
 
 /// W^T of a linear layer, `(inputs, outputs)`, packed.
 #[derive(Clone)]
-pub struct Packed {
+pub struct PackedB {
     pub(super) isa: Isa,
     pub(super) form: Form,
     pub(super) inputs: usize,
@@ -36,7 +36,7 @@ pub struct Packed {
     pub(super) bias: Buffer,
 }
 
-impl Packed {
+impl PackedB {
     /// Packs `weight` (outputs, inputs), row by row, and `bias` (outputs) for `isa`, each row and its bias times
     /// `scale` (outputs) where there is one: LayerScale. In blocks of `depth` inputs x `width` outputs, divisors of
     /// both sides; whole sides where they are none.
@@ -55,7 +55,7 @@ impl Packed {
             .enumerate()
             .map(|(n, row)| row.iter().map(|w| f64::from(w * scale_of(n)).powi(2)).sum::<f64>());
         let size = (squares.sum::<f64>() / weight.len() as f64).sqrt();
-        let factor = if isa.pairs() { balance(1.0, size as f32) } else { 1.0 };
+        let factor = if isa.pairs() { operand_scale(1.0, size as f32) } else { 1.0 };
 
         let mut packed = Self {
             isa,
@@ -152,7 +152,7 @@ fn pack_panels(
 }
 
 /// The power of two that brings `left`, multiplied by it, and `right`, divided by it, nearest to each other.
-pub(super) fn balance(left: f32, right: f32) -> f32 {
+pub(super) fn operand_scale(left: f32, right: f32) -> f32 {
     nearest_power((right / left).sqrt())
 }
 

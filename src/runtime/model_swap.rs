@@ -1,5 +1,6 @@
-//! Another network while the daemon runs: a thread beside the engine loads it, warms it up and has it see frames that the
-//! cameras send now; then the engine takes it over between two batches, and keeps the one before until it has proved itself.
+//! A model swap: other weights while the daemon runs. A thread beside the engine loads them, warms the network up and runs it
+//! on current frames of the cameras. Then the engine takes it over between two batches. It keeps the network before until the
+//! new one has processed some hundred frames without a failure.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +12,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::engine_thread::{Order, Orders};
+use super::engine_command::{CommandSender, EngineCommand};
 use maskd_model::{
     Checkpoint,
     backbone::{Backbone, BackboneConfig},
@@ -31,20 +32,20 @@ const ROUNDS: usize = 3;
 /// Frames after which a new network is kept for good: the first failure before that brings the old one back.
 const PROBATION: usize = 256;
 
-/// Outcomes that may wait: a trial has three at most.
+/// Outcomes that may wait: a swap has three at most.
 pub(super) const WAITING_OUTCOMES: usize = 8;
 
 /// What became of another network.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The engine works with it from now on.
+    /// The engine uses it from now on.
     Taken {
         /// Names its weights.
         model: String,
         /// How large it wants frames.
         resolution: Resolution,
     },
-    /// It has proved itself.
+    /// It processed as many frames as a probation has without a failure.
     Kept,
     /// It failed before it was taken.
     Refused(anyhow::Error),
@@ -67,15 +68,15 @@ pub(super) fn start(
     model: BackboneConfig,
     weights: Checkpoint,
     tracker: TrackerConfig,
-    orders: Orders,
+    commands: CommandSender,
     tell: mpsc::Sender<Outcome>,
 ) -> Result<()> {
     let body = move || {
-        let tried = catch_unwind(AssertUnwindSafe(|| load(&model, weights, tracker, &orders)))
+        let tried = catch_unwind(AssertUnwindSafe(|| load(&model, weights, tracker, &commands)))
             .unwrap_or_else(|_| Err(anyhow!("This is a bug: loading panicked")));
         // A runtime that no longer listens is about to end.
         match tried {
-            Ok(backbone) => drop(orders.blocking_send(Order::Exchange(Box::new(backbone)))),
+            Ok(backbone) => drop(commands.blocking_send(EngineCommand::SwapModel(Box::new(backbone)))),
             Err(error) => drop(tell.blocking_send(Outcome::Refused(error))),
         }
     };
@@ -83,14 +84,19 @@ pub(super) fn start(
     Ok(())
 }
 
-fn load(model: &BackboneConfig, weights: Checkpoint, tracker: TrackerConfig, orders: &Orders) -> Result<Backbone> {
+fn load(
+    model: &BackboneConfig,
+    weights: Checkpoint,
+    tracker: TrackerConfig,
+    commands: &CommandSender,
+) -> Result<Backbone> {
     let start = Instant::now();
     let backbone = Backbone::build(model, &weights)?;
     drop(weights);
     backbone.warm_up().context("warming up the network")?;
-    let (lend, lent) = bounded(1);
-    let _ = orders.blocking_send(Order::Lend(lend));
-    let frames = lent.recv_timeout(FRAMES_WITHIN).unwrap_or_default();
+    let (to, samples) = bounded(1);
+    let _ = commands.blocking_send(EngineCommand::SampleFrames(to));
+    let frames = samples.recv_timeout(FRAMES_WITHIN).unwrap_or_default();
     let seen = frames.len();
     let mut engine = Engine::new(backbone, tracker);
     for _ in 0..ROUNDS {
@@ -104,29 +110,29 @@ fn load(model: &BackboneConfig, weights: Checkpoint, tracker: TrackerConfig, ord
     Ok(engine.into_backbone())
 }
 
-/// The engine thread's part: lends frames, takes a network over, and takes the one before back.
-pub(super) struct Trial {
-    lend: Option<Sender<Vec<Frame>>>,
+/// The engine thread's part of a swap: sends copies of frames, takes a network over, and takes the one before back.
+pub(super) struct ModelSwap {
+    wanted: Option<Sender<Vec<Frame>>>,
     /// The network before, and how many frames the new one still has to see.
     before: Option<(Backbone, usize)>,
     tell: mpsc::Sender<Outcome>,
 }
 
-impl Trial {
+impl ModelSwap {
     pub(super) fn new(tell: mpsc::Sender<Outcome>) -> Self {
-        Self { lend: None, before: None, tell }
+        Self { wanted: None, before: None, tell }
     }
 
     /// The next batch's frames are wanted.
-    pub(super) fn ask(&mut self, lend: Sender<Vec<Frame>>) {
-        self.lend = Some(lend);
+    pub(super) fn ask(&mut self, to: Sender<Vec<Frame>>) {
+        self.wanted = Some(to);
     }
 
     /// A batch is about to be seen.
-    pub(super) fn lend(&mut self, frames: &[Frame]) {
-        if let Some(lend) = self.lend.take() {
-            // Who asked may have waited long enough.
-            let _ = lend.try_send(frames.to_vec());
+    pub(super) fn sample(&mut self, frames: &[Frame]) {
+        if let Some(to) = self.wanted.take() {
+            // The loading thread may have stopped waiting.
+            let _ = to.try_send(frames.to_vec());
         }
     }
 
@@ -164,8 +170,8 @@ impl Trial {
     }
 
     fn say(&self, outcome: Outcome) {
-        if let Err(unheard) = self.tell.try_send(outcome) {
-            tracing::error!("nobody listens to what became of a network: {unheard}");
+        if let Err(undelivered) = self.tell.try_send(outcome) {
+            tracing::error!("This is a bug: the outcome of a model swap could not be delivered: {undelivered}");
         }
     }
 }
