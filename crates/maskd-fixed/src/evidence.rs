@@ -10,19 +10,19 @@ pub const CUES: usize = COLOUR_CUES + FEATURE_CUES;
 
 /// Weights of the cues with features, in the order of [`Evidence::cues`], and the constant.
 ///
-/// Fitted by `benches/fixed/fit_evidence.py` on first halves of four sequences of the SBI set (CAVIAR1, HallAndMonitor,
+/// Fitted by `benches/fixed/fit_evidence.py` (commands there) on first halves of four sequences of the SBI set (CAVIAR1, HallAndMonitor,
 /// HighwayI, HumanBody2) and, at half their weight, of the same with noise as at night: the mean of logistic regressions with
 /// features and without. The mean did better on a sequence that was left out than either.
 const WITH_FEATURES: ([f32; CUES], f32) = (
     [
-        0.491, 0.893, 7.101, -0.540, -0.134, 0.341, -1.861, 2.596, -4.005, -0.680, 13.547, 0.351, 1.664, 1.419, 0.510,
-        1.247, -1.067,
+        0.457, 0.949, 7.313, 0.202, -0.112, 0.402, -2.070, 2.523, -4.405, 0.540, 12.206, 0.269, 1.835, 1.505, 0.279,
+        1.251, -1.042,
     ],
-    -7.272,
+    -6.818,
 );
 /// As [`WITH_FEATURES`], for pixels alone: the logistic regression without features.
 const PIXELS_ALONE: ([f32; COLOUR_CUES], f32) =
-    ([0.828, 1.721, 6.506, -0.996, -0.138, 0.143, -1.766, 1.874, -3.218, -1.856, 14.086, 0.347, 1.552], -8.683);
+    ([0.783, 1.785, 6.674, -0.318, -0.121, 0.182, -1.991, 1.778, -3.746, -0.530, 12.959, 0.272, 1.706], -8.308);
 
 /// Evidence is kept within this, a logarithm of odds.
 pub const MOST: f32 = 4.0;
