@@ -9,17 +9,13 @@ const PROTOTYPES: usize = 3;
 pub struct PatchesConfig {
     /// A feature belongs to a prototype when one minus their cosine is at most this.
     pub reach: f32,
-    /// Distance that says nothing either way.
-    pub middle: f32,
-    /// And how far from it evidence is full.
-    pub spread: f32,
     /// Seconds in which the scene is learnt anew.
     pub memory_s: f32,
 }
 
 impl Default for PatchesConfig {
     fn default() -> Self {
-        Self { reach: 0.15, middle: 0.2, spread: 0.2, memory_s: 8.0 }
+        Self { reach: 0.15, memory_s: 8.0 }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     channels,
-    frame_context::FrameContext,
+    frame_context::{FrameContext, Things},
     instances::{Beginning, Instances},
     reidentification, select,
     track::Track,
@@ -43,12 +43,6 @@ pub struct FixedCamera {
     last: Option<f64>,
     /// Things that were there when the camera became known as fixed, while somebody had said what to follow.
     passed_over: Option<Vec<u32>>,
-}
-
-/// What moves in a frame of a fixed camera: the thing of each pixel of the picture, 0 for none.
-pub struct Things {
-    of_pixels: Vec<u32>,
-    size: Size,
 }
 
 impl FixedCamera {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Tracked, TrackerConfig, channels, fixed_camera::Things};
+use super::{Tracked, TrackerConfig, channels};
 use crate::{
     discover::motion::Motion,
     refine::{Cells, Colours},
@@ -14,6 +14,14 @@ use maskd_types::{
     instance::{Instance, InstanceId, TrackEvent},
     mask::{LabelMap, SoftLabels},
 };
+
+/// What moves in a frame of a fixed camera: the thing of each pixel of the picture, 0 for none.
+pub struct Things {
+    /// Row by row, `(height, width)`.
+    pub of_pixels: Vec<u32>,
+    /// Size of the picture.
+    pub size: Size,
+}
 
 /// A frame as it comes to a tracker.
 pub struct Input {

@@ -3,9 +3,7 @@
 //! The `k`-th track has channel `k + 1` of a frame's labels and of every remembered frame's. Only what is here changes the
 //! number of tracks in a frame, so that they agree.
 
-use super::{
-    channels, frame_context::FrameContext, memory_bank::MemoryBank, reidentification::Appearance, track::Track,
-};
+use super::{appearance::Appearance, channels, frame_context::FrameContext, memory_bank::MemoryBank, track::Track};
 use maskd_types::instance::{EndCause, InstanceId, Origin, TrackEvent};
 
 /// The instances that have not ended.

@@ -4,6 +4,7 @@
 //! [`frame_context::FrameContext`]. A stage is a function from those parts of the state that it needs and the frame to what
 //! it changes in them. The order of stages is the table [`stages::ORDER`].
 
+mod appearance;
 mod association;
 mod channels;
 mod config;
@@ -11,6 +12,7 @@ mod fixed_camera;
 mod frame_context;
 mod inspect;
 mod instances;
+mod last_frame;
 mod memory_bank;
 mod output;
 mod prompt;

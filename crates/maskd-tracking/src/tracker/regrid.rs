@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    frame_context::FrameContext, instances::Instances, memory_bank::Remembered, scene::Scene, state::LastFrame,
+    frame_context::FrameContext, instances::Instances, last_frame::LastFrame, memory_bank::Remembered, scene::Scene,
     track::Track,
 };
 use crate::{propagate::ContextFrame, refine::Regrid};

@@ -6,23 +6,22 @@
 
 use rayon::prelude::*;
 
-use super::{channels, frame_context::FrameContext, instances::Instances, scene::Scene, track::Track};
+use super::{
+    appearance::{sample, vote},
+    channels,
+    frame_context::FrameContext,
+    instances::Instances,
+    scene::Scene,
+    track::Track,
+};
 use crate::discover::{
     product::dot,
     region::{self, Connect},
 };
-use maskd_types::features::{Features, cosine};
+use maskd_types::features::cosine;
 
-/// Patches that an appearance is made of.
-const SAMPLE: usize = 32;
 /// Patches that the appearance of the ground is made of.
 const GROUND: usize = 96;
-/// How many of the most alike patches of an appearance vote.
-const VOTES: usize = 3;
-/// An instance with less than this share of the patches that it had is partly hidden.
-const WHOLE: f32 = 0.6;
-/// The number of patches that it had is forgotten by this factor a frame: who walks away is not hidden for ever.
-const FORGET: f32 = 0.99;
 /// Least cosine of a patch to the appearance that claims it.
 const LEAST: f32 = 0.5;
 /// And by how much it must be above all other appearances, that of the ground included.
@@ -33,43 +32,6 @@ const FAR: f32 = 0.2;
 const GROUP: usize = 2;
 /// How far, in patches, an instance may turn up from where it went out of sight; it grows with each frame.
 const REACH: f32 = 3.0;
-
-/// What an instance looked like, patch by patch: when it was new, and in the last calm frame.
-#[derive(Clone, Debug, Default)]
-pub struct Appearance {
-    first: Vec<f32>,
-    latest: Vec<f32>,
-    /// Patches that it held then, as far as remembered.
-    size: f32,
-}
-
-impl Appearance {
-    /// The appearance of what `patches` show.
-    pub fn new(features: &Features, patches: &[bool]) -> Self {
-        let first = sample(features, patches, SAMPLE);
-        Self { first, latest: Vec::new(), size: region::count(patches) as f32 }
-    }
-
-    /// Whether these are enough patches to be all of it.
-    fn whole(&self, count: usize) -> bool {
-        count as f32 >= WHOLE * self.size
-    }
-
-    /// Patches have become smaller by this factor: it holds as many more.
-    pub fn grow(&mut self, factor: f32) {
-        self.size *= factor;
-    }
-
-    fn renew(&mut self, features: &Features, patches: &[bool]) {
-        self.latest = sample(features, patches, SAMPLE);
-        self.size = self.size.max(region::count(patches) as f32);
-    }
-
-    /// How much a patch looks like it; -1 where it cannot be told.
-    fn likeness(&self, token: &[f32]) -> f32 {
-        vote(token, &self.first).max(vote(token, &self.latest))
-    }
-}
 
 /// Takes patches for instances out of sight or partly hidden, from whoever holds them by mistake.
 pub fn reclaim(instances: &Instances, scene: &Scene, frame: &mut FrameContext<'_>) {
@@ -149,7 +111,7 @@ pub fn learn(instances: &mut Instances, scene: &mut Scene, frame: &FrameContext<
         scene.ground = sample(&frame.features, &bare, GROUND);
     }
     for (track, held) in tracks.iter_mut().zip(&sets).filter(|(track, _)| track.visible()) {
-        track.appearance.size *= FORGET;
+        track.appearance.forget();
         if calm {
             track.appearance.renew(&frame.features, held);
         }
@@ -180,26 +142,4 @@ pub fn find_again(tracks: &[Track], patches: &[bool], frame: &FrameContext<'_>) 
         .filter(|(like, _)| *like >= frame.config.match_similarity)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| k)
-}
-
-/// The tokens of at most `most` patches of a set, evenly spread, one after the other.
-fn sample(features: &Features, set: &[bool], most: usize) -> Vec<f32> {
-    let all: Vec<usize> = (0..set.len()).filter(|&p| set[p]).collect();
-    let step = all.len().div_ceil(most).max(1);
-    features.gather(all.into_iter().step_by(step))
-}
-
-/// Mean cosine to the most alike of the `tokens`; -1 where there are none of this width.
-fn vote(token: &[f32], tokens: &[f32]) -> f32 {
-    let mut best = [-1_f32; VOTES];
-    for other in tokens.chunks_exact(token.len().max(1)) {
-        let mut like = dot(token, other);
-        for slot in &mut best {
-            if like > *slot {
-                std::mem::swap(&mut like, slot);
-            }
-        }
-    }
-    let known = (tokens.len() / token.len().max(1)).min(VOTES);
-    if known == 0 { -1.0 } else { best[..known].iter().sum::<f32>() / known as f32 }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{TrackerConfig, frame_context::FrameContext, state::LastFrame};
+use super::{TrackerConfig, frame_context::FrameContext, last_frame::LastFrame};
 use crate::discover::{motion::Background, parallax};
 use maskd_types::features::Features;
 

@@ -1,13 +1,13 @@
 //! Where labels cannot be carried from the frame before: after an outage, a cut, a change of size, another network.
 
 use super::{
+    appearance::Appearance,
     channels,
     frame_context::FrameContext,
     instances::Instances,
-    reidentification::Appearance,
+    last_frame::LastFrame,
     scene::{self, Scene},
     scene_snapshot::{self, SceneSnapshot},
-    state::LastFrame,
 };
 use crate::discover::region;
 use maskd_types::{

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::{
     frame_context::FrameContext,
     instances::Instances,
+    last_frame::LastFrame,
     memory_bank::MemoryBank,
     scene::{self, Scene},
-    state::LastFrame,
     track::Track,
 };
 use crate::discover::motion::Background;

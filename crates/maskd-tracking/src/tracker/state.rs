@@ -1,16 +1,9 @@
 //! All that is known of a stream between two frames. Each part has one owner, and stages get the parts that they name.
 
-use std::sync::Arc;
-
 use super::{
-    TrackerConfig, fixed_camera::FixedCamera, instances::Instances, requests::Requests, scene::Scene,
-    scene_snapshot::SceneSnapshot, schedule::Schedule,
+    TrackerConfig, fixed_camera::FixedCamera, instances::Instances, last_frame::LastFrame, requests::Requests,
+    scene::Scene, scene_snapshot::SceneSnapshot, schedule::Schedule,
 };
-use maskd_types::{
-    features::{Features, Grid},
-    frame::Size,
-};
-
 /// The state of one stream.
 pub struct State {
     /// The instances that have not ended, and the remembered frames that label them.
@@ -27,19 +20,6 @@ pub struct State {
     pub requests: Requests,
     /// The frame before.
     pub last: LastFrame,
-}
-
-/// The frame before, as far as the next one is compared with it.
-#[derive(Default)]
-pub struct LastFrame {
-    /// Its features; none before the first frame, and after the network was exchanged.
-    pub features: Option<Arc<Features>>,
-    /// Its grid, where the network was exchanged since: nothing that is remembered can be compared with what comes.
-    pub exchanged: Option<Grid>,
-    /// Its size.
-    pub source: Option<Size>,
-    /// The connection that it came over.
-    pub epoch: Option<u32>,
 }
 
 impl State {

@@ -1,6 +1,6 @@
 //! One identity: what is known about it beside its labels.
 
-use super::reidentification::Appearance;
+use super::appearance::Appearance;
 use crate::discover::region::{self, Connect};
 use maskd_types::{
     features::Features,

@@ -4,12 +4,12 @@ use super::*;
 use crate::tracker::{
     fixed_camera::FixedCamera,
     instances::{self, Beginning, Instances},
+    last_frame::LastFrame,
     output,
     requests::{self, Requests},
     scene::Scene,
     scene_snapshot,
     schedule::{self, Schedule},
-    state::LastFrame,
 };
 
 const HERE: Thing = Thing { look: 1, row: 2, col: 3, rows: 4, cols: 4 };
