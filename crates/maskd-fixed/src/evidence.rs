@@ -21,6 +21,7 @@ const WITH_FEATURES: ([f32; CUES], f32) = (
     -6.818,
 );
 /// As [`WITH_FEATURES`], for pixels alone: the logistic regression without features.
+#[expect(clippy::approx_constant, reason = "a fitted weight happens to be near 1 / pi")]
 const PIXELS_ALONE: ([f32; COLOUR_CUES], f32) =
     ([0.783, 1.785, 6.674, -0.318, -0.121, 0.182, -1.991, 1.778, -3.746, -0.530, 12.959, 0.272, 1.706], -8.308);
 
