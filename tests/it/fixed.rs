@@ -151,6 +151,37 @@ fn a_set_in_both_layouts_is_run_judged_and_not_run_again() {
 }
 
 #[test]
+fn parts_are_left_out_and_what_the_evidence_is_fitted_on_is_written() {
+    let tree = Tree::new();
+    tree.run(&["--out", "@out", "--cues", "@cues"]);
+    let cues = |name: &str| fs::read(tree.path("cues").join(name)).unwrap();
+    let (gate, yard) = (cues("gate.npy"), cues("baseline/yard.npy"));
+    for bytes in [&gate, &yard] {
+        let header = String::from_utf8_lossy(&bytes[..128]).into_owned();
+        assert!(bytes.starts_with(b"\x93NUMPY") && header.contains(", 20)"), "{header}");
+        let rows = (bytes.len() - 128) / 80;
+        assert!(rows > 0 && header.contains(&format!("({rows}, 20)")), "{rows} rows: {header}");
+        // Moves, stands for pixels, with features.
+        let row: Vec<f32> = bytes[128..140].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert!([0.0, 1.0].contains(&row[0]) && row[1] >= 1.0 && row[2] == 1.0, "{row:?}");
+    }
+    // What is left out is another setting, and told.
+    refused(&tree.network(&["--out", "@out", "--without", "hold"]), 64, &["without", "--again"]);
+    let wrong = tree.network(&["--out", "@out", "--without", "walls"]);
+    let text = String::from_utf8_lossy(&wrong.stderr);
+    assert!(wrong.status.code() == Some(2) && text.contains("walls") && text.contains("registration"), "{text}");
+    tree.run(&["--out", "@bare", "--without", "features,hold", "--cues", "@cues"]);
+    assert_eq!(report(&tree.path("bare"))["settings"]["without"], serde_json::json!(["features", "hold"]));
+    assert_eq!(cues("gate.npy")[136..140], 0f32.to_le_bytes(), "no features were looked at");
+    // Neither the set nor others' files are replaced.
+    refused(&tree.network(&["--out", "@more", "--cues", "@set"]), 64, &["--cues", "within the set"]);
+    fs::write(tree.path("cues/gate.npy"), "theirs").unwrap();
+    refused(&tree.network(&["--out", "@more", "--cues", "@cues"]), 64, &["gate.npy", "not known to be made by maskd"]);
+    assert_eq!(cues("gate.npy"), b"theirs");
+    assert!(!tree.path("more").exists(), "refused before anything is run");
+}
+
+#[test]
 fn nothing_of_the_set_and_nothing_of_others_is_replaced() {
     let tree = Tree::new();
     fs::create_dir_all(tree.path("link")).unwrap();
