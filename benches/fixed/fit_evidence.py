@@ -9,7 +9,7 @@ weight, those of NOISY --weight of it. Two logistic regressions are fitted, one 
 features are the mean of both. Before, each sequence of PLAIN is left out in turn (with its twins, SEQUENCE-...), and the F1 of
 its pixels is told: that is what other cameras may expect of single pixels, before anything is smoothed or followed.
 
-Wants numpy and scikit-learn. Run once; the order of pixels is fixed by a seed.
+Wants numpy and scikit-learn. The choice of pixels is fixed by a seed.
 """
 import argparse, pathlib
 import numpy as np
