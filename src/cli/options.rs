@@ -111,7 +111,10 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// One of `words`, understood by `read`: for values whose crates know no command line.
-fn one_of<T, E>(words: &'static [&'static str], read: fn(&str) -> Result<T, E>) -> impl TypedValueParser<Value = T>
+pub(super) fn one_of<T, E>(
+    words: &'static [&'static str],
+    read: fn(&str) -> Result<T, E>,
+) -> impl TypedValueParser<Value = T>
 where
     T: Clone + Send + Sync + 'static,
     E: Display + 'static,
@@ -120,7 +123,7 @@ where
 }
 
 /// What `word` means in the configuration.
-fn configured<T: for<'de> Deserialize<'de>>(word: &str) -> Result<T, Error> {
+pub(super) fn configured<T: for<'de> Deserialize<'de>>(word: &str) -> Result<T, Error> {
     T::deserialize(word.into_deserializer())
 }
 

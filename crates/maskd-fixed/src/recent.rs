@@ -12,7 +12,7 @@ const LIKE_NOISE: f32 = 4.0;
 const CHROMA_NOISE: f32 = 0.7;
 /// Share of a frame in that mean.
 const FOLLOW: f32 = 0.2;
-/// Seconds in which more noise is believed: a lorry that fills the picture is none. Less is believed at once.
+/// Seconds over which the measure of noise rises: a lorry that fills the picture is no noise. It falls at once.
 const NOISE_S: f32 = 2.0;
 /// Pixels by which noise is measured.
 const SAMPLES: usize = 2048;
@@ -36,8 +36,8 @@ impl Recent {
             self.noise = 0.0;
             return;
         }
-        let noise = self.measure_noise(picture);
-        self.noise += (noise - self.noise).min((dt / NOISE_S).min(1.0) * (noise - self.noise).max(0.0));
+        let more = self.measure_noise(picture) - self.noise;
+        self.noise += if more > 0.0 { (dt / NOISE_S).min(1.0) * more } else { more };
         let like_luma = LIKE_LUMA.max(LIKE_NOISE * self.noise);
         let like_chroma = LIKE_CHROMA.max(LIKE_NOISE * CHROMA_NOISE * self.noise);
         let seen = picture.y.iter().zip(&picture.u).zip(&picture.v);

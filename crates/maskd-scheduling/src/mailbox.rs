@@ -256,4 +256,4 @@ impl FrameSender {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

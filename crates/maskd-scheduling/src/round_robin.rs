@@ -50,11 +50,9 @@ impl WeightedRoundRobin {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Instant};
-
     use super::*;
+    use crate::mailbox::tests::frame;
     use maskd_observability::metrics::Metrics;
-    use maskd_types::frame::{Quality, Size};
 
     fn served(weights: &[u32], max: usize, batches: usize) -> Vec<usize> {
         let names: Vec<StreamId> = (0..weights.len()).map(|i| format!("s{i}").parse().unwrap()).collect();
@@ -65,19 +63,7 @@ mod tests {
         let mut served = vec![0; weights.len()];
         for sequence in 0..batches as u64 {
             for (name, sender) in names.iter().zip(&senders) {
-                let size = Size::new(1, 1);
-                sender.offer(Frame {
-                    stream: name.clone(),
-                    rgb: Arc::from([0, 0, 0]),
-                    size,
-                    source: size,
-                    pts_ns: None,
-                    captured_unix_ns: 0,
-                    captured: Instant::now(),
-                    sequence,
-                    epoch: 0,
-                    quality: Quality::FULL,
-                });
+                sender.offer(frame(name, sequence));
             }
             let batch = round_robin.take(&mailbox, max);
             assert_eq!(batch.len(), max.min(weights.len()), "the engine is kept busy");

@@ -3,16 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::{
-    Args as ClapArgs,
-    builder::{PossibleValuesParser, TypedValueParser as _},
-};
+use clap::Args as ClapArgs;
 use serde_json::{Map, json};
 
 use super::{
     super::{
         inputs::{PICTURES_A_SECOND, add_weights},
-        options::Network,
+        options::{Network, configured, one_of},
     },
     Exit, Failure, OrExit as _, as_json, bar, failed, progress,
     results::{Folders, Results},
@@ -84,10 +81,10 @@ pub(in super::super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     every: u32,
     /// Leave parts of the method out, separated by commas, to see what they are worth
-    #[arg(long, value_delimiter = ',', value_name = "PARTS", conflicts_with = "results", value_parser = PossibleValuesParser::new(Ablation::ALL.map(|(_, name)| name)).try_map(|name| name.parse::<Ablation>()))]
+    #[arg(long, value_delimiter = ',', value_name = "PARTS", conflicts_with = "results", value_parser = one_of(&Ablation::NAMES, configured::<Ablation>))]
     without: Vec<Ablation>,
-    /// Also write DIR/SEQUENCE.npy, of the sequences that are run: by what pixels were judged, and what they are. The weights of
-    /// the evidence are fitted on it
+    /// Also write DIR/SEQUENCE.npy for each sequence that is run: the cues of some of its pixels beside the truth. The weights of
+    /// the evidence are fitted on them, see benches/fixed/fit_evidence.py
     #[arg(long, value_name = "DIR", conflicts_with = "results")]
     cues: Option<PathBuf>,
     #[command(flatten)]
@@ -181,8 +178,7 @@ fn segment(args: &Args, sequences: &[Sequence], out: &Path) -> Result<Made, Fail
         ("tracker".to_owned(), as_json(&tracker)?),
     ]);
     if !args.without.is_empty() {
-        let parts: Vec<String> = args.without.iter().map(ToString::to_string).collect();
-        settings.insert("without".to_owned(), json!(parts));
+        settings.insert("without".to_owned(), as_json(&args.without)?);
     }
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.

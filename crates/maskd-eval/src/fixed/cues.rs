@@ -1,4 +1,4 @@
-//! What a camera's evidence was weighed by, beside the truth: from this its weights are fitted.
+//! The cues of a fixed camera's pixels beside the truth: the weights of its evidence are fitted on them.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use super::{
 use maskd_fixed::{camera::View, evidence::CUES};
 use maskd_types::files;
 
-/// Of the judged frames only every so manyeth is looked at: neighbours say the same.
+/// Pixels are taken from every sixth judged frame: its neighbours would say the same.
 const EVERY: usize = 6;
 /// Most pixels that are taken of each kind in a frame.
 const MOST: usize = 2000;

@@ -148,10 +148,8 @@ impl Objects {
                 None => fresh.push(c),
             }
         }
-        for (part, whole) in self.pairs.step(&self.list, &given, &pieces, dt) {
-            if !config.merge {
-                break;
-            }
+        let parts = self.pairs.step(&self.list, &given, &pieces, dt);
+        for (part, whole) in parts.into_iter().filter(|_| config.merge) {
             if given[part].is_empty() || given[whole].is_empty() {
                 // One of them is a part of a third.
                 continue;

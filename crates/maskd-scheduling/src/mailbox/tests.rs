@@ -11,7 +11,8 @@ fn id(name: &str) -> StreamId {
     name.parse().unwrap()
 }
 
-fn frame(stream: &StreamId, sequence: u64) -> Frame {
+/// A frame of one black pixel.
+pub(crate) fn frame(stream: &StreamId, sequence: u64) -> Frame {
     let size = Size::new(1, 1);
     Frame {
         stream: stream.clone(),
