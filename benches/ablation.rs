@@ -98,6 +98,7 @@ fn variants(depth: usize) -> Vec<Variant> {
     with("best, radius 16", &|c| c.propagate.radius = 16);
     with("best, 3 previous frames", &|c| c.propagate.context = 3);
     with("best, 12 previous frames", &|c| c.propagate.context = 12);
+    with("best, no target model", &|c| c.propagate.target_model = false);
     with("best, no refinement (bilinear)", &|c| c.refine.enabled = false);
     with("best, no refinement, min-max", &|c| (c.refine.enabled, c.min_max) = (false, true));
     with("best, no cells (guided filter only)", &|c| c.refine.band = 0.5);

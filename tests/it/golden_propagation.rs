@@ -30,7 +30,7 @@ fn propagation_is_that_of_the_public_code() {
     let [rows, cols] = integers(&tensors, "grid").try_into().unwrap();
     let grid = Grid { rows, cols };
     let radius = integers(&tensors, "radius")[0];
-    let config = PropagateConfig { radius, top_k: 5, temperature: 0.1, context: 7 };
+    let config = PropagateConfig { radius, top_k: 5, temperature: 0.1, context: 7, target_model: false };
 
     // The golden features are raw tokens: normalise, as the script does before comparing.
     let shape = tensors.tensor("features").unwrap().shape().to_vec();

@@ -29,18 +29,20 @@ pub struct PropagateConfig {
     pub temperature: f32,
     /// How many previous frames are asked beside the anchor, 0..=64.
     pub context: usize,
+    /// Whether it is learnt what instances look like, to correct what was carried over by it.
+    pub target_model: bool,
 }
 
 impl Default for PropagateConfig {
     fn default() -> Self {
-        Self { radius: 12, top_k: 10, temperature: 0.05, context: 7 }
+        Self { radius: 12, top_k: 10, temperature: 0.05, context: 7, target_model: true }
     }
 }
 
 impl PropagateConfig {
     /// The published protocol.
     pub fn protocol() -> Self {
-        Self { radius: 12, top_k: 5, temperature: 0.1, context: 7 }
+        Self { radius: 12, top_k: 5, temperature: 0.1, context: 7, target_model: false }
     }
 }
 

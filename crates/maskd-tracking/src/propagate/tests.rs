@@ -60,7 +60,7 @@ proptest! {
             })
             .collect();
         let contexts: Vec<&ContextFrame> = memories.iter().collect();
-        let config = PropagateConfig { radius, top_k, temperature: 3.0, context: 7 };
+        let config = PropagateConfig { radius, top_k, temperature: 3.0, context: 7, target_model: false };
         let tiled = propagate(&query, &contexts, &config);
         prop_assert!(far(&tiled, &propagate_plain(&query, &contexts, &config)) < 1e-5);
         for row in tiled.values.chunks_exact(channels) {
@@ -129,7 +129,7 @@ fn features_that_are_not_numbers_match_nothing() {
 fn a_strict_config_has_defaults_and_the_protocol_is_as_published() {
     let config: PropagateConfig = toml::from_str("radius = 6").unwrap();
     assert_eq!(config, PropagateConfig { radius: 6, ..PropagateConfig::default() });
-    let protocol = PropagateConfig { radius: 12, top_k: 5, temperature: 0.1, context: 7 };
+    let protocol = PropagateConfig { radius: 12, top_k: 5, temperature: 0.1, context: 7, target_model: false };
     assert_eq!(PropagateConfig::protocol(), protocol);
     assert!(toml::from_str::<PropagateConfig>("radios = 6").is_err());
 }

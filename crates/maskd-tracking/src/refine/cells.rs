@@ -111,7 +111,7 @@ impl Cells {
 }
 
 /// The mean of rows of `channels` values.
-pub(super) fn mean(cells: &[f32], channels: usize) -> Vec<f32> {
+pub(crate) fn mean(cells: &[f32], channels: usize) -> Vec<f32> {
     let mut sum = vec![0.0; channels];
     for cell in cells.chunks_exact(channels) {
         sum.iter_mut().zip(cell).for_each(|(sum, v)| *sum += v);

@@ -20,6 +20,7 @@ mod transfer;
 use serde::{Deserialize, Serialize};
 
 pub use cells::Cells;
+pub(crate) use cells::mean;
 pub use colours::Colours;
 pub use guided::{Guide, guided_plain};
 pub use regrid::Regrid;

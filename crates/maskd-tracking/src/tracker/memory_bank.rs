@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::channels;
+use super::{channels, target_model::TargetModel};
 use crate::{
     propagate::{ContextFrame, PropagateConfig, TopMatches, propagate, propagate_with_matches},
     refine::{Cells, Colours, Earlier},
@@ -37,6 +37,8 @@ pub struct MemoryBank {
     edited: Option<Remembered>,
     /// The newest frames, oldest first; the other two are never among them.
     recent: VecDeque<Remembered>,
+    /// What the instances look like by all of them and by frames that are forgotten.
+    target_model: TargetModel,
 }
 
 impl MemoryBank {
@@ -74,6 +76,25 @@ impl MemoryBank {
             all.push(detail.as_ref().map(|(colours, cells)| Earlier { labels: &memory.labels, cells, colours }));
         }
         all
+    }
+
+    /// What the labels of a frame with `instances` should be by what its patches look like `(N, K)`; `None` where nothing is
+    /// known of them.
+    pub fn scores(&self, features: &Features, instances: usize) -> Option<SoftLabels> {
+        self.target_model.scores(features, instances + 1)
+    }
+
+    /// Learns what instances look like from the frame that was kept last; `edited` as in [`Self::keep`].
+    pub fn learn(&mut self, edited: bool) {
+        let newest = self.recent.back().map(|remembered| &remembered.memory);
+        match newest.filter(|newest| !edited && self.target_model.fits(newest)) {
+            Some(newest) => self.target_model.learn(newest),
+            // Labels of the frames that stay were written anew, or have other channels.
+            None => {
+                let given = self.anchor.iter().chain(&self.edited).map(|remembered| &remembered.memory);
+                self.target_model = TargetModel::of(given, newest);
+            }
+        }
     }
 
     /// Keeps a frame; `edited` says that its labels hold more than propagation found.

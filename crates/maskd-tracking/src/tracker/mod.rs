@@ -8,6 +8,7 @@ mod appearance;
 mod association;
 mod channels;
 mod config;
+mod correction;
 mod fixed_camera;
 mod frame_context;
 mod inspect;
@@ -28,6 +29,7 @@ mod select;
 mod stages;
 mod state;
 mod static_camera;
+mod target_model;
 #[cfg(test)]
 mod tests;
 mod track;

@@ -1,7 +1,8 @@
 //! Labels from earlier frames into this one, and this one's into the memory bank.
 
 use super::{
-    channels, fixed_camera::FixedCamera, frame_context::FrameContext, instances::Instances, memory_bank::Remembered,
+    channels, correction, fixed_camera::FixedCamera, frame_context::FrameContext, instances::Instances,
+    memory_bank::Remembered,
 };
 use crate::{propagate::ContextFrame, refine};
 
@@ -23,11 +24,22 @@ pub fn propagate(instances: &Instances, camera: &FixedCamera, frame: &mut FrameC
         let earlier = instances.memory.earlier();
         frame.cells = refine::transfer(colours, &mut soft, &matches, &earlier, &config.refine);
     }
+    if uses_target_model(camera, frame)
+        && let Some(scores) = instances.memory.scores(&frame.features, tracks.len())
+    {
+        let grid = frame.grid();
+        correction::correct(&mut soft, &mut frame.cells, &scores, grid);
+    }
     frame.set_labels(soft);
 }
 
+/// Before a fixed camera it is known from pixels what is an instance.
+fn uses_target_model(camera: &FixedCamera, frame: &FrameContext<'_>) -> bool {
+    frame.config.propagate.target_model && !camera.fixed()
+}
+
 /// Puts the frame into the memory bank.
-pub fn remember(instances: &mut Instances, frame: &mut FrameContext<'_>) {
+pub fn remember(instances: &mut Instances, camera: &FixedCamera, frame: &mut FrameContext<'_>) {
     if instances.tracks.is_empty() {
         // Nothing to carry: the frame in which the next instance appears is the new anchor.
         instances.memory.clear();
@@ -42,4 +54,7 @@ pub fn remember(instances: &mut Instances, frame: &mut FrameContext<'_>) {
     }
     let detail = frame.colours.clone().map(|colours| (colours, frame.cells.clone()));
     instances.memory.keep(Remembered::seen(memory, detail), frame.edited, frame.config.propagate.context);
+    if uses_target_model(camera, frame) {
+        instances.memory.learn(frame.edited);
+    }
 }

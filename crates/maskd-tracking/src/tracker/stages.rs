@@ -47,7 +47,7 @@ pub const ORDER: [(Stage, &[Run]); 5] = [
             |s, f| instances::end_lost(&mut s.instances, f),
             |s, f| scene_snapshot::forget_ended(&mut s.snapshot, f),
             |s, f| reidentification::learn(&mut s.instances, &mut s.scene, f),
-            |s, f| propagation::remember(&mut s.instances, f),
+            |s, f| propagation::remember(&mut s.instances, &s.camera, f),
             |s, f| schedule::decide(&mut s.schedule, &mut s.scene, &s.instances, &s.camera, f),
             |s, f| scene::keep(&mut s.scene, &mut s.last, f),
         ],
