@@ -15,6 +15,7 @@ use super::{Exit, Failure, OrExit as _};
 use maskd_model::backbone::{Backbone, BackboneConfig, BlockChoice, DeviceChoice, Precision};
 use maskd_tracking::preset::Preset;
 use maskd_transport::DEFAULT_ENDPOINT;
+use maskd_types::instance::{BBox, Prompt};
 
 /// The network of an offline command, and where it runs.
 #[derive(Args, Clone, Debug)]
@@ -53,6 +54,38 @@ impl Network {
             ..BackboneConfig::default()
         }
     }
+}
+
+/// Where one new instance is, in pixels of the picture.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Pointing {
+    /// One new instance inside this box.
+    #[arg(long = "box", id = "bbox", value_name = "X,Y,WIDTH,HEIGHT", value_parser = numbers::<4>)]
+    bbox: Option<[u32; 4]>,
+    /// One new instance at this point; may be given several times: the first says what it is, others add to it.
+    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>)]
+    point: Vec<[u32; 2]>,
+    /// A point that is not on it; may be given several times.
+    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>, requires = "point")]
+    not_point: Vec<[u32; 2]>,
+}
+
+impl Pointing {
+    /// What is asked for; none where nothing is pointed at.
+    pub(super) fn prompt(&self) -> Option<Prompt> {
+        match self.bbox {
+            Some([x, y, width, height]) => Some(Prompt::Box { bbox: BBox { x, y, width, height } }),
+            None if self.point.is_empty() => None,
+            None => Some(Prompt::Points { positive: self.point.clone(), negative: self.not_point.clone() }),
+        }
+    }
+}
+
+/// `N` whole numbers with commas between them.
+fn numbers<const N: usize>(text: &str) -> Result<[u32; N], String> {
+    let numbers: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    let numbers: Option<[u32; N]> = numbers.and_then(|n| n.try_into().ok());
+    numbers.ok_or_else(|| format!("use {N} whole numbers with commas between them, none below 0"))
 }
 
 /// How much of its input an offline command takes.

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::Args;
 
-use super::{Exit, Failure, OrExit as _, options::Question};
+use super::{
+    Exit, Failure, OrExit as _,
+    options::{Pointing, Question},
+};
 use maskd_protocol::keys::Site;
 use maskd_transport::{Answer, ask};
 use maskd_types::{
     frame::StreamId,
-    instance::{BBox, Prompt},
+    instance::Prompt,
     mask::{FirstMask, Rle},
 };
 
@@ -20,15 +23,8 @@ use maskd_types::{
 pub struct PromptArgs {
     /// The stream's name.
     stream: StreamId,
-    /// One new instance inside this box.
-    #[arg(long = "box", id = "bbox", value_name = "X,Y,WIDTH,HEIGHT", value_parser = numbers::<4>)]
-    bbox: Option<[u32; 4]>,
-    /// One new instance at this point; may be given several times.
-    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>)]
-    point: Vec<[u32; 2]>,
-    /// A point that is not on it; may be given several times.
-    #[arg(long, value_name = "X,Y", value_parser = numbers::<2>, requires = "point")]
-    not_point: Vec<[u32; 2]>,
+    #[command(flatten)]
+    pointing: Pointing,
     /// One new instance with this mask: a PNG of the picture's size, indexed or grey; all that a first mask would mark
     /// belongs to it.
     #[arg(long, value_name = "FILE.png")]
@@ -41,13 +37,6 @@ pub struct PromptArgs {
     /// The daemon's site, where several have a stream of this name.
     #[arg(long)]
     site: Option<Site>,
-}
-
-/// `N` whole numbers with commas between them.
-fn numbers<const N: usize>(text: &str) -> Result<[u32; N], String> {
-    let numbers: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-    let numbers: Option<[u32; N]> = numbers.and_then(|n| n.try_into().ok());
-    numbers.ok_or_else(|| format!("use {N} whole numbers with commas between them, none below 0"))
 }
 
 /// Runs `maskd prompt`: prints `accepted`, or fails with the refusal ([`Exit::Data`]).
@@ -102,8 +91,8 @@ pub fn run(args: PromptArgs) -> Result<(), Failure> {
 
 impl PromptArgs {
     fn prompt(&self) -> anyhow::Result<Prompt> {
-        if let Some([x, y, width, height]) = self.bbox {
-            return Ok(Prompt::Box { bbox: BBox { x, y, width, height } });
+        if let Some(prompt) = self.pointing.prompt() {
+            return Ok(prompt);
         }
         if let Some(path) = &self.mask {
             let first = FirstMask::read(path).context("--mask")?;
@@ -111,16 +100,16 @@ impl PromptArgs {
             let mask: Vec<bool> = labels.labels.iter().map(|&label| label != 0).collect();
             return Ok(Prompt::Mask { mask: Rle::from_mask(labels.size, &mask) });
         }
-        if self.reset {
-            return Ok(Prompt::Reset);
-        }
-        Ok(Prompt::Points { positive: self.point.clone(), negative: self.not_point.clone() })
+        // The command line leaves nothing else.
+        Ok(Prompt::Reset)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+
+    use maskd_types::instance::BBox;
 
     use super::*;
 

@@ -14,7 +14,7 @@ use super::{
     Exit, Failure, OrExit as _,
     inputs::{self, FrameNames, PICTURES_A_SECOND},
     interrupt::Interrupt,
-    options::{Length, Network, preset},
+    options::{Length, Network, Pointing, preset},
     progress::bar,
 };
 use maskd_ingest::{Clip, Mp4Writer, is_own_mp4};
@@ -22,6 +22,7 @@ use maskd_model::backbone::BlockChoice;
 use maskd_tracking::{
     engine::{Engine, FrameResult},
     preset::{Preset, Start},
+    tracker::check_prompt,
 };
 use maskd_types::{
     files::{self, Inputs},
@@ -32,9 +33,10 @@ use maskd_types::{
 
 /// Segment a video file or a folder of frames: one indexed PNG a frame
 #[derive(ClapArgs, Debug)]
-#[command(after_help = "Examples:
+#[command(group = clap::ArgGroup::new("start").args(["first_mask", "bbox", "point"]), after_help = "Examples:
   maskd segment street.mp4 --out masks --overlay street-masks.mp4
   maskd segment frames/ --out masks --first-mask first.png      follow what first.png marks
+  maskd segment street.mp4 --out masks --box 310,120,80,200      follow what is in that box of the first frame
   maskd segment street.mp4 --out masks --short-side 224 --max-frames 50      a quick look
 
 Each mask has its frame's own name and size; pixel values are instance ids in the DAVIS palette, 0 is background.
@@ -47,9 +49,11 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// A PNG of the first frame's size; its instances are followed, and no others. Indexed or grey: values are ids, 255 is
-    /// void; a grey one of 0 and 255 alone is one instance. Without it instances are discovered
+    /// void; a grey one of 0 and 255 alone is one instance. Without it, a box or a point, instances are discovered
     #[arg(short = 'm', long, value_name = "PNG")]
     first_mask: Option<PathBuf>,
+    #[command(flatten)]
+    pointing: Pointing,
     #[command(flatten)]
     network: Network,
     /// How: 'best' as the daemon does, 'paper' by the published protocol
@@ -80,17 +84,24 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let first = inputs::first_frame(&mut clip, &args.input)?;
     let first_mask =
         first_mask.map(|mask| mask.fit(first.size)).transpose().context("first mask").or_exit(Exit::Data)?;
+    let prompt = args.pointing.prompt();
+    prompt.iter().try_for_each(|prompt| check_prompt(prompt, Some(first.size))).or_exit(Exit::Data)?;
     let backbone = args.network.load(args.propagation_block.unwrap_or(args.preset.block()))?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make {}", args.out.display()))
         .or_exit(Exit::Io)?;
 
     inputs::announce(&backbone, first.size);
-    let start = if first_mask.is_some() { Start::FirstMask } else { Start::Discovery };
+    let given = first_mask.is_some() || prompt.is_some();
+    let start = if given { Start::FirstMask } else { Start::Discovery };
     let mut engine = Engine::new(backbone, args.preset.tracker(start));
     let stream: StreamId = "segment".parse().or_exit(Exit::Internal)?;
     if let Some(mask) = first_mask {
         engine.first_mask(&stream, mask);
+    }
+    if let Some(prompt) = prompt {
+        engine.add_stream(&stream);
+        engine.prompt(&stream, prompt).or_exit(Exit::Data)?;
     }
     let size = first.size;
     let fps = clip.fps().unwrap_or((args.fps, 1));

@@ -32,6 +32,7 @@ mod model_swap;
 mod outputs;
 mod overload;
 mod pictures;
+mod pointing;
 mod prompting;
 mod prompts;
 mod publish;

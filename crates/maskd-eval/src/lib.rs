@@ -2,12 +2,14 @@
 //! semi-supervised and the unsupervised task that papers quote, how well identities are kept, and the engine run over
 //! a whole set. [`fixed`]: the same for fixed cameras with truth of what moves.
 
+mod components;
 mod contour;
 mod dataset;
 pub mod fixed;
 mod identity;
 mod matching;
 mod plan;
+mod prompted;
 mod proposals;
 mod region;
 mod report;
@@ -24,9 +26,10 @@ pub use contour::contour;
 pub use dataset::{Dataset, Sequence, Task};
 pub use identity::{IdentityReport, identity, identity_of};
 pub use plan::{Job, Marker, RunPlan};
+pub use prompted::{Protocol, centre_most, correction, tight_box};
 pub use region::region;
 pub use report::{Milliseconds, Summary, now};
-pub use run::{EngineFailed, Timing, check};
+pub use run::{EngineFailed, Given, Timing, check};
 pub use score::{ObjectScore, Report};
 pub use semi_supervised::{objects, semi_supervised};
 pub use shape::Shape;

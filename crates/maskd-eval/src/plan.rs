@@ -34,6 +34,10 @@ pub struct Marker {
     pub settings: Map<String, Value>,
     /// Identities in the sequence, before the unsupervised task leaves all but 20 out.
     pub identities: usize,
+    /// Where prompts were made from the first annotation: how much of each object the first frame has then, as its
+    /// intersection over union.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub first_frame: Vec<f64>,
     /// One for each frame.
     pub timings: Vec<Timing>,
 }
@@ -109,7 +113,13 @@ impl RunPlan {
             // Of an earlier run, and perhaps more of them than will be now.
             remove_masks(&folder)?;
         }
-        let marker = Marker { finished: false, settings: self.settings_for(job), identities: 0, timings: Vec::new() };
+        let marker = Marker {
+            finished: false,
+            settings: self.settings_for(job),
+            identities: 0,
+            first_frame: Vec::new(),
+            timings: Vec::new(),
+        };
         self.write_marker(job, &marker)?;
         Ok(marker)
     }

@@ -34,6 +34,10 @@ impl Milliseconds {
     }
 }
 
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
@@ -47,6 +51,9 @@ struct SequenceSummary {
     name: String,
     frames: usize,
     identities: Option<usize>,
+    /// Intersection over union of each prompted object in the first frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_frame_iou: Option<Vec<f64>>,
     milliseconds: Option<Milliseconds>,
 }
 
@@ -77,6 +84,9 @@ pub struct Summary {
     pub scores: Option<Scores>,
     /// The same where only label 1 is judged: the most salient proposal. Unsupervised only.
     pub most_salient: Option<Scores>,
+    /// Mean intersection over union of all prompted objects in their first frames, where there were prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_frame_iou: Option<f64>,
     /// Medians over all frames of all sequences.
     pub milliseconds: Option<Milliseconds>,
     /// Medians over the frames that instances were searched for in.
@@ -109,6 +119,7 @@ impl Summary {
             name: sequence.name.clone(),
             frames: sequence.frames.len(),
             identities: markers.get(i).map(|marker| marker.identities),
+            first_frame_iou: markers.get(i).map(|marker| marker.first_frame.clone()).filter(|iou| !iou.is_empty()),
             milliseconds: markers.get(i).and_then(|marker| Milliseconds::of(marker.timings.iter())),
         };
         Self {
@@ -124,6 +135,7 @@ impl Summary {
             threads: rayon::current_num_threads(),
             scores: None,
             most_salient: None,
+            first_frame_iou: mean(&markers.iter().flat_map(|marker| marker.first_frame.clone()).collect::<Vec<_>>()),
             milliseconds: Milliseconds::of(timings()),
             milliseconds_where_discovered: Milliseconds::of(timings().filter(|timing| timing.discovered)),
             sequences: dataset.sequences.iter().enumerate().map(sequence).collect(),
@@ -136,6 +148,7 @@ impl Summary {
         let row = |sequence: &SequenceSummary| Row {
             sequence: sequence.name.clone(),
             frames: sequence.frames,
+            first_frame: sequence.first_frame_iou.as_deref().and_then(mean),
             milliseconds: sequence.milliseconds.map(|ms| (ms.backbone, ms.track)),
         };
         self.sequences.iter().map(row).collect()

@@ -10,7 +10,11 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Marker, RunPlan, Sequence, Task, proposals::Collection};
+use super::{
+    Job, Marker, Protocol, RunPlan, Sequence, Task,
+    prompted::{self, first_frame_iou},
+    proposals::Collection,
+};
 use maskd_ingest::Clip;
 use maskd_tracking::engine::{Engine, FrameResult, Observer};
 use maskd_types::{
@@ -26,6 +30,26 @@ const FPS: (u32, u32) = (24, 1);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EngineFailed(String);
+
+/// What a sequence starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Objects are discovered.
+    Nothing,
+    /// The first annotation.
+    Mask,
+    /// A prompt for each object of the first annotation, made from it; nothing else is known of it.
+    Prompts(Protocol),
+}
+
+impl From<Task> for Given {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::SemiSupervised => Self::Mask,
+            Task::Unsupervised => Self::Nothing,
+        }
+    }
+}
 
 /// How long each stage took on one frame, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +105,7 @@ impl RunPlan {
     pub fn run(
         &self,
         engine: &mut Engine,
-        task: Task,
+        given: impl Into<Given>,
         sequence: &Sequence,
         on_frame: &mut dyn FnMut(),
     ) -> Result<Marker> {
@@ -90,12 +114,17 @@ impl RunPlan {
 
         let stream: StreamId = "davis".parse()?;
         engine.remove_stream(&stream);
-        let first = match task {
-            Task::SemiSupervised => Some(first_mask(sequence, clip.size())?),
-            Task::Unsupervised => None,
-        };
-        if let Some(first) = &first {
-            engine.first_mask(&stream, first.clone());
+        let given = given.into();
+        let first = (given != Given::Nothing).then(|| first_mask(sequence, clip.size())).transpose()?;
+        // The labels of prompted objects, in the order of their identities.
+        let mut prompted = Vec::new();
+        match (given, &first) {
+            (Given::Mask, Some(first)) => engine.first_mask(&stream, first.clone()),
+            (Given::Prompts(protocol), Some(first)) => {
+                prompted = prompt(engine, &stream, sequence, protocol, first)
+                    .with_context(|| format!("sequence {}", sequence.name))?;
+            }
+            _ => {}
         }
         let mut collection = Collection::default();
         let mut identities = 0;
@@ -108,8 +137,15 @@ impl RunPlan {
             marker.timings.push(timing);
             identities = identities.max(result.instances.len());
             match &first {
-                Some(first) => {
+                Some(first) if prompted.is_empty() => {
                     let map = if index == 0 { first } else { &result.labels };
+                    map.write_png(&sequence.result_path(&self.out, index))?;
+                }
+                Some(first) => {
+                    let map = as_labelled(&result.labels, &prompted);
+                    if index == 0 {
+                        marker.first_frame = first_frame_iou(&map, first, prompted.iter().copied());
+                    }
                     map.write_png(&sequence.result_path(&self.out, index))?;
                 }
                 None => collection.push(result),
@@ -126,6 +162,27 @@ impl RunPlan {
         marker.identities = identities;
         self.end(sequence, marker)
     }
+}
+
+/// Prompts for the objects of `first` in the first frame of a stream; their labels.
+fn prompt(
+    engine: &mut Engine,
+    stream: &StreamId,
+    sequence: &Sequence,
+    protocol: Protocol,
+    first: &LabelMap,
+) -> Result<Vec<u8>> {
+    let frame = Clip::open(&sequence.folder)?.at(FPS).next().context("it has no frames")??.to_frame(stream, 0);
+    let prompts = prompted::prompts(protocol, first, engine, stream, &frame)?;
+    engine.remove_stream(stream);
+    engine.add_stream(stream);
+    prompts.into_iter().map(|(label, prompt)| Ok(engine.prompt(stream, prompt).map(|()| label)?)).collect()
+}
+
+/// A frame's map with the labels of the annotation: the k-th prompt of a stream became its label k.
+fn as_labelled(map: &LabelMap, labels: &[u8]) -> LabelMap {
+    let label = |k: &u8| usize::from(*k).checked_sub(1).and_then(|k| labels.get(k)).copied().unwrap_or(0);
+    LabelMap { size: map.size, labels: map.labels.iter().map(label).collect() }
 }
 
 fn first_mask(sequence: &Sequence, size: Size) -> Result<LabelMap> {

@@ -43,6 +43,8 @@ pub struct Row {
     pub sequence: String,
     /// Its frames.
     pub frames: usize,
+    /// Mean intersection over union of its objects in the first frame, where those were prompted for.
+    pub first_frame: Option<f64>,
     /// Milliseconds per frame of the network and of tracking, where they were measured.
     pub milliseconds: Option<(f64, f64)>,
 }
@@ -52,23 +54,36 @@ pub fn for_people(report: &Report, rows: &[Row], total: Option<(f64, f64)>) -> S
     let width = rows.iter().map(|row| row.sequence.len()).max().unwrap_or(0).max(8);
     let mut text = format!("{:width$} {:>7} {:>6} {:>6} {:>6} {:>6}", "sequence", "objects", "frames", "J", "F", "J&F");
     let timed = total.is_some();
+    let prompted = rows.iter().any(|row| row.first_frame.is_some());
+    text.push_str(if prompted { "  first frame" } else { "" });
     text.push_str(if timed { "  backbone ms  tracking ms\n" } else { "\n" });
-    let mut line = |name: &str, objects: usize, frames: usize, j: f64, f: f64, ms: Option<(f64, f64)>| {
+    let mut line = |row: &Row, objects: usize, j: f64, f: f64| {
+        let (name, frames) = (&row.sequence, row.frames);
         let [j, f, both] = [j, f, (j + f) / 2.0].map(|value| 100.0 * value);
         let _ = write!(text, "{name:width$} {objects:>7} {frames:>6} {j:>6.1} {f:>6.1} {both:>6.1}");
-        if let Some((backbone, track)) = ms {
+        if prompted {
+            let _ = write!(text, " {:>12.1}", 100.0 * row.first_frame.unwrap_or(f64::NAN));
+        }
+        if let Some((backbone, track)) = row.milliseconds {
             let _ = write!(text, " {backbone:>12.1} {track:>12.1}");
         }
         text.push('\n');
     };
+    let mut first_frames = 0.0;
     for row in rows {
         let own = || report.objects.iter().filter(|object| object.sequence == row.sequence);
         let j = Statistics::mean(&own().map(|object| object.j).collect::<Vec<_>>());
         let f = Statistics::mean(&own().map(|object| object.f).collect::<Vec<_>>());
-        line(&row.sequence, own().count(), row.frames, j.mean, f.mean, row.milliseconds);
+        line(row, own().count(), j.mean, f.mean);
+        first_frames += row.first_frame.unwrap_or(0.0) * own().count() as f64;
     }
-    let frames = rows.iter().map(|row| row.frames).sum();
-    line("all", report.objects.len(), frames, report.j.mean, report.f.mean, total);
+    let all = Row {
+        sequence: "all".to_owned(),
+        frames: rows.iter().map(|row| row.frames).sum(),
+        first_frame: prompted.then(|| first_frames / report.objects.len().max(1) as f64),
+        milliseconds: total,
+    };
+    line(&all, report.objects.len(), report.j.mean, report.f.mean);
     let (j, f) = (report.j, report.f);
     let [jr, jd, fr, fd] = [j.recall, j.decay, f.recall, f.decay].map(|value| 100.0 * value);
     let _ = writeln!(text, "recall: J {jr:.1}, F {fr:.1}; decay: J {jd:.1}, F {fd:.1}; the mean is over objects");
@@ -112,12 +127,23 @@ mod tests {
 
     #[test]
     fn people_see_means_of_sequences_in_per_cent() {
-        let row = |sequence: &str, ms| Row { sequence: sequence.into(), frames: 20, milliseconds: ms };
+        let row =
+            |sequence: &str, ms| Row { sequence: sequence.into(), frames: 20, first_frame: None, milliseconds: ms };
         let rows = [row("dog", Some((100.0, 7.25))), row("car-shadow", Some((90.0, 6.0)))];
         let table = for_people(&report(), &rows, Some((95.0, 6.5)));
         let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(words[1], ["dog", "2", "20", "37.5", "47.5", "42.5", "100.0", "7.2"]);
         assert_eq!(words[3], ["all", "3", "40", "50.0", "60.0", "55.0", "95.0", "6.5"]);
         assert!(!for_people(&report(), &rows, None).contains("ms"));
+        // The first frame of prompted objects; the mean is over objects.
+        let prompted = [(&rows[0], 0.9), (&rows[1], 0.6)].map(|(row, iou)| Row {
+            first_frame: Some(iou),
+            milliseconds: None,
+            ..row.clone()
+        });
+        let table = for_people(&report(), &prompted, None);
+        let last = |line: usize| table.lines().nth(line).unwrap().split_whitespace().last().unwrap().to_owned();
+        assert!(table.lines().next().unwrap().ends_with("first frame"), "{table}");
+        assert_eq!([1, 2, 3].map(last), ["90.0", "60.0", "80.0"]);
     }
 }

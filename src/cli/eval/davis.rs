@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args as ClapArgs;
 use serde_json::{Map, json};
 
@@ -13,7 +14,7 @@ use super::{
     Exit, Failure, OrExit as _, as_json, bar, failed,
     results::{Folders, Results},
 };
-use maskd_eval::{self as davis, Dataset, Marker, Proposals, Report, RunPlan, Summary, Task};
+use maskd_eval::{self as davis, Dataset, Given, Marker, Proposals, Protocol, Report, RunPlan, Summary, Task};
 use maskd_tracking::{
     engine::Engine,
     preset::{Preset, Start},
@@ -25,6 +26,7 @@ use maskd_types::files::Inputs;
 #[command(mut_arg("results", |arg| arg.conflicts_with("preset")), after_help = "Examples:
   maskd eval davis --root DAVIS --out paper --preset paper
   maskd eval davis --root DAVIS --out found --task unsupervised --sequences dog,libby --max-frames 25
+  maskd eval davis --root DAVIS --out boxed --prompt box      from a box around each object, not from its mask
   maskd eval davis --root DAVIS --results their-masks         judge masks that are there; runs nothing
 
 OUT/SEQUENCE/00000.png are indexed masks at frame size, OUT/SEQUENCE.json says how they were made; beside them stand
@@ -40,6 +42,10 @@ pub(in super::super) struct Args {
     /// semi-supervised: the first annotation is followed. unsupervised: up to 20 objects are discovered
     #[arg(long, value_enum, default_value_t, value_name = "TASK")]
     task: Task,
+    /// Objects are not given by their first masks but prompted for, as 'maskd prompt' does: by the tight box of each mask (box),
+    /// its centre-most pixel (click), or that and corrections where most is wrong (clicks:N). Semi-supervised only
+    #[arg(long, value_name = "PROMPT", conflicts_with = "results", value_parser = str::parse::<Protocol>)]
+    prompt: Option<Protocol>,
     /// Only these, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     sequences: Vec<String>,
@@ -56,6 +62,10 @@ pub(in super::super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
+    if args.prompt.is_some() && args.task != Task::SemiSupervised {
+        let error = anyhow!("--prompt: objects are prompted for in the semi-supervised task only: leave out --task");
+        return Err(Failure::new(Exit::Config, error));
+    }
     let mut dataset = Dataset::open(&args.root, &args.set, args.task).or_exit(Exit::Data)?;
     if !args.sequences.is_empty() {
         dataset.select(&args.sequences).or_exit(Exit::Config)?;
@@ -111,7 +121,7 @@ fn segment(args: &Args, dataset: &Dataset, folders: &Folders) -> Result<Summary,
     }
     let backbone = args.network.load(args.preset.block())?;
     let device = backbone.device();
-    let settings = Map::from_iter([
+    let mut settings = Map::from_iter([
         ("task".to_owned(), json!(args.task)),
         ("preset".to_owned(), json!(args.preset.to_string())),
         ("model".to_owned(), json!(backbone.model_id())),
@@ -120,6 +130,9 @@ fn segment(args: &Args, dataset: &Dataset, folders: &Folders) -> Result<Summary,
         ("block".to_owned(), json!(args.preset.block())),
         ("tracker".to_owned(), as_json(&tracker)?),
     ]);
+    if let Some(protocol) = args.prompt {
+        settings.insert("prompt".to_owned(), json!(protocol.to_string()));
+    }
     let mut fingerprint = settings.clone();
     // The model says what is in the file, whatever the file is called.
     fingerprint.remove("weights");
@@ -137,9 +150,10 @@ fn segment(args: &Args, dataset: &Dataset, folders: &Folders) -> Result<Summary,
 
     let bar = bar(remaining.iter().copied());
     let mut engine = Engine::new(backbone, tracker);
+    let given = args.prompt.map_or(Given::from(args.task), Given::Prompts);
     for sequence in &remaining {
         bar.set_message(sequence.name.clone());
-        plan.run(&mut engine, args.task, sequence, &mut || bar.inc(1)).map_err(failed)?;
+        plan.run(&mut engine, given, sequence, &mut || bar.inc(1)).map_err(failed)?;
     }
     bar.finish_and_clear();
     let markers = dataset.sequences.iter().map(|sequence| plan.marker(sequence));

@@ -1,7 +1,6 @@
 //! Fixed cameras: sets with pixel truth of what moves, the figures that tell background subtraction and instances apart,
 //! and the engine run over a whole set.
 
-mod components;
 mod cues;
 mod figures;
 mod identities;

@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    components::Components,
     figures::Figures,
     labels::Labels,
     truth::{Pixel, Truth},
 };
-use crate::identity::Label;
+use crate::{components::Components, identity::Label};
 
 /// A component or an instance of so many pixels or fewer is noise.
 const NOISE: u64 = 50;

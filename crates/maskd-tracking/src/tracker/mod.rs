@@ -40,7 +40,7 @@ use std::sync::Arc;
 pub use config::{FixedConfig, TrackerConfig};
 pub use fixed_camera::Picture;
 pub use inspect::{Followed, Inspection};
-pub use prompt::PromptError;
+pub use prompt::{PromptError, check as check_prompt};
 
 use crate::refine::Colours;
 use frame_context::{FrameContext, Input};

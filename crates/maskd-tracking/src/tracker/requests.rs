@@ -7,7 +7,7 @@ use super::{
     instances::{Beginning, Instances},
     prompt::{self, PromptError},
     scene_snapshot::SceneSnapshot,
-    select,
+    select::{self, Selection, View},
     track::Track,
 };
 use crate::discover::region;
@@ -108,7 +108,7 @@ pub fn apply_prompts(
             instances.end_all(frame);
             continue;
         }
-        let Some((patches, mask)) = marked(prompt, frame) else { continue };
+        let Some(Selection { patches, mask }) = selected(prompt, frame) else { continue };
         replace(instances, &patches, frame);
         if !instances.make_room(discovered_longest_unseen, frame) {
             tracing::warn!("a prompt found as many given instances as may live: dropped");
@@ -122,18 +122,17 @@ pub fn apply_prompts(
     }
 }
 
-/// The patches that a prompt means, with its pixels where it says them; none where it means nothing.
-fn marked(prompt: Prompt, frame: &FrameContext<'_>) -> Option<(Vec<bool>, Option<Vec<bool>>)> {
-    let (features, source) = (&*frame.features, frame.source);
+/// What a prompt means; none where it means nothing.
+fn selected(prompt: Prompt, frame: &FrameContext<'_>) -> Option<Selection> {
+    let view = View { features: &frame.features, colours: frame.colours.as_deref(), source: frame.source };
     match prompt {
         Prompt::Reset => None,
-        Prompt::Box { bbox } => Some((select::in_box(features, source, bbox), None)),
-        Prompt::Points { positive, negative } => {
-            Some((select::from_points(features, source, &positive, &negative), None))
-        }
+        Prompt::Box { bbox } => Some(select::in_box(view, bbox)),
+        Prompt::Points { positive, negative } => Some(select::from_points(view, &positive, &negative)),
         Prompt::Mask { mask } => {
-            let mask = mask.decode(Some(source)).ok()?;
-            Some((select::from_mask(features.grid, source, &mask), Some(mask)))
+            let mask = mask.decode(Some(frame.source)).ok()?;
+            let patches = select::from_mask(frame.grid(), frame.source, &mask);
+            Some(Selection { patches, mask: Some(mask) })
         }
     }
 }
