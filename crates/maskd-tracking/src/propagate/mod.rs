@@ -29,7 +29,8 @@ pub struct PropagateConfig {
     pub temperature: f32,
     /// How many previous frames are asked beside the anchor, 0..=64.
     pub context: usize,
-    /// Whether it is learnt what instances look like, to correct what was carried over by it.
+    /// Whether it is learnt what instances look like, to correct what was carried over by it, where people asked for some of
+    /// them.
     pub target_model: bool,
 }
 

@@ -24,7 +24,7 @@ pub fn propagate(instances: &Instances, camera: &FixedCamera, frame: &mut FrameC
         let earlier = instances.memory.earlier();
         frame.cells = refine::transfer(colours, &mut soft, &matches, &earlier, &config.refine);
     }
-    if uses_target_model(camera, frame)
+    if uses_target_model(instances, camera, frame)
         && let Some(scores) = instances.memory.scores(&frame.features, tracks.len())
     {
         let grid = frame.grid();
@@ -33,9 +33,10 @@ pub fn propagate(instances: &Instances, camera: &FixedCamera, frame: &mut FrameC
     frame.set_labels(soft);
 }
 
-/// Before a fixed camera it is known from pixels what is an instance.
-fn uses_target_model(camera: &FixedCamera, frame: &FrameContext<'_>) -> bool {
-    frame.config.propagate.target_model && !camera.fixed()
+/// What somebody asked for is an instance as long as it lives. What was discovered may be a mistake, which a target model would
+/// keep alive; and before a fixed camera it is known from pixels what is an instance.
+fn uses_target_model(instances: &Instances, camera: &FixedCamera, frame: &FrameContext<'_>) -> bool {
+    frame.config.propagate.target_model && instances.given() > 0 && !camera.fixed()
 }
 
 /// Puts the frame into the memory bank.
@@ -54,7 +55,7 @@ pub fn remember(instances: &mut Instances, camera: &FixedCamera, frame: &mut Fra
     }
     let detail = frame.colours.clone().map(|colours| (colours, frame.cells.clone()));
     instances.memory.keep(Remembered::seen(memory, detail), frame.edited, frame.config.propagate.context);
-    if uses_target_model(camera, frame) {
+    if uses_target_model(instances, camera, frame) {
         instances.memory.learn(frame.edited);
     }
 }

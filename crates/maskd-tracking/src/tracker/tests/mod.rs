@@ -8,6 +8,7 @@ mod regrid;
 mod reidentification;
 mod scene_snapshot;
 mod stages;
+mod target_model;
 
 use std::sync::Arc;
 
