@@ -129,11 +129,11 @@ fn an_evaluation_from_prompts_says_so_and_its_masks_are_not_those_of_another() {
         (&["--prompt", "box"][..], &["one.json", "other settings", "clicks:2", "now \"box\""][..]),
         (&[], &["one.json", "clicks:2", "now unset"]),
     ] {
-        refused(&tree.maskd(&eval(more)), 78, words);
+        refused(&tree.maskd(&eval(more)), 64, words);
     }
     refused(
         &tree.maskd(&["eval", "davis", "--root", "@.", "--out", "@no", "--prompt", "box", "--task", "unsupervised"]),
-        78,
+        64,
         &["--prompt", "semi-supervised"],
     );
     assert_eq!(tree.maskd(&eval(&["--prompt", "clicks:0"])).status.code(), Some(2));

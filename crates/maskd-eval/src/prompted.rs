@@ -5,10 +5,9 @@ use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result};
 
-use super::{components::Components, region, run};
-use maskd_tracking::engine::Engine;
+use super::{components::Components, region};
 use maskd_types::{
-    frame::{Frame, Size, StreamId},
+    frame::Size,
     instance::{BBox, Prompt},
     mask::LabelMap,
 };
@@ -53,17 +52,15 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The prompts for the objects of a first annotation, by label. Corrections answer to what `engine` makes of the points so far
-/// in `first`, each object alone; its stream `stream` is gone then.
+/// The prompts for the objects of a first annotation, by label. Corrections answer to what `found` says that a prompt alone
+/// marks in the first frame, row by row.
 ///
 /// # Errors
-/// A prompt that the engine refuses, an engine that fails.
+/// Those of `found`.
 pub fn prompts(
     protocol: Protocol,
     annotation: &LabelMap,
-    engine: &mut Engine,
-    stream: &StreamId,
-    first: &Frame,
+    mut found: impl FnMut(&Prompt) -> Result<Vec<bool>>,
 ) -> Result<Vec<(u8, Prompt)>> {
     let mut present = [false; 256];
     annotation.labels.iter().for_each(|label| present[usize::from(*label)] = true);
@@ -73,23 +70,11 @@ pub fn prompts(
             let wanted: Vec<bool> = annotation.labels.iter().map(|l| *l == label).collect();
             let prompt = match protocol {
                 Protocol::Box => tight_box(&wanted, annotation.size).map(|bbox| Prompt::Box { bbox }),
-                Protocol::Clicks(count) => clicks(count, &wanted, annotation.size, |prompt| {
-                    Ok(found(engine, stream, first, prompt)?.into_iter().map(|label| label != 0).collect())
-                })?,
+                Protocol::Clicks(count) => clicks(count, &wanted, annotation.size, &mut found)?,
             };
             Ok((label, prompt.with_context(|| format!("object {label}: it has no pixels. This is a bug."))?))
         })
         .collect()
-}
-
-/// The labels of a frame that is the first of a stream of its own, with one prompt.
-fn found(engine: &mut Engine, stream: &StreamId, first: &Frame, prompt: &Prompt) -> Result<Vec<u8>> {
-    engine.remove_stream(stream);
-    engine.add_stream(stream);
-    engine.prompt(stream, prompt.clone())?;
-    let (result, _) = run::step(engine, first.clone())?;
-    engine.remove_stream(stream);
-    Ok(result.labels.labels)
 }
 
 /// Points for `wanted`, corrected by what `found` says of those so far; none where nothing is wanted.
@@ -269,7 +254,7 @@ mod tests {
             let height = mask.len() / width;
             let mask = &mask[..height * width];
             let found = squared_distances(mask, Size::new(width as u32, height as u32));
-            for at in 0..mask.len() {
+            for (at, &found) in found.iter().enumerate() {
                 let (x, y) = ((at % width) as i64, (at / width) as i64);
                 let (w, h) = (width as i64, height as i64);
                 let apart = |(u, v): (i64, i64)| ((x - u).pow(2) + (y - v).pow(2)) as u64;
@@ -277,7 +262,7 @@ mod tests {
                     !(0..w).contains(u) || !(0..h).contains(v) || !mask[(v * w + u) as usize]
                 };
                 let all = (-1..=h).flat_map(|v| (-1..=w).map(move |u| (u, v)));
-                prop_assert_eq!(found[at], all.filter(outside).map(apart).min().unwrap());
+                prop_assert_eq!(found, all.filter(outside).map(apart).min().unwrap());
             }
         }
     }

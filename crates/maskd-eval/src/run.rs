@@ -173,7 +173,14 @@ fn prompt(
     first: &LabelMap,
 ) -> Result<Vec<u8>> {
     let frame = Clip::open(&sequence.folder)?.at(FPS).next().context("it has no frames")??.to_frame(stream, 0);
-    let prompts = prompted::prompts(protocol, first, engine, stream, &frame)?;
+    let prompts = prompted::prompts(protocol, first, |prompt| {
+        // Each object alone, on a stream of its own.
+        engine.remove_stream(stream);
+        engine.add_stream(stream);
+        engine.prompt(stream, prompt.clone())?;
+        let (result, _) = step(engine, frame.clone())?;
+        Ok(result.labels.labels.into_iter().map(|label| label != 0).collect())
+    })?;
     engine.remove_stream(stream);
     engine.add_stream(stream);
     prompts.into_iter().map(|(label, prompt)| Ok(engine.prompt(stream, prompt).map(|()| label)?)).collect()

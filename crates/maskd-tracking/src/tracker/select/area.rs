@@ -75,6 +75,12 @@ impl Area {
     }
 }
 
+/// Whether a patch is at the rim of the picture.
+pub fn at_rim(grid: Grid, patch: usize) -> bool {
+    let (row, col) = (patch / grid.cols, patch % grid.cols);
+    row == 0 || col == 0 || row + 1 == grid.rows || col + 1 == grid.cols
+}
+
 /// Reads `plane` `(height, width)` bilinearly at `to` `(height, width)` places that lie `scale` of its own places apart.
 pub fn enlarge(plane: &[f32], from: (usize, usize), to: (usize, usize), scale: (f32, f32)) -> Vec<f32> {
     let taps = |count: usize, side: usize, scale: f32| -> Vec<(usize, usize, f32)> {

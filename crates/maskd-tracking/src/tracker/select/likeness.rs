@@ -2,7 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{area::Area, otsu};
+use super::{
+    area::{Area, at_rim},
+    otsu,
+};
 use crate::discover::product;
 use maskd_kernels as kernels;
 use maskd_types::features::{Features, Grid};
@@ -119,9 +122,7 @@ impl Likeness {
         if outside.len() >= VOTES {
             return outside;
         }
-        let Grid { rows, cols } = self.grid;
-        let rim = |p: usize| p / cols == 0 || p / cols + 1 == rows || p % cols == 0 || p % cols + 1 == cols;
-        (0..cover.len()).filter(|&p| rim(p)).collect()
+        (0..cover.len()).filter(|&p| at_rim(self.grid, p)).collect()
     }
 
     /// Mean cosine of a patch to those most alike of `around`.

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::{
-    area::Area,
+    area::{Area, at_rim},
     cut::{Canvas, LEAST_ODDS, Seed},
     likeness::{INSIDE, Likeness},
 };
@@ -186,13 +186,9 @@ fn stands_out(grid: Grid, contrast: &[f32], part: &[bool]) -> f32 {
         let held = || contrast.iter().zip(set).filter(|(_, held)| **held);
         held().map(|(v, _)| v).sum::<f32>() / held().count().max(1) as f32
     };
-    let at_rim = |p: &usize| {
-        let (row, col) = (p / grid.cols, p % grid.cols);
-        row == 0 || col == 0 || row + 1 == grid.rows || col + 1 == grid.cols
-    };
-    let rim = || (0..grid.len()).filter(at_rim);
-    let at_rim = rim().filter(|&p| part[p]).count() as f32 / rim().count().max(1) as f32;
+    let rim = || (0..grid.len()).filter(|&p| at_rim(grid, p));
+    let held = rim().filter(|&p| part[p]).count() as f32 / rim().count().max(1) as f32;
     let (share, weight) = USUAL;
     let times = region::count(part).max(1) as f32 / grid.len() as f32 / share;
-    mean(part) - mean(&ring) - RIM * at_rim - weight * times.ln().powi(2)
+    mean(part) - mean(&ring) - RIM * held - weight * times.ln().powi(2)
 }
