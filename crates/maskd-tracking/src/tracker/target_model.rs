@@ -256,7 +256,7 @@ mod tests {
         let moments = Moments::of(&frame);
         let (tokens, dim) = (with_constant(&frame.features), DIM + 1);
         // Each class has a third of the patches: background weighs a half of all, each instance a quarter.
-        let weight = |patch: usize| if patch % 3 == 0 { 0.5 / 8.0 } else { 0.25 / 8.0 };
+        let weight = |patch: usize| if patch.is_multiple_of(3) { 0.5 / 8.0 } else { 0.25 / 8.0 };
         for i in 0..dim {
             for j in 0..dim {
                 let sum: f32 = (0..GRID.len()).map(|p| weight(p) * tokens[p * dim + i] * tokens[p * dim + j]).sum();
