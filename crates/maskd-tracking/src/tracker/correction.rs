@@ -23,7 +23,7 @@ const FLOOR: f32 = 0.02;
 /// Moves the labels `soft` `(N, K)`, and those of their cells, towards `scores` `(N, K)` where these differ much.
 pub fn correct(soft: &mut SoftLabels, cells: &mut Cells, scores: &SoftLabels, grid: Grid) {
     let channels = soft.channels;
-    if scores.channels != channels || scores.values.len() != soft.values.len() || cells.channels() != channels {
+    if scores.channels != channels || scores.values.len() != soft.values.len() {
         return;
     }
     let reach: Vec<Vec<bool>> = (1..channels)
@@ -36,7 +36,9 @@ pub fn correct(soft: &mut SoftLabels, cells: &mut Cells, scores: &SoftLabels, gr
         let row = &mut soft.values[patch * channels..][..channels];
         let reaches = |channel: usize| channel == 0 || reach[channel - 1][patch];
         let Some(corrected) = corrected(row, score, reaches) else { continue };
-        match cells.of_patch(patch).map(<[f32]>::to_vec) {
+        // Where masks are not refined, no patch has cells, nor have these the channels.
+        let own = cells.of_patch(patch).filter(|own| own.len() == cells.side().pow(2) * channels);
+        match own.map(<[f32]>::to_vec) {
             None => row.copy_from_slice(&corrected),
             Some(mut own) => {
                 let gain: Vec<f32> =

@@ -2,15 +2,16 @@
 
 use super::*;
 
-/// Where the two halves of one thing are, of different looks; the second one cannot be seen for a while.
+/// Where the two halves of one thing are, of different looks; the second one, which is as unlike the first as the scene is, cannot
+/// be seen for a while.
 fn halves(t: u64) -> (Thing, Thing, bool) {
     let at = 1 + (t / 2) as i32;
     let hidden = (3..14).contains(&t);
-    (Thing::new(1, (4, at), (4, 3)), Thing::new(2, (4, at + 3), (4, 2)), hidden)
+    (Thing::new(1, (4, at), (4, 3)), Thing::new(3, (4, at + 3), (4, 2)), hidden)
 }
 
 /// How much of the second half is labelled after it came back.
-fn found_again(target_model: bool, fixed_part: Option<Prompt>) -> f32 {
+fn found_again(target_model: bool, asked_for: Option<Prompt>) -> f32 {
     let base = quick();
     let propagate = PropagateConfig { target_model, ..base.propagate };
     let mut tracker = Tracker::new(TrackerConfig { propagate, discovery: false, ..base }, PATCH);
@@ -24,7 +25,7 @@ fn found_again(target_model: bool, fixed_part: Option<Prompt>) -> f32 {
         let things = [left, right];
         let tracked = tracker.step(fixed(t, &things[..if hidden { 1 } else { 2 }]), SIZE, 0);
         check(&tracker, &tracked);
-        if let (1, Some(prompt)) = (t, &fixed_part) {
+        if let (1, Some(prompt)) = (t, &asked_for) {
             tracker.prompt(prompt.clone()).unwrap();
         }
         let wanted = pixels(&right.patches(GRID));
