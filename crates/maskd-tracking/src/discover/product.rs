@@ -1,4 +1,4 @@
-//! Products of feature rows, where discovery spends its arithmetic.
+//! Products of feature rows.
 
 /// `a . b` for rows `a` `(M, dim)` and `b` `(N, dim)`: `(M, N)`. Single-threaded: callers run several at once.
 ///
@@ -7,25 +7,49 @@ pub fn similarities(a: &[f32], b: &[f32], dim: usize) -> Vec<f32> {
     if dim == 0 {
         return Vec::new();
     }
-    let (m, n) = (a.len() / dim, b.len() / dim);
+    multiply((a.len() / dim, b.len() / dim, dim), (a, dim, 1), (b, 1, dim))
+}
+
+/// `a^T b` `(dim, dim)`: the sum over rows `a` and `b` `(N, dim)` of their outer products. Single-threaded.
+///
+/// Rows that are not whole, or that only one of the two has, are ignored; no channels give nothing.
+pub fn outer_products(a: &[f32], b: &[f32], dim: usize) -> Vec<f32> {
+    if dim == 0 {
+        return Vec::new();
+    }
+    multiply((dim, dim, a.len().min(b.len()) / dim), (a, 1, dim), (b, dim, 1))
+}
+
+/// The product `(m, n)`, row by row, of `(m, k)` and `(k, n)`. Each is given with how many numbers lie from one row to the
+/// next, and from one column to the next.
+fn multiply(
+    (m, n, k): (usize, usize, usize),
+    (a, a_row, a_column): (&[f32], usize, usize),
+    (b, b_row, b_column): (&[f32], usize, usize),
+) -> Vec<f32> {
     let mut out = vec![0f32; m * n];
-    // SAFETY: the three matrices are `(m, n)` in `out`, `(m, dim)` in `a` and the transpose of `(n, dim)` in `b`, all
-    // within their slices by the divisions above; strides are in elements, row-major.
+    if m == 0 || n == 0 || k == 0 {
+        return out;
+    }
+    let last = |rows: usize, row: usize, columns: usize, column: usize| (rows - 1) * row + (columns - 1) * column;
+    assert!(last(m, a_row, k, a_column) < a.len() && last(k, b_row, n, b_column) < b.len(), "This is a bug.");
+    // SAFETY: the last number of each matrix lies within its slice, as asserted, and `out` has `m * n`; strides are in
+    // elements.
     unsafe {
         gemm::gemm(
             m,
             n,
-            dim,
+            k,
             out.as_mut_ptr(),
             1,
             n as isize,
             false,
             a.as_ptr(),
-            1,
-            dim as isize,
+            a_column as isize,
+            a_row as isize,
             b.as_ptr(),
-            dim as isize,
-            1,
+            b_column as isize,
+            b_row as isize,
             0.0,
             1.0,
             false,

@@ -17,7 +17,7 @@ const TOLERANCE: f32 = 1.0;
 const REACH: usize = 2;
 /// A change of less is none.
 const LEAST: f32 = 1e-3;
-/// What each label of a cell is taken to have at least, so that a lost one can come back.
+/// Added to each label of a cell, so that one that is 0 can grow again.
 const FLOOR: f32 = 0.02;
 
 /// Moves the labels `soft` `(N, K)`, and those of their cells, towards `scores` `(N, K)` where these differ much.
@@ -36,9 +36,7 @@ pub fn correct(soft: &mut SoftLabels, cells: &mut Cells, scores: &SoftLabels, gr
         let row = &mut soft.values[patch * channels..][..channels];
         let reaches = |channel: usize| channel == 0 || reach[channel - 1][patch];
         let Some(corrected) = corrected(row, score, reaches) else { continue };
-        // Where masks are not refined, no patch has cells, nor have these the channels.
-        let own = cells.of_patch(patch).filter(|own| own.len() == cells.side().pow(2) * channels);
-        match own.map(<[f32]>::to_vec) {
+        match cells.of_patch(patch).map(<[f32]>::to_vec) {
             None => row.copy_from_slice(&corrected),
             Some(mut own) => {
                 let gain: Vec<f32> =

@@ -1,15 +1,17 @@
 //! What the instances of a stream look like against everything else: a ridge regression from a patch's token to its labels.
 //!
 //! Labels that go from frame to frame lose what they once lost: a hole in a mask is remembered as background, and is
-//! background to every later frame. The regression is solved from the frames that somebody said the labels of and from a
-//! slowly moving mean of all later ones, so that a part of a thing is still told from the scene after its label was lost.
+//! background to every later frame. The regression is solved from the frames whose labels were given and from a slowly
+//! moving mean of all later ones, so that a part of a thing is still told from the scene after its label was lost.
 //! A target model of this kind, on a network's features, is in Robinson et al. 2020 ("Learning fast and robust target
 //! models for video object segmentation"); here it is linear and has a closed form.
 
-use gemm::Parallelism;
 use rayon::prelude::*;
 
-use crate::propagate::ContextFrame;
+use crate::{
+    discover::product::{dot, outer_products},
+    propagate::ContextFrame,
+};
 use maskd_types::{features::Features, mask::SoftLabels};
 
 // The constants below were chosen on five sequences of DAVIS 2016's training part (dance-jump, drift-turn, motorbike,
@@ -66,7 +68,7 @@ impl Moments {
                 cross.iter_mut().zip(&*weighted).for_each(|(out, x)| *out += share * x);
             }
         }
-        Self { gram: products(&weighted, &tokens, dim), cross }
+        Self { gram: outer_products(&weighted, &tokens, dim), cross }
     }
 
     /// Moves the share `rate` of the way to `other`.
@@ -79,7 +81,7 @@ impl Moments {
     }
 }
 
-/// See the head of this file.
+/// The regression, and the sums that it is solved from.
 #[derive(Clone, Default)]
 pub struct TargetModel {
     channels: usize,
@@ -96,14 +98,13 @@ impl TargetModel {
     pub fn of<'a>(given: impl Iterator<Item = &'a ContextFrame>, newest: Option<&ContextFrame>) -> Self {
         let mut model = Self::default();
         for (nth, frame) in given.enumerate() {
+            let fits = model.fits(frame);
             match &mut model.given {
                 None => {
                     (model.channels, model.dim) = (frame.labels.channels, frame.features.dim + 1);
                     model.given = Some(Moments::of(frame));
                 }
-                Some(given) if (model.channels, model.dim) == (frame.labels.channels, frame.features.dim + 1) => {
-                    given.blend(&Moments::of(frame), 1.0 / (nth + 1) as f32);
-                }
+                Some(given) if fits => given.blend(&Moments::of(frame), 1.0 / (nth + 1) as f32),
                 Some(_) => {}
             }
         }
@@ -115,7 +116,11 @@ impl TargetModel {
 
     /// Whether the frame has the model's instances, and tokens of its width.
     pub fn fits(&self, frame: &ContextFrame) -> bool {
-        self.given.is_some() && (self.channels, self.dim) == (frame.labels.channels, frame.features.dim + 1)
+        self.knows(frame.labels.channels, &frame.features)
+    }
+
+    fn knows(&self, channels: usize, features: &Features) -> bool {
+        self.given.is_some() && (self.channels, self.dim) == (channels, features.dim + 1)
     }
 
     /// Learns from one more frame that [`Self::fits`].
@@ -131,7 +136,7 @@ impl TargetModel {
     /// What each patch's labels should be `(N, K)` by what it looks like: near 0 to 1, not bounded. `None` where nothing
     /// was learnt of these channels or of such tokens.
     pub fn scores(&self, features: &Features, channels: usize) -> Option<SoftLabels> {
-        if self.given.is_none() || (self.channels, self.dim) != (channels, features.dim + 1) {
+        if !self.knows(channels, features) {
             return None;
         }
         let score = |token: &[f32]| {
@@ -179,50 +184,6 @@ fn conjugate_gradients(matrix: &[f32], wanted: &[f32], solution: &mut [f32]) {
 /// Tokens `(N, C)` with the constant beside them `(N, C + 1)`.
 fn with_constant(features: &Features) -> Vec<f32> {
     features.patches().flat_map(|token| token.iter().copied().chain([BIAS])).collect()
-}
-
-/// `a^T b` `(D, D)` of two `(N, D)`.
-fn products(a: &[f32], b: &[f32], dim: usize) -> Vec<f32> {
-    let rows = a.len() / dim;
-    assert!(a.len() == rows * dim && b.len() == a.len(), "This is a bug.");
-    let mut out = vec![0f32; dim * dim];
-    let (wide, one) = (dim as isize, 1);
-    // SAFETY: the three buffers have the sizes that the strides walk, as asserted, and the destination overlaps neither
-    // operand.
-    unsafe {
-        gemm::gemm(
-            dim,
-            dim,
-            rows,
-            out.as_mut_ptr(),
-            one,
-            wide,
-            false,
-            a.as_ptr(),
-            wide,
-            one,
-            b.as_ptr(),
-            one,
-            wide,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-    out
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 8];
-    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = left.remainder().iter().zip(right.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in left.zip(right) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]
